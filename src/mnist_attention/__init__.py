@@ -1,0 +1,32 @@
+"""LeNet-5 with a 1x1-convolution attention mask on MNIST: the layer, the runs, the evidence."""
+
+import importlib
+import os
+
+# TensorFlow reads this when it is imported: 3 hides everything but fatal errors.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_HOME_OF = {
+    "AttentionMask1x1": "layers",
+    "lenet5": "models",
+    "lenet5_attention": "models",
+    "build_model": "models",
+    "MODELS": "models",
+    "load_dataset": "data",
+    "Protocol": "protocol",
+    "PAPER": "protocol",
+    "train": "training",
+}
+__all__ = [*_HOME_OF]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """Import a public name on first use, so that reading records never loads TensorFlow."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME_OF])

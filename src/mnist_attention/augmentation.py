@@ -1,0 +1,60 @@
+"""From stored digits to the network's input: padding, flip and shift, inside the compiled graph."""
+
+import numpy as np
+from keras import ops
+
+from .protocol import CANVAS
+
+
+def network_input(images: np.ndarray) -> np.ndarray:
+    """Digits as the network sees them without augmentation.
+
+    Args:
+        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+
+    Returns:
+        float32 in [0, 1], shape `(n, 32, 32, 1)`: two pixels of zeros on each side.
+    """
+    scale = 255 if images.dtype == np.uint8 else 1
+    margin = (CANVAS - images.shape[1]) // 2
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
+    return padded[..., None].astype("float32") / np.float32(scale)
+
+
+def augmentation_table(images: np.ndarray, shift: int) -> np.ndarray:
+    """Digits with so wide a margin that every shift is a crop. See `augment`.
+
+    Args:
+        images: Shape `(n, 28, 28)`, uint8 or float.
+        shift: The largest shift in pixels.
+
+    Returns:
+        The images, padded with zeros to `(n, 32 + 2 shift, 32 + 2 shift)`.
+    """
+    margin = (CANVAS - images.shape[1]) // 2 + shift
+    return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
+
+
+def augment(table, order, flip, shift):
+    """Take images from the table, mirror and shift them: one gather, on any Keras backend.
+
+    Args:
+        table: Tensor made of `augmentation_table`, shape `(n, side, side)`.
+        order: Which images, integers, shape `(batch,)`.
+        flip: Which of them to mirror left to right, bool, shape `(batch,)`.
+        shift: Rows down and columns right to move them by, int32, shape `(batch, 2)`.
+
+    Returns:
+        float32 in [0, 1], shape `(batch, 32, 32, 1)`.
+    """
+    side = table.shape[1]
+    largest_shift = (side - CANVAS) // 2
+    pixels = ops.arange(CANVAS, dtype="int32")
+    rows = pixels[None, :] + largest_shift - shift[:, :1]
+    columns = pixels[None, :] + largest_shift - shift[:, 1:]
+    columns = ops.where(flip[:, None], side - 1 - columns, columns)
+    first = ops.cast(order, "int32")[:, None, None] * (side * side)
+    positions = first + rows[:, :, None] * side + columns[:, None, :]
+    images = ops.take(ops.reshape(table, (-1,)), positions)[..., None]
+    is_bytes = "uint8" in str(table.dtype)
+    return ops.cast(images, "float32") / (255.0 if is_bytes else 1.0)

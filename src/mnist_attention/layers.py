@@ -1,0 +1,141 @@
+"""The attention mask of the paper as one Keras layer. Needs nothing but ``keras``."""
+
+import keras
+from keras import ops
+
+MASK_ACTIVATIONS = ("sigmoid", "softmax", "linear")
+
+
+@keras.saving.register_keras_serializable(package="mnist_attention")
+class AttentionMask1x1(keras.layers.Layer):
+    """Multiplies a feature map by a mask that a 1x1 convolution reads off that same map.
+
+    With ``x[b, i, j, :]`` the feature vector at position ``(i, j)`` of image ``b``:
+
+        scores[b, i, j, :]  = activation(x[b, i, j, :] @ kernel + bias)
+        outputs[b, i, j, :] = x[b, i, j, :] * scores[b, i, j, :]
+
+    This is Figure 3 of the paper: "the attention mask is first extracted from original
+    feature map with 1x1 convolutional filters", then multiplied elementwise with the map.
+    The paper leaves open how many channels the mask has and which function bounds it. With
+    the defaults, one channel and a sigmoid,
+
+        outputs = x * sigmoid(conv1x1(x)),
+
+    the layer *is* the spatial squeeze-and-excitation block ("sSE") of Roy et al. (2018),
+    Section 2.2: U_hat = [sigma(q_11) u^(1,1), ..., sigma(q_HW) u^(H,W)] with q = W_sq * U.
+
+    Args:
+        mask_channels: 1 for one mask shared by all feature channels (it says *where* to
+            look), or `None` for one mask per feature channel (it gates each feature).
+        activation: `"sigmoid"` (each score in (0, 1), independent of the others),
+            `"softmax"` (over the positions of one image: the scores of each mask channel
+            sum to one) or `"linear"` (unbounded).
+        use_bias: Whether the 1x1 convolution adds a bias.
+        kernel_initializer: Initializer of the kernel, shape `(1, 1, channels, mask_channels)`.
+        bias_initializer: Initializer of the bias, shape `(mask_channels,)`.
+        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Feature map of shape `(batch, height, width, channels)`.
+        return_attention_scores: Whether to return the mask as well.
+
+    Input shape:
+        `(batch, height, width, channels)`, channels last.
+
+    Output shape:
+        The input shape. With `return_attention_scores=True` a pair: outputs of the input
+        shape, scores of shape `(batch, height, width, mask_channels)`.
+
+    Raises:
+        ValueError: for another `mask_channels` or `activation`, or an input whose rank is not 4
+            or whose number of channels is unknown.
+
+    Example:
+
+    >>> x = keras.random.normal((2, 28, 28, 6))
+    >>> outputs, scores = AttentionMask1x1()(x, return_attention_scores=True)
+    >>> outputs.shape, scores.shape
+    ((2, 28, 28, 6), (2, 28, 28, 1))
+
+    Reference:
+        - The paper, Section 2.2 and Figure 3.
+        - Roy, Navab, Wachinger: Concurrent Spatial and Channel Squeeze & Excitation in Fully
+          Convolutional Networks, 2018 ([arXiv:1803.02579](https://arxiv.org/abs/1803.02579)).
+    """
+
+    def __init__(
+        self,
+        mask_channels: int | None = 1,
+        activation: str = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if mask_channels is not None and (mask_channels != 1 or isinstance(mask_channels, bool)):
+            raise ValueError(
+                "Expected mask_channels to be 1 (one mask for all features) or None "
+                f"(one mask per feature). Received: mask_channels={mask_channels!r}"
+            )
+        if activation not in MASK_ACTIVATIONS:
+            raise ValueError(
+                f"Expected activation to be one of {MASK_ACTIVATIONS}. "
+                f"Received: activation={activation!r}"
+            )
+        self.mask_channels = mask_channels
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels is None:
+            raise ValueError(
+                "Expected an input whose last axis, the channels, has a known size. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        width = self.mask_channels or channels
+        self.kernel = self.add_weight(
+            name="kernel", shape=(1, 1, channels, width), initializer=self.kernel_initializer
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(width,), initializer=self.bias_initializer
+            )
+
+    def call(self, inputs, return_attention_scores: bool = False):
+        scores = ops.conv(inputs, self.kernel, data_format="channels_last")
+        if self.bias is not None:
+            scores = ops.add(scores, self.bias)
+        if self.activation == "sigmoid":
+            scores = ops.sigmoid(scores)
+        elif self.activation == "softmax":
+            scores = ops.softmax(scores, axis=(1, 2))
+        outputs = ops.multiply(inputs, scores)
+        return (outputs, scores) if return_attention_scores else outputs
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def compute_output_spec(self, inputs, return_attention_scores: bool = False):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return outputs
+        scores_shape = (*inputs.shape[:-1], self.mask_channels or inputs.shape[-1])
+        return outputs, keras.KerasTensor(scores_shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mask_channels": self.mask_channels,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }

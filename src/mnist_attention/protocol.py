@@ -1,0 +1,120 @@
+"""Every choice of one training run in one frozen dataclass. ``PAPER`` is the paper's run."""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from typing import Annotated, Literal
+
+DatasetName = Literal["mnist", "uci"]
+ModelName = Literal["lenet5", "lenet5_attention"]
+Activation = Literal["relu", "tanh", "sigmoid"]
+Pooling = Literal["max", "average"]
+Initializer = Literal["glorot_uniform", "lecun_normal", "he_normal", "narrow_normal"]
+MaskPlacement = Literal["both", "c1", "c3", "after_pooling"]
+MaskActivation = Literal["sigmoid", "softmax", "linear"]
+
+CANVAS = 32
+"""Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What is trained, on what, and how. Immutable; vary it with `dataclasses.replace`.
+
+    The fields that the paper states have its values as defaults. The rest are our reading of
+    what it leaves open.
+
+    Raises:
+        ValueError: for a value that cannot be trained with; the message names the field, what
+            was expected and what came.
+    """
+
+    dataset: Annotated[DatasetName, "the images"] = "mnist"
+    model: Annotated[ModelName, "the network, a name in MODELS"] = "lenet5_attention"
+    epochs: Annotated[int, "passes over all training images (paper: 100)"] = 100
+    batch_size: Annotated[int, "images per step; the last batch may be smaller (paper: 96)"] = 96
+    learning_rate: Annotated[float, "constant step of SGD (paper: 0.01)"] = 0.01
+    momentum: Annotated[float, "momentum of SGD (paper: silent)"] = 0.0
+    seed: Annotated[int, "fixes initial weights, batch order and augmentation"] = 0
+    flip: Annotated[bool, "mirror each training image with probability 1/2 (paper: yes)"] = True
+    shift: Annotated[int, "'jittering': shift by up to this many pixels (paper: no number)"] = 2
+    activation: Annotated[Activation, "units of C1, C3, C5 and F6 (paper: silent)"] = "relu"
+    pooling: Annotated[Pooling, "down-sampling of S2 and S4 (paper: silent)"] = "max"
+    initializer: Annotated[Initializer, "distribution of the kernels"] = "glorot_uniform"
+    mask_placement: Annotated[MaskPlacement, "which maps are masked (paper: silent)"] = "both"
+    mask_channels: Annotated[int | None, "1, or none: one mask per feature channel"] = 1
+    mask_activation: Annotated[MaskActivation, "what bounds the mask (paper: silent)"] = "sigmoid"
+
+    def __post_init__(self):
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            _check_type(field.name, getattr(self, field.name), hints[field.name])
+        _check(self, "epochs", "at least 1", self.epochs >= 1)
+        _check(self, "batch_size", "at least 1", self.batch_size >= 1)
+        # Written so that NaN and infinity fail too.
+        _check(self, "learning_rate", "a finite positive number", 0 < self.learning_rate < 1e6)
+        _check(self, "momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
+        _check(self, "seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
+        _check(self, "shift", "from 0 to 8 pixels", 0 <= self.shift <= 8)
+        _check(self, "mask_channels", "1 or None (one per feature)", self.mask_channels in (1, None))
+
+
+def choices(hint) -> tuple[str, ...]:
+    """The names that a field annotated with a `Literal` accepts; empty for other fields."""
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def _check(protocol: Protocol, name: str, expected: str, holds: bool) -> None:
+    if not holds:
+        received = getattr(protocol, name)
+        raise ValueError(f"Expected {name} to be {expected}. Received: {name}={received!r}")
+
+
+def _check_type(name: str, value, hint) -> None:
+    names = choices(hint)
+    if names:
+        if value not in names:
+            raise ValueError(f"Expected {name} to be one of {names}. Received: {name}={value!r}")
+        return
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in allowed:
+        allowed = (*allowed, int)
+    # bool is an int to Python, but Protocol(epochs=True) is a slip.
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+        raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
+
+
+def _digest(protocol: Protocol, dataset_digest: str, leave_out: tuple[str, ...] = ()) -> str:
+    described = dataclasses.asdict(protocol)
+    for name in leave_out:
+        del described[name]
+    canonical = json.dumps(
+        {"dataset_digest": dataset_digest, "protocol": described},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def run_id(protocol: Protocol, dataset_digest: str) -> str:
+    """Name of a run: 12 hex digits of the SHA-256 of the protocol and the data's digest.
+
+    The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
+    and no spaces.
+    """
+    return _digest(protocol, dataset_digest)
+
+
+def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
+    """Name shared by the runs that differ in `epochs` alone.
+
+    With a constant rate the run of 50 epochs is the beginning of the run of 100.
+    """
+    return _digest(protocol, dataset_digest, leave_out=("epochs",))
+
+
+PAPER = Protocol()
+"""The protocol of the paper's Section 3.2: LeNet-5 with the mask, 100 epochs."""
