@@ -1,7 +1,11 @@
 """LeNet-5 with a 1x1-convolution attention mask on MNIST: the layer, the runs, the evidence."""
 
+import contextlib
 import importlib
 import os
+import sys
+
+from .quiet import silenced_stderr
 
 # TensorFlow reads this when it is imported: 3 hides everything but fatal errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,6 +20,8 @@ _HOME_OF = {
     "Protocol": "protocol",
     "PAPER": "protocol",
     "train": "training",
+    "augment": "augmentation",
+    "attention_maps": "masks",
 }
 __all__ = [*_HOME_OF]
 __version__ = "0.1.0"
@@ -25,7 +31,9 @@ def __getattr__(name: str):
     """Import a public name on first use, so that reading records never loads TensorFlow."""
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    first_import = "keras" not in sys.modules
+    with silenced_stderr() if first_import else contextlib.nullcontext():
+        return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 
 def __dir__():

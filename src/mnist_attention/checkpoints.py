@@ -50,7 +50,8 @@ def read_state(path: Path, trajectory: str) -> State:
         ValueError: naming the file, if it is damaged or belongs to another run.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since np.load leaves a file that is no archive open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             described = json.loads(str(archive["description"]))
             count = described.pop("variables")
             variables = [archive[f"variable_{index}"] for index in range(count)]

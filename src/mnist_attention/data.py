@@ -19,6 +19,7 @@ import platformdirs
 
 from .files import write_atomically
 from .protocol import DatasetName, Protocol, choices
+from .quiet import silenced_stderr
 
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -186,7 +187,7 @@ def _load_mnist() -> Dataset:
 def _read_cache(path: Path) -> Dataset | None:
     """The cached MNIST, or `None` if a single bit of it is not as it should be."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             dataset = Dataset("mnist", **{name: archive[name] for name in _ARRAYS})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -219,18 +220,11 @@ def _prepare_mnist(source: str | None) -> Dataset:
     """MNIST through TensorFlow Datasets, which checks the sums of what it reads."""
     origin = source or "the network"
     print(f"Preparing MNIST from {origin}, once; about half a minute ...", file=sys.stderr)
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        builder = tfds.builder("mnist", data_dir=folder)
-        config = tfds.download.DownloadConfig(manual_dir=source)
-        try:
-            builder.download_and_prepare(download_config=config)
-        except Exception as error:  # TFDS and its network layers raise many kinds
-            raise MnistUnavailable(_unavailable(error)) from error
-        splits = tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
-    train, test = splits
+    try:
+        with silenced_stderr(), contextlib.redirect_stdout(io.StringIO()):
+            train, test = _splits_from_tfds(source)
+    except Exception as error:  # TFDS and its network layers raise many kinds
+        raise MnistUnavailable(_unavailable(error)) from error
     dataset = Dataset(
         "mnist",
         train["image"][..., 0],
@@ -245,6 +239,17 @@ def _prepare_mnist(source: str | None) -> Dataset:
             "requirements.lock."
         )
     return dataset
+
+
+def _splits_from_tfds(source: str | None) -> tuple[dict, dict]:
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        builder = tfds.builder("mnist", data_dir=folder)
+        config = tfds.download.DownloadConfig(manual_dir=source)
+        builder.download_and_prepare(download_config=config)
+        return tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
 
 
 def _unavailable(error: Exception) -> str:

@@ -1,0 +1,171 @@
+"""The command line: ``mnist-attention data | train | study | report | bench``."""
+
+import dataclasses
+import subprocess
+import sys
+import types
+import typing
+from pathlib import Path
+
+import click
+
+from .paths import CHECKOUT, RESULTS
+from .protocol import DatasetName, Protocol, choices
+
+BENCHMARKS = ("throughput", "scaling", "lanes")
+
+
+def main() -> None:
+    """Run the command line. Bad input: one line that says what was expected, exit code 2."""
+    try:
+        commands(prog_name="mnist-attention")
+    except (ValueError, OSError, ImportError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mnist-attention")
+def commands() -> None:
+    """LeNet-5 with an attention mask on MNIST: the data, the runs, the evidence."""
+
+
+def _protocol_options(command):
+    """One option for each field of `Protocol`, with the field's default and description."""
+    hints = typing.get_type_hints(Protocol, include_extras=True)
+    for field in reversed(dataclasses.fields(Protocol)):
+        hint, description = typing.get_args(hints[field.name])
+        command = _option(field.name, hint, field.default, description)(command)
+    return command
+
+
+def _option(name: str, hint, default, description: str):
+    flag = f"--{name.replace('_', '-')}"
+    shared = {"default": default, "show_default": True, "help": f"{description[0].upper()}{description[1:]}."}
+    if hint is bool:
+        return click.option(f"{flag}/--no-{name.replace('_', '-')}", **shared)
+    if choices(hint):
+        return click.option(flag, type=click.Choice(choices(hint)), **shared)
+    if isinstance(hint, types.UnionType):
+        return click.option(flag, type=OneOrNone(), **shared)
+    return click.option(flag, type=hint, **shared)
+
+
+class OneOrNone(click.ParamType):
+    """A number, or the word "none"."""
+
+    name = "1 or none"
+
+    def get_metavar(self, param, ctx=None):
+        return "[1|none]"
+
+    def convert(self, value, param, ctx):
+        if value is None or value == "none":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"Expected 1 or none. Received: {value!r}", param, ctx)
+
+
+_results_option = click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=RESULTS,
+    help="Folder of the records. [default: results/ of the project]",
+)
+
+
+@commands.command()
+@click.option("--dataset", type=click.Choice(choices(DatasetName)), default="mnist", show_default=True)
+@click.option("--fallback", is_flag=True, help="Use the embedded digits where MNIST is not to be had.")
+def data(dataset: str, fallback: bool) -> None:
+    """Get the digits, check them and say where they are."""
+    from .data import cache_folder, load_dataset
+
+    loaded = load_dataset(dataset, fallback=fallback)
+    click.echo(f"dataset   {loaded.name}")
+    click.echo(f"images    {len(loaded.train_images):,} training, {len(loaded.test_images):,} test")
+    click.echo(f"digest    {loaded.digest}")
+    click.echo(f"cached in {cache_folder() if loaded.name == 'mnist' else '(embedded, not cached)'}")
+
+
+@commands.command()
+@_protocol_options
+@_results_option
+@click.option("--study", default="single", show_default=True, help="Subfolder of the record.")
+@click.option(
+    "--weights",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the trained weights; by default they are not kept.",
+)
+def train(results: Path, study: str, weights: Path | None, **fields) -> None:
+    """Train one network and write its record to RESULTS/STUDY/<run id>.json.
+
+    Killed at any moment and started again, the run goes on from its last epoch. The defaults are
+    the paper's protocol.
+    """
+    protocol = Protocol(**fields)
+    from . import train as train_run
+    from .records import record_path
+
+    record = train_run(protocol, results=results, study=study, weights=weights)
+    result = record["result"]
+    click.echo(
+        f"{'DIVERGED  ' if result['diverged'] else ''}"
+        f"training accuracy {result['train_accuracy']:.2%}, test accuracy "
+        f"{result['test_accuracy']:.2%}, after {result['epochs']} epochs"
+    )
+    click.echo(f"record    {record_path(results, study, record['run_id'])}")
+
+
+@commands.command()
+@click.argument("name", metavar="NAME")
+@click.option("--seeds", type=int, default=1, show_default=True, help="How many seeds, from 0 on.")
+@click.option("--engine", default="loky", show_default=True, help="loky, dask, ray or lanes.")
+@click.option("--jobs", type=int, help="Processes at a time. [default: one per core]")
+@click.option("--epochs", type=int, help="Instead of each protocol's own.")
+@_results_option
+def study(name: str, seeds: int, engine: str, jobs: int | None, epochs: int | None, results: Path) -> None:
+    """Train every run of the study NAME that has no record yet.
+
+    Ctrl-C loses at most the epoch under way: the same command goes on.
+    """
+    from .studies import run_study
+
+    try:
+        outcome = run_study(
+            name, seeds=seeds, engine=engine, jobs=jobs, results=results, epochs=epochs
+        )
+    except KeyboardInterrupt:
+        click.echo("Interrupted. The same command goes on from the last epoch's end.", err=True)
+        sys.exit(130)
+    click.echo(f"{outcome.finished} runs are finished; their records are in {results / name}")
+    for run, reason in outcome.failed.items():
+        click.echo(f"failed: {run}: {reason}", err=True)
+    sys.exit(1 if outcome.failed else 0)
+
+
+@commands.command()
+@_results_option
+@click.option("--write", is_flag=True, help="Also rewrite README.md's tables and results/summary.csv.")
+def report(results: Path, write: bool) -> None:
+    """Print Tables 1-4 beside the paper's, and what the records say of its claims."""
+    from . import report as reports
+
+    if write:
+        reports.write_everything(results)
+    sys.exit(reports.report(results))
+
+
+@commands.command()
+@click.argument("name", type=click.Choice(BENCHMARKS), default="throughput")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(name: str, arguments: tuple[str, ...]) -> None:
+    """Run the benchmark NAME; what follows `--` goes to it (try: bench NAME -- --help)."""
+    script = CHECKOUT / "benchmarks" / f"{name}.py"
+    if not script.is_file():
+        raise FileNotFoundError(f"{script} is missing: benchmarks need a checkout of the project.")
+    sys.exit(subprocess.run([sys.executable, str(script), *arguments], check=False).returncode)
+
+

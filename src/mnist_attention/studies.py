@@ -1,0 +1,356 @@
+"""A study is a named list of protocols. ``run_study`` trains what of it is not finished yet."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
+
+from .data import load_dataset
+from .files import require_writable
+from .protocol import PAPER, Protocol, run_id, trajectory_id
+from .records import read_record, record_path, write_record
+
+ENGINES = ("loky", "dask", "ray", "lanes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question and the protocols that answer it, all at seed 0; `run_study` adds the seeds."""
+
+    question: str
+    protocols: tuple[Protocol, ...]
+
+
+def _one_factor_at_a_time(base: Protocol, **factors: Iterable) -> tuple[Protocol, ...]:
+    """`base`, and every variation of it in one field."""
+    varied = [
+        replace(base, **{name: value}) for name, values in factors.items() for value in values
+    ]
+    return tuple(dict.fromkeys([base, *varied]))
+
+
+SHORT = replace(PAPER, epochs=20)
+"""The protocol for questions with many settings, where 100 epochs of each would take days."""
+
+STUDIES = {
+    "table1": Study(
+        "Is LeNet-5 better with the mask than without?",
+        (replace(PAPER, model="lenet5"), PAPER),
+    ),
+    "table2": Study(
+        "Which learning rate?", tuple(replace(PAPER, learning_rate=r) for r in (0.1, 0.01, 0.001))
+    ),
+    "table3": Study(
+        "Which batch size?", tuple(replace(PAPER, batch_size=b) for b in (48, 64, 96, 128, 256))
+    ),
+    "table4": Study(
+        "How many epochs? (prefixes of one trajectory)",
+        tuple(replace(PAPER, epochs=epochs) for epochs in (50, 100, 150)),
+    ),
+    "assumptions": Study(
+        "What is each choice that the paper leaves open worth?",
+        (
+            *_one_factor_at_a_time(
+                SHORT,
+                mask_placement=("c1", "c3", "after_pooling"),
+                mask_channels=(None,),
+                mask_activation=("softmax", "linear"),
+                activation=("tanh", "sigmoid"),
+                pooling=("average",),
+                flip=(False,),
+                shift=(0,),
+                momentum=(0.9,),
+                initializer=("lecun_normal", "narrow_normal"),
+            ),
+            replace(SHORT, flip=False, shift=0),
+        ),
+    ),
+    "explain": Study(
+        "Which plausible protocol gives the paper's odd numbers?",
+        tuple(
+            replace(SHORT, model=model, learning_rate=rate, pooling="average", **choice)
+            for model, rate, choice in itertools.product(
+                ("lenet5", "lenet5_attention"),
+                (0.01, 0.001),
+                (
+                    {"activation": "tanh"},
+                    {"activation": "sigmoid"},
+                    {"activation": "tanh", "initializer": "narrow_normal"},
+                    {"activation": "relu", "initializer": "narrow_normal"},
+                ),
+            )
+        ),
+    ),
+    "smoke": Study(
+        "Does everything run? (seconds, on the embedded digits)",
+        tuple(
+            Protocol(dataset="uci", model=model, epochs=epochs, learning_rate=0.1)
+            for model, epochs in itertools.product(("lenet5", "lenet5_attention"), (2, 3))
+        ),
+    ),
+}
+
+
+def study_protocols(name: str, seeds: int = 1, epochs: int | None = None) -> list[Protocol]:
+    """The protocols of a study, the first seed's first.
+
+    Args:
+        name: A key of `STUDIES`.
+        seeds: How many seeds, from 0 on.
+        epochs: Instead of each protocol's own.
+
+    Raises:
+        ValueError: for an unknown study or fewer than one seed.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"Expected a study among {', '.join(STUDIES)}. Received: name={name!r}")
+    if seeds < 1:
+        raise ValueError(f"Expected at least one seed. Received: seeds={seeds}")
+    changes = {} if epochs is None else {"epochs": epochs}
+    return list(
+        dict.fromkeys(
+            replace(protocol, seed=seed, **changes)
+            for seed in range(seeds)
+            for protocol in STUDIES[name].protocols
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of a study.
+
+    Attributes:
+        finished: Runs whose record is there, those of earlier calls included.
+        failed: Run id -> why it has no record.
+    """
+
+    finished: int
+    failed: dict[str, str]
+
+
+def run_study(
+    name: str,
+    *,
+    seeds: int = 1,
+    engine: str = "loky",
+    jobs: int | None = None,
+    results: Path | str,
+    epochs: int | None = None,
+    verbose: bool = True,
+) -> Outcome:
+    """Train every run of a study that has no record yet. Interrupted, it goes on when called again.
+
+    A run that another study has finished counts as finished. Each run has one thread, so its
+    record does not depend on `jobs` or on the engine that ran the process.
+
+    Args:
+        name: A key of `STUDIES`.
+        seeds: How many seeds, from 0 on.
+        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: processes of a cluster.
+            `"lanes"`: one JAX program, for a GPU.
+        jobs: Processes at a time; by default one per core.
+        results: Folder for records and checkpoints.
+        epochs: Instead of each protocol's own.
+        verbose: Whether to show a progress bar over the runs.
+
+    Raises:
+        ValueError: for an unknown study or engine.
+        OSError: if the data cannot be had or `results` cannot be written.
+        ImportError: if the engine is not installed.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"Expected an engine among {', '.join(ENGINES)}. Received: {engine!r}")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
+    protocols = study_protocols(name, seeds, epochs)
+    results = require_writable(Path(results))
+    # Loading here makes the cache once, before many processes want it at the same time.
+    digests = {kind: load_dataset(kind).digest for kind in {p.dataset for p in protocols}}
+    ids = {protocol: run_id(protocol, digests[protocol.dataset]) for protocol in protocols}
+    finished = finished_runs(results)
+    pending = [protocol for protocol in protocols if ids[protocol] not in finished]
+
+    with tqdm(
+        total=len(protocols),
+        initial=len(protocols) - len(pending),
+        desc=name,
+        unit="run",
+        disable=not verbose,
+    ) as bar:
+        if engine == "lanes":
+            failed = _run_lanes(pending, name, results, verbose)
+        else:
+            chains = _chains(pending, digests)
+            failed = _run_chains(chains, name, results, engine, jobs or os.cpu_count(), bar)
+    failed = {ids[protocol]: reason for protocol, reason in failed.items()}
+    return Outcome(len(protocols) - len(failed), failed)
+
+
+def finished_runs(results: Path) -> set[str]:
+    """Ids of the runs with a sound record, in whichever study."""
+    finished = set()
+    for path in Path(results).glob("*/*.json"):
+        with contextlib.suppress(ValueError, OSError):
+            finished.add(read_record(path)["run_id"])
+    return finished
+
+
+Chain = tuple[Protocol, ...]
+"""Runs of one trajectory, shortest first: each goes on from the end of the one before."""
+
+
+def _chains(protocols: list[Protocol], digests: dict[str, str]) -> list[Chain]:
+    chains: dict[str, list[Protocol]] = {}
+    for protocol in protocols:
+        chains.setdefault(trajectory_id(protocol, digests[protocol.dataset]), []).append(protocol)
+    return [tuple(sorted(chain, key=lambda protocol: protocol.epochs)) for chain in chains.values()]
+
+
+def _run_chains(
+    chains: list[Chain], study: str, results: Path, engine: str, jobs: int, bar: tqdm
+) -> dict[Protocol, str]:
+    """Run all chains; when a process dies, run what it may have been working on alone, once more.
+
+    joblib does not say which process died, so all chains that were under way are repeated, one
+    by one: a chain that kills its process again is surely the cause, and the others only go on
+    from their checkpoints.
+    """
+    failed: dict[Protocol, str] = {}
+    waiting, suspects = list(chains), []
+    while waiting or suspects:
+        alone = bool(suspects)
+        batch = [suspects.pop(0)] if alone else waiting
+        started: list[Chain] = []
+        ended: list[Chain] = []
+        try:
+            for chain, errors in _outcomes(batch, study, results, engine, jobs, started):
+                ended.append(chain)
+                failed.update(errors)
+                bar.update(len(chain))
+        except TerminatedWorkerError as error:
+            under_way = [chain for chain in started if chain not in ended]
+            if alone:
+                bar.update(len(batch[0]))
+                reason = f"its process died twice ({str(error).splitlines()[0]})"
+                failed.update(dict.fromkeys(batch[0], reason))
+            else:
+                tqdm.write("A process died; its run is tried once more.", file=sys.stderr)
+                suspects = under_way
+        if not alone:
+            waiting = [c for c in waiting if c not in ended and c not in suspects]
+    return failed
+
+
+def _outcomes(
+    chains: list[Chain], study: str, results: Path, engine: str, jobs: int, started: list[Chain]
+) -> Iterator[tuple[Chain, dict[Protocol, str]]]:
+    """Run chains in parallel; yield each with its errors as it ends. `started` grows meanwhile."""
+
+    def tasks():
+        for chain in chains:
+            started.append(chain)
+            yield joblib.delayed(_run_chain)(chain, study, str(results.resolve()))
+
+    # joblib runs a single job in this very process. Asking for two and handing out one keeps
+    # every run in a process of its own, with its own threads and its own death.
+    workers, at_a_time = (max(2, jobs), jobs) if engine == "loky" else (-1, "n_jobs")
+    with _backend(engine, jobs):
+        parallel = joblib.Parallel(
+            n_jobs=workers,
+            pre_dispatch=at_a_time,
+            batch_size=1,
+            return_as="generator_unordered",
+        )
+        for chain, records, errors in parallel(tasks()):
+            for record in records:
+                # On a cluster without a shared disk the record exists only where it was made.
+                if not record_path(results, study, record["run_id"]).exists():
+                    write_record(record, results, study)
+            yield chain, errors
+
+
+@contextlib.contextmanager
+def _backend(engine: str, jobs: int) -> Iterator[None]:
+    """Make joblib use the engine's processes."""
+    with contextlib.ExitStack() as stack:
+        if engine == "dask":
+            stack.enter_context(_dask_client(jobs))
+        elif engine == "ray":
+            _need("ray", "ray")
+            from ray.util.joblib import register_ray
+
+            register_ray()
+        stack.enter_context(joblib.parallel_config(backend=engine))
+        yield
+
+
+def _dask_client(jobs: int):
+    """The cluster that `DASK_SCHEDULER_ADDRESS` names, or one of `jobs` processes made here."""
+    _need("distributed", "cluster")
+    import dask
+    import distributed
+
+    if dask.config.get("scheduler-address", None):
+        return distributed.Client()
+    return distributed.Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+
+
+def _need(module: str, extra: str) -> None:
+    try:
+        __import__(module)
+    except ImportError as error:
+        raise ImportError(
+            f"This engine needs {module}: pip install 'mnist-attention[{extra}]'"
+        ) from error
+
+
+def _run_chain(
+    chain: Chain, study: str, results: str
+) -> tuple[Chain, list[dict], dict[Protocol, str]]:
+    """Train the runs of one chain in this process; an error ends the chain, not the study."""
+    _use_one_thread()
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from . import train
+
+    records: list[dict] = []
+    for protocol in chain:
+        try:
+            records.append(train(protocol, results=results, study=study, verbose=False))
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            return chain, records, dict.fromkeys(chain[len(records) :], reason)
+    return chain, records, {}
+
+
+def _use_one_thread() -> None:
+    """TensorFlow reads these when it is imported. Two processes of one thread finish twice the
+    runs of one process of two threads."""
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _run_lanes(
+    pending: list[Protocol], study: str, results: Path, verbose: bool
+) -> dict[Protocol, str]:
+    _need("jax", "jax")
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "jax"
+    from .lanes import train_lanes
+
+    train_lanes(pending, results=results, study=study, verbose=verbose)
+    return {}
+
+

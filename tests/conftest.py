@@ -1,0 +1,39 @@
+"""Shared fixtures. One thread per process: fast on small networks, and the same on every machine."""
+
+import os
+
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+from mnist_attention import load_dataset
+from mnist_attention.data import Dataset, MnistUnavailable
+
+
+@pytest.fixture(scope="session")
+def uci() -> Dataset:
+    """The embedded digits."""
+    return load_dataset("uci")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Dataset:
+    """Real MNIST; tests that need it are skipped, visibly, where it is not to be had."""
+    try:
+        return load_dataset("mnist")
+    except MnistUnavailable as error:
+        pytest.skip(f"needs real MNIST: {error}")
+
+
+@pytest.fixture
+def small(uci) -> Dataset:
+    """A few embedded digits, for tests that train."""
+    return Dataset(
+        "uci",
+        uci.train_images[:300],
+        uci.train_labels[:300],
+        uci.test_images[:50],
+        uci.test_labels[:50],
+    )

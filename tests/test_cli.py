@@ -1,0 +1,94 @@
+"""The command line, as a user types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mnist_attention import cli
+from mnist_attention.records import read_record
+
+COMMANDS = ("data", "train", "study", "report", "bench")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "mnist_attention", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_there(command):
+    result = CliRunner().invoke(cli.commands, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_help_lists_every_command_and_is_quick_to_come_by():
+    result = run("--help")
+    assert result.returncode == 0
+    assert all(command in result.stdout for command in COMMANDS)
+    script = "import sys; from mnist_attention import cli; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_train_writes_a_record_where_it_says(tmp_path):
+    options = "--dataset uci --model lenet5 --epochs 2 --batch-size 64 --learning-rate 0.1 --seed 3"
+    result = run("train", *options.split(), "--results", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("single/*.json")
+    assert str(path) in result.stdout
+    record = read_record(path)
+    assert f"{record['result']['test_accuracy']:.2%}" in result.stdout
+    assert record["protocol"]["batch_size"] == 64
+    assert record["protocol"]["seed"] == 3
+    assert "lenet5, seed 3: 100%" in result.stderr  # the progress bar
+    assert "oneDNN" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --epochs 0", "Expected epochs to be at least 1. Received: epochs=0"),
+        ("train --learning-rate -1", "Received: learning_rate=-1.0"),
+        ("train --model lenet6", "'lenet6' is not one of"),
+        ("train --mask-channels 2", "mask_channels=2"),
+        ("train --mask-channels many", "Expected 1 or none. Received: 'many'"),
+        ("train --dataset uci --batch-size 2000", "Received: batch_size=2000"),
+        ("train --dataset uci --results FILE", "FILE"),
+        ("study nonsense", "Expected a study among table1"),
+        ("study smoke --engine slurm", "Expected an engine among loky, dask, ray, lanes"),
+        ("study smoke --seeds 0", "Expected at least one seed"),
+        ("data --dataset cifar", "'cifar' is not one of"),
+        ("bench nonsense", "'nonsense' is not one of"),
+    ],
+)
+def test_bad_input_ends_with_two_and_one_clear_line(arguments, message, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    words = [word.replace("FILE", str(blocked / "results")) for word in arguments.split()]
+    result = run(*words)
+    assert result.returncode == 2
+    assert message.replace("FILE", str(blocked)) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_data_says_what_and_where():
+    result = run("data", "--dataset", "uci")
+    assert result.returncode == 0
+    assert "1,437 training, 360 test" in result.stdout
+
+
+def test_mask_channels_may_be_none(tmp_path):
+    options = "--dataset uci --epochs 1 --mask-channels none --no-flip --shift 0"
+    result = run("train", *options.split(), "--results", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("single/*.json")
+    protocol = read_record(path)["protocol"]
+    assert (protocol["mask_channels"], protocol["flip"], protocol["shift"]) == (None, False, 0)
+
+
+def test_benchmarks_are_there():
+    folder = Path(__file__).parents[1] / "benchmarks"
+    assert {path.stem for path in folder.glob("*.py")} == set(cli.BENCHMARKS)

@@ -1,0 +1,79 @@
+"""Protocols: what is refused, and what names a run."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from mnist_attention import PAPER, Protocol
+from mnist_attention.protocol import run_id, trajectory_id
+
+
+def test_the_paper():
+    assert (PAPER.model, PAPER.epochs, PAPER.batch_size) == ("lenet5_attention", 100, 96)
+    assert (PAPER.learning_rate, PAPER.flip, PAPER.dataset) == (0.01, True, "mnist")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 0, "at least 1"),
+        ("epochs", 1.5, "int"),
+        ("epochs", True, "int"),
+        ("batch_size", 0, "at least 1"),
+        ("learning_rate", -0.1, "positive"),
+        ("learning_rate", 0, "positive"),
+        ("learning_rate", float("nan"), "positive"),
+        ("learning_rate", float("inf"), "positive"),
+        ("learning_rate", "0.1", "float"),
+        ("momentum", 1.0, "below 1"),
+        ("seed", -1, "from 0"),
+        ("shift", 9, "from 0 to 8"),
+        ("flip", 1, "bool"),
+        ("model", "lenet6", "'lenet5_attention'"),
+        ("dataset", "cifar", "'mnist'"),
+        ("mask_channels", 3, "1 or None"),
+        ("mask_activation", "relu", "'softmax'"),
+        ("mask_placement", "c5", "'after_pooling'"),
+    ],
+)
+def test_bad_values_are_refused_by_name(name, value, expected):
+    with pytest.raises(ValueError, match=rf"Expected {name} .*{expected}.*Received: {name}="):
+        replace(PAPER, **{name: value})
+
+
+def test_a_protocol_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        PAPER.epochs = 1
+
+
+def test_run_id_is_the_documented_hash():
+    text = json.dumps(
+        {"dataset_digest": "d", "protocol": asdict(PAPER)}, sort_keys=True, separators=(",", ":")
+    )
+    assert run_id(PAPER, "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_run_id_is_pinned():
+    """Records are found by this name: a change here orphans every record."""
+    assert run_id(PAPER, "d") == "420edf668b7f"
+
+
+def test_run_ids_differ_with_protocol_and_data():
+    ids = {
+        run_id(PAPER, "a"),
+        run_id(PAPER, "b"),
+        run_id(replace(PAPER, seed=1), "a"),
+        run_id(replace(PAPER, epochs=50), "a"),
+    }
+    assert len(ids) == 4
+
+
+def test_trajectories_ignore_the_number_of_epochs_alone():
+    assert trajectory_id(PAPER, "a") == trajectory_id(replace(PAPER, epochs=50), "a")
+    assert trajectory_id(PAPER, "a") != trajectory_id(replace(PAPER, seed=1), "a")
+
+
+def test_integers_serve_as_rates():
+    assert Protocol(learning_rate=1).learning_rate == 1

@@ -1,0 +1,129 @@
+"""A killed run goes on and ends in the very same record."""
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import killed_runs
+import pytest
+
+from mnist_attention import train
+from mnist_attention.records import read_record, reproducible_text
+from mnist_attention.runs import checkpoint_path
+
+PROTOCOL = killed_runs.PROTOCOL
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return killed_runs.small_digits()
+
+
+@pytest.fixture(scope="module")
+def unbroken(digits) -> str:
+    """The record of the run that nothing disturbed."""
+    return reproducible_text(train(PROTOCOL, dataset=digits, verbose=False))
+
+
+def kill_runs(results: Path, *how: str) -> int:
+    script = Path(__file__).with_name("killed_runs.py")
+    command = [sys.executable, str(script), str(results), *how]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return int(run.stdout)
+
+
+def test_killed_at_every_write(tmp_path, unbroken):
+    kills = kill_runs(tmp_path, "writes")
+    assert kills >= 2 * 7
+    records = [*tmp_path.glob("single/*.json")]
+    assert len(records) == 1
+    assert reproducible_text(read_record(records[0])) == unbroken
+
+
+def test_killed_at_random_moments(tmp_path, unbroken):
+    kills = int(os.environ.get("MNIST_ATTENTION_KILLS", 4))
+    assert kill_runs(tmp_path, "random", str(kills)) == kills
+    records = [*tmp_path.glob("*/single/*.json")]
+    assert len(records) >= 2
+    for path in records:
+        assert reproducible_text(read_record(path)) == unbroken
+
+
+def test_a_shorter_run_is_the_beginning_of_a_longer_one(tmp_path, digits, unbroken):
+    train(replace(PROTOCOL, epochs=1), dataset=digits, results=tmp_path, verbose=False)
+    record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
+    assert reproducible_text(record) == unbroken
+
+
+@pytest.mark.parametrize("damage", ["truncated", "of another run"])
+def test_an_unusable_checkpoint_is_refused_and_the_run_starts_over(
+    tmp_path, digits, unbroken, capsys, damage
+):
+    shorter = replace(PROTOCOL, epochs=1)
+    if damage == "of another run":
+        shorter = replace(shorter, seed=5)
+    train(shorter, dataset=digits, results=tmp_path, verbose=False)
+    checkpoint = checkpoint_path(tmp_path, shorter, digits)
+    if damage == "truncated":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    else:
+        misplaced = checkpoint_path(tmp_path, PROTOCOL, digits).with_name("1.npz")
+        misplaced.parent.mkdir(parents=True)
+        checkpoint = checkpoint.rename(misplaced)
+    record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
+    assert f"{checkpoint} is" in (message := capsys.readouterr().err)
+    assert "It is not used." in message
+    assert reproducible_text(record) == unbroken
+
+
+def test_two_processes_asked_for_the_same_run_make_it_once(tmp_path, digits, unbroken):
+    """Both wait for the same lock; threads stand in for processes, as the lock is the file's."""
+    records = []
+
+    def ask():
+        records.append(train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(records) == 2
+    # The second found the first's record: even what varies from run to run is the same.
+    assert records[0] == records[1]
+    assert reproducible_text(records[0]) == unbroken
+
+
+FULL_DISK = """
+import resource, sys
+import killed_runs
+digits = killed_runs.small_digits()
+# No file may grow beyond 100 kB: the state does not fit, as on a full disk.
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    killed_runs.train(killed_runs.PROTOCOL, dataset=digits, results=sys.argv[1], verbose=False)
+except OSError as error:
+    sys.exit(f"OSError: {error}")
+"""
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, digits, unbroken):
+    train(replace(PROTOCOL, epochs=1), dataset=digits, results=tmp_path, verbose=False)
+    checkpoint = checkpoint_path(tmp_path, replace(PROTOCOL, epochs=1), digits)
+    before = checkpoint.read_bytes()
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr.strip().splitlines()[-1].startswith("OSError: [Errno 27] File too large")
+    assert checkpoint.read_bytes() == before
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["1.lock", "1.npz", "3.lock"]
+    record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
+    assert reproducible_text(record) == unbroken

@@ -1,0 +1,170 @@
+"""``train``: what it records, what it refuses, and that it learns."""
+
+import json
+from dataclasses import asdict, replace
+
+import keras
+import numpy as np
+import pytest
+
+from mnist_attention import Protocol, build_model, train
+from mnist_attention.augmentation import augment, augmentation_table, network_input
+from mnist_attention.data import epoch_plan
+from mnist_attention.protocol import run_id
+from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
+from mnist_attention.training import training_batches
+
+PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)
+
+
+@pytest.fixture(scope="module")
+def record(uci) -> dict:
+    return train(PROTOCOL, dataset=uci, verbose=False)
+
+
+def test_a_record_has_its_parts(record, uci):
+    assert set(record) == set(RECORD_KEYS)
+    assert record["run_id"] == run_id(PROTOCOL, uci.digest)
+    assert record["protocol"] == asdict(PROTOCOL)
+    assert record["dataset"] == {
+        "name": "uci", "digest": uci.digest, "train_size": 1437, "test_size": 360,
+    }  # fmt: skip
+    assert {name: len(values) for name, values in record["history"].items()} == {
+        "loss": 2, "accuracy": 2, "test_loss": 2, "test_accuracy": 2,
+    }  # fmt: skip
+    json.dumps(record, allow_nan=False)
+
+
+def test_accuracies_are_those_of_the_predictions(record, uci):
+    predictions = np.array([int(digit) for digit in record["test_predictions"]])
+    assert len(predictions) == 360
+    assert record["result"]["test_accuracy"] == np.mean(predictions == uci.test_labels)
+    assert record["result"]["test_accuracy"] == pytest.approx(
+        record["history"]["test_accuracy"][-1], abs=1e-6
+    )
+    assert record["result"]["train_accuracy"] * 1437 == pytest.approx(
+        round(record["result"]["train_accuracy"] * 1437)
+    )
+
+
+def test_the_same_protocol_gives_the_same_record(record, uci):
+    again = train(PROTOCOL, dataset=uci, verbose=False)
+    assert again["history"] == record["history"]
+    assert again["test_predictions"] == record["test_predictions"]
+
+
+def test_another_seed_gives_another_record(record, uci):
+    other = train(replace(PROTOCOL, seed=1), dataset=uci, verbose=False)
+    assert other["history"]["loss"] != record["history"]["loss"]
+
+
+def test_it_learns(uci):
+    protocol = replace(PROTOCOL, model="lenet5", epochs=8, flip=False, shift=1)
+    result = train(protocol, dataset=uci, verbose=False)["result"]
+    assert result["test_accuracy"] > 0.8
+    assert result["train_accuracy"] > 0.8
+
+
+def test_a_finished_run_is_not_repeated(small, tmp_path, monkeypatch):
+    first = train(PROTOCOL, dataset=small, results=tmp_path, verbose=False)
+    path = record_path(tmp_path, "single", first["run_id"])
+    assert path.read_text() == record_text(first)
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("trained again"))
+    assert train(PROTOCOL, dataset=small, results=tmp_path, verbose=False) == read_record(path)
+
+
+def test_a_damaged_record_is_made_anew(small, tmp_path, capsys):
+    first = train(PROTOCOL, dataset=small, results=tmp_path, verbose=False)
+    path = record_path(tmp_path, "single", first["run_id"])
+    path.write_text(path.read_text()[:200])
+    again = train(PROTOCOL, dataset=small, results=tmp_path, verbose=False)
+    assert "is damaged" in capsys.readouterr().err
+    assert again["test_predictions"] == first["test_predictions"]
+    assert read_record(path)["result"] == first["result"]
+
+
+def test_weights_can_be_kept_and_loaded(small, tmp_path):
+    record = train(PROTOCOL, dataset=small, weights=tmp_path, verbose=False)
+    model = build_model(PROTOCOL)
+    model.load_weights(tmp_path / f"{record['run_id']}.weights.h5")
+    predictions = model.predict(network_input(small.test_images), verbose=0).argmax(axis=1)
+    assert "".join(map(str, predictions)) == record["test_predictions"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(small, capsys):
+    protocol = replace(PROTOCOL, epochs=9, learning_rate=1e3, mask_activation="linear")
+    record = train(protocol, dataset=small, verbose=False)
+    assert record["result"]["diverged"]
+    assert record["result"]["epochs"] < 9
+    assert "at learning rate 1000. The run stops here." in capsys.readouterr().err
+    assert "null" in record_text(record)
+
+
+# What is fed
+
+
+def test_every_image_is_fed_once_an_epoch_in_the_planned_order(small):
+    protocol = replace(PROTOCOL, flip=False, shift=0)
+    batches = [*training_batches(protocol, small).as_numpy_iterator()]
+    sizes = [len(images) for images, _ in batches]
+    assert sizes == 2 * [96, 96, 96, 12]
+    fed = np.concatenate([images for images, _ in batches[:4]])
+    order = epoch_plan(protocol, 0, 300).order
+    np.testing.assert_allclose(fed, network_input(small.train_images[order]), atol=1e-7)
+    np.testing.assert_array_equal(
+        np.concatenate([labels for _, labels in batches[4:]]),
+        small.train_labels[epoch_plan(protocol, 1, 300).order],
+    )
+
+
+def test_augmentation_is_flip_then_shift_and_loses_no_pixel(small):
+    plan = epoch_plan(PROTOCOL, 0, 300)
+    table = augmentation_table(small.train_images, 2)
+    fed = keras.ops.convert_to_numpy(augment(table, plan.order, plan.flip, plan.shift))
+    assert fed.shape == (300, 32, 32, 1)
+    for image, index, flip, (down, right) in zip(
+        fed, plan.order, plan.flip, plan.shift, strict=True
+    ):
+        digit = small.train_images[index]
+        expected = np.zeros((32, 32), "float32")
+        expected[2 + down : 30 + down, 2 + right : 30 + right] = (
+            digit[:, ::-1] if flip else digit
+        ) / np.float32(255)
+        np.testing.assert_allclose(image[..., 0], expected, atol=1e-7)
+
+
+def test_float_images_are_taken_as_they_are(small):
+    images = (small.train_images[:5] / 255).astype("float32")
+    order, flip, shift = np.arange(5), np.zeros(5, bool), np.zeros((5, 2), "int32")
+    fed = keras.ops.convert_to_numpy(augment(augmentation_table(images, 2), order, flip, shift))
+    np.testing.assert_allclose(fed, network_input(images), atol=1e-7)
+
+
+# What is refused before any training starts
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("trained"))
+
+
+def test_a_batch_larger_than_the_data_is_refused(small, no_training):
+    with pytest.raises(ValueError, match=r"batch_size to be at most 300.*Received: batch_size=301"):
+        train(replace(PROTOCOL, batch_size=301), dataset=small)
+
+
+def test_the_data_of_another_protocol_are_refused(small, no_training):
+    with pytest.raises(ValueError, match=r"'mnist'. Received: dataset 'uci'"):
+        train(replace(PROTOCOL, dataset="mnist"), dataset=small)
+
+
+def test_a_study_that_is_a_path_is_refused(small, tmp_path, no_training):
+    with pytest.raises(ValueError, match=r"Received: study='\.\./elsewhere'"):
+        train(PROTOCOL, dataset=small, results=tmp_path, study="../elsewhere")
+
+
+@pytest.mark.parametrize("argument", ["results", "weights"])
+def test_a_folder_that_cannot_be_written_is_refused(small, tmp_path, no_training, argument):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Expected a folder that can be written"):
+        train(PROTOCOL, dataset=small, **{argument: tmp_path / "file"})
