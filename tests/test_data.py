@@ -121,15 +121,10 @@ def test_a_damaged_file_is_named_with_its_sums(source, prepared, content):
 
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
-    """No cache, no folder, and a network that answers nothing."""
-    import tensorflow_datasets as tfds
-
-    def fail(*args, **kwargs):
-        raise ConnectionError("Name or service not known")
-
+    """No cache, no folder, and a network in which no host answers."""
     monkeypatch.delenv("MNIST_ATTENTION_DATA", raising=False)
     monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path))
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    monkeypatch.setattr(data, "MNIST_ADDRESS", "http://127.0.0.1:9/")  # nothing listens there
 
 
 def test_without_network_the_way_out_is_named(offline):

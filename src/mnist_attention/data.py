@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -34,6 +35,9 @@ MNIST_DIGEST = "eb6487c20af551c6c6aace75cf11ee0d533a99469ed9d8413eabf6be9cd8607d
 
 TRAIN_SIZE = {"mnist": 60_000, "uci": 1_437}
 """Training images of each dataset."""
+
+MNIST_ADDRESS = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+"""Where TensorFlow Datasets fetches the four files."""
 
 UCI_BANNER = "embedded UCI digits, not MNIST"
 """Stands on every figure and notebook that fell back to the digits inside scikit-learn."""
@@ -242,6 +246,10 @@ def _prepare_mnist(source: str | None) -> Dataset:
 
 
 def _splits_from_tfds(source: str | None) -> tuple[dict, dict]:
+    if source is None:
+        # TensorFlow Datasets tries for minutes before it says that there is no network.
+        probe = urllib.request.Request(MNIST_ADDRESS + next(iter(MNIST_FILES)), method="HEAD")
+        urllib.request.urlopen(probe, timeout=10).close()
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

@@ -110,7 +110,7 @@ class AttentionMask1x1(keras.layers.Layer):
             )
 
     def call(self, inputs, return_attention_scores: bool = False):
-        scores = ops.conv(inputs, self.kernel, data_format="channels_last")
+        scores = self.convolution_op(inputs, self.kernel)
         if self.bias is not None:
             scores = ops.add(scores, self.bias)
         if self.activation == "sigmoid":
@@ -119,6 +119,10 @@ class AttentionMask1x1(keras.layers.Layer):
             scores = ops.softmax(scores, axis=(1, 2))
         outputs = ops.multiply(inputs, scores)
         return (outputs, scores) if return_attention_scores else outputs
+
+    def convolution_op(self, inputs, kernel):
+        """The 1x1 convolution, to be overridden like that of `keras.layers.Conv2D`."""
+        return ops.conv(inputs, kernel, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -1,10 +1,15 @@
 """Records: one JSON file per finished run, complete or absent. Reads without TensorFlow."""
 
+import contextlib
+import dataclasses
 import json
 import math
 from pathlib import Path
 
+import pandas as pd
+
 from .files import write_atomically
+from .protocol import Protocol
 
 RECORD_KEYS = (
     "dataset",
@@ -16,6 +21,15 @@ RECORD_KEYS = (
     "test_predictions",
 )
 
+_PARTS = {
+    "dataset": ("digest",),
+    "environment": (),
+    "history": (),
+    "protocol": ("dataset", "model"),
+    "result": ("test_accuracy", "train_accuracy"),
+}
+"""The objects inside a record, and what must be in each of them."""
+
 
 def record_text(record: dict) -> str:
     """The canonical text of a record: sorted keys, one metric a line, so that diffs can be read."""
@@ -26,9 +40,7 @@ def _indented(value, indent: str = "") -> str:
     if not isinstance(value, dict) or not value:
         return json.dumps(value, sort_keys=True, allow_nan=False)
     deeper = indent + "  "
-    lines = [
-        f"{deeper}{json.dumps(key)}: {_indented(value[key], deeper)}" for key in sorted(value)
-    ]
+    lines = [f"{deeper}{json.dumps(key)}: {_indented(value[key], deeper)}" for key in sorted(value)]
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
@@ -60,6 +72,41 @@ def write_record(record: dict, results: Path, study: str) -> Path:
     return path
 
 
+def write_longer(record: dict, results: Path, study: str) -> dict:
+    """Write a record unless one of the same run with as many epochs is there.
+
+    Returns:
+        The record that is there now.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        there = read_record(record_path(results, study, record["run_id"]))
+        if epochs_done(there) >= epochs_done(record):
+            return there
+    write_record(record, results, study)
+    return record
+
+
+def epochs_done(record: dict) -> int:
+    """How many epochs a run was trained; 0 for what is not trained in epochs."""
+    return record["result"].get("epochs", record["protocol"].get("epochs", 0))
+
+
+def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
+    """Whether a run has all its epochs, has diverged, or has used up its time.
+
+    Args:
+        record: A record; a run that a smaller budget ended early has one too.
+        budget_minutes: How long it may train; `None` for as long as it takes.
+    """
+    if record["result"].get("diverged") or epochs_done(record) >= record["protocol"].get("epochs", 0):
+        return True
+    seconds = record["environment"].get("epoch_seconds") or []
+    return budget_minutes is not None and sum(seconds) >= 60 * budget_minutes
+
+
 def read_record(path: Path) -> dict:
     """Read one record.
 
@@ -70,7 +117,7 @@ def read_record(path: Path) -> dict:
         record = json.loads(Path(path).read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    missing = sorted(set(RECORD_KEYS) - set(record if isinstance(record, dict) else ()))
+    missing = _missing(record)
     if missing:
         raise ValueError(f"{path} is no record: it lacks {', '.join(missing)}")
     if record["run_id"] != Path(path).stem:
@@ -78,6 +125,83 @@ def read_record(path: Path) -> dict:
     return record
 
 
+def _missing(record) -> list[str]:
+    """What a record must have and this JSON value has not, as dotted names."""
+    if not isinstance(record, dict):
+        return list(RECORD_KEYS)
+    missing = sorted(set(RECORD_KEYS) - set(record))
+    for name, keys in _PARTS.items():
+        part = record.get(name, {})
+        if not isinstance(part, dict):
+            missing.append(name)
+        elif name in record:
+            missing += [f"{name}.{key}" for key in keys if part.get(key) is None]
+    return missing
+
+
 def reproducible_text(record: dict) -> str:
     """The part of a record that must be the same, byte for byte, each time the run is made."""
     return record_text({key: value for key, value in record.items() if key != "environment"})
+
+
+def read_records(results: Path, study: str | None = None) -> tuple[list[dict], list[str]]:
+    """Read every record of a results folder, each run once.
+
+    Studies share runs, so a run may lie in two folders. The copy with more epochs goes first,
+    then that of a named study before one made by hand (study `single`), then the first by name.
+
+    Args:
+        results: Folder of the studies' folders. Hidden files and folders are not looked at.
+        study: Read this study only; by default all of them.
+
+    Returns:
+        The records, sorted by study and run; the name of the study is added to `environment`.
+        And one line for each JSON file that is no record: those are left out, not repaired.
+    """
+    folders = [Path(results) / study] if study else sorted(Path(results).glob("[!.]*/"))
+    records, problems = {}, []
+    for path in sorted(
+        (path for folder in folders for path in folder.glob("[!.]*.json")),
+        key=lambda path: (path.parent.name == "single", path),
+    ):
+        try:
+            record = read_record(path)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        record["environment"]["study"] = path.parent.name
+        there = records.get(record["run_id"])
+        if there is None or epochs_done(record) > epochs_done(there):
+            records[record["run_id"]] = record
+    return list(records.values()), problems
+
+
+def tabulate(records: list[dict]) -> pd.DataFrame:
+    """One row a run: what was asked for, and what came of it.
+
+    Args:
+        records: As `read_records` gives them.
+
+    Returns:
+        Columns `run_id`, `study`, every field of the protocol, `dataset_digest`,
+        `train_accuracy`, `test_accuracy` (fractions), `epochs_done`, `diverged`, `parameters`.
+        What a record does not have is missing.
+    """
+    rows = [
+        {
+            **record["protocol"],
+            **record["result"],
+            "run_id": record["run_id"],
+            "study": record["environment"].get("study"),
+            "dataset_digest": record["dataset"]["digest"],
+            "epochs": record["protocol"].get("epochs"),
+            "epochs_done": record["result"].get("epochs"),
+        }
+        for record in records
+    ]
+    fields = [field.name for field in dataclasses.fields(Protocol)]
+    measured = ["train_accuracy", "test_accuracy", "epochs_done", "diverged", "parameters"]
+    columns = ["run_id", "study", *fields, "dataset_digest", *measured]
+    table = pd.DataFrame(rows, columns=columns, dtype=object)
+    # A column with None stays as it is: mask_channels=None must not turn the others' 1 into 1.0.
+    return table.apply(lambda column: column if column.isna().any() else column.infer_objects())

@@ -1,0 +1,48 @@
+"""Runs finished by two worker processes over runs finished by one, in the same time.
+
+Each round trains the same short runs twice, with one worker and with two, one after the other.
+The workers are started and warmed up first: a study lasts hours, its start does not count.
+"""
+
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+
+import click
+import joblib
+
+from mnist_attention import PAPER, Protocol, load_dataset
+from mnist_attention.studies import _run_chain
+
+
+def seconds_for(protocols: list[Protocol], jobs: int) -> float:
+    """Train the protocols, one run per process, `jobs` at a time."""
+    with tempfile.TemporaryDirectory() as results:
+        tasks = (joblib.delayed(_run_chain)((p,), "scaling", results) for p in protocols)
+        started = time.perf_counter()
+        for _, _, errors in joblib.Parallel(n_jobs=2, pre_dispatch=jobs, batch_size=1)(tasks):
+            if errors:
+                raise RuntimeError(f"A run failed: {errors}")
+        return time.perf_counter() - started
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--runs", default=4, show_default=True, help="Runs per turn.")
+@click.option("--epochs", default=1, show_default=True, help="Epochs per run.")
+@click.option("--rounds", default=3, show_default=True, help="Turns of one and of two workers.")
+def main(runs: int, epochs: int, rounds: int) -> None:
+    dataset = load_dataset("mnist", fallback=True)
+    base = replace(PAPER, dataset=dataset.name, epochs=epochs)
+    protocols = [replace(base, seed=seed) for seed in range(runs)]
+    seconds_for(protocols[:2], jobs=2)
+    ratios = []
+    for number in range(1, rounds + 1):
+        one, two = seconds_for(protocols, jobs=1), seconds_for(protocols, jobs=2)
+        ratios.append(one / two)
+        click.echo(f"round {number}: one worker {one:.1f} s, two {two:.1f} s: {one / two:.2f} times")
+    click.echo(f"median: two workers finish {statistics.median(ratios):.2f} times the runs of one")
+
+
+if __name__ == "__main__":
+    main()

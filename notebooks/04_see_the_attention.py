@@ -1,0 +1,374 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. See the attention
+#
+# The paper says that its mask "is able to only focus on the important information of the input
+# image" and to "filter out background or noise". It shows no mask. This notebook does.
+#
+# **You will** take the masks out of a trained LeNet-5, lay them over the digits, and compare them
+# with the masks of the same network before training.
+#
+# **You will learn** to read such maps with care: on one colour scale, with the numbers beside them,
+# with failures, and with the untrained network as a control.
+#
+# **You need** the idea of the mask: a number per position of a feature map, by which the features
+# there are multiplied (notebook 2). Run time: about half a minute.
+
+# %%
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+
+from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset, train
+from mnist_attention.augmentation import network_input
+from mnist_attention.figures import attention
+from mnist_attention.masks import centres, upsample
+from mnist_attention.paths import WEIGHTS
+from mnist_attention.protocol import run_id
+from mnist_attention.runs import predict_classes
+
+# %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
+DATASET = "mnist"
+EPOCHS = 5  # of the short training that stands in where there are no trained weights
+
+# %%
+dataset = load_dataset(DATASET, fallback=True)
+banner = dataset.banner
+if banner:
+    display(Markdown(f"> **These are the {banner}.** The text below speaks of MNIST."))
+
+# %% [markdown]
+# ## The network, before and after training
+#
+# Both networks come from one protocol. The untrained one has its initial weights, fixed by the
+# seed. The trained one reads its weights from the folder `weights`, named after the run.
+
+# %%
+protocol = replace(PAPER, dataset=dataset.name, seed=0)
+untrained = build_model(protocol)
+trained = build_model(protocol)
+weights = WEIGHTS / f"{run_id(protocol, dataset.digest)}.weights.h5"
+
+# %%
+if not weights.exists():
+    folder = Path(tempfile.mkdtemp())
+    record = train(replace(protocol, epochs=EPOCHS), dataset=dataset, weights=folder, verbose=False)
+    weights = folder / f"{record['run_id']}.weights.h5"
+    notice = f"trained for {EPOCHS} of {protocol.epochs} epochs"
+    banner = f"{banner}, {notice}" if banner else notice
+    display(Markdown(f"> **NO TRAINED WEIGHTS FOUND.** All that follows was {notice}, just now."))
+
+# %%
+trained.load_weights(weights)
+show = partial(figures.show, banner=banner)
+
+# %% [markdown]
+# A short live check that the weights are what they should be: all test images, classified now.
+
+# %%
+predictions = predict_classes(trained, dataset.test_images)
+wrong = np.flatnonzero(predictions != dataset.test_labels)
+accuracy = 1 - len(wrong) / len(predictions)
+print(f"{accuracy:.2%} of {len(predictions):,} test images are right, {len(wrong)} are wrong")
+
+# %% [markdown]
+# ## What a mask is, as numbers
+#
+# We look at ten fixed digits: the first test image of each class. `attention_maps` returns the
+# scores of every mask in the model.
+
+# %%
+first = [np.flatnonzero(dataset.test_labels == digit)[0] for digit in range(10)]
+ten = dataset.test_images[first]
+maps = attention_maps(trained, ten)
+for name, scores in maps.items():
+    print(f"{name}: shape {scores.shape}, from {scores.min():.3f} to {scores.max():.3f}")
+
+# %% [markdown]
+# One number per position, between 0 and 1, for all feature channels alike. Row 14 of the C1 mask
+# of the 7, as raw values, runs through the stroke:
+
+# %%
+print("pixels:", *(f"{value / 255:4.2f}" for value in ten[7, 14, 8:22]))
+print("mask:  ", *(f"{value:4.2f}" for value in maps["c1_attention"][7, 14, 8:22, 0]))
+
+# %% [markdown]
+# ## Onto the image
+#
+# The C1 mask has 28x28 positions. Position (i, j) sees the 5x5 pixels around pixel (i, j) of the
+# digit, so this mask lies on the image as it is. The C3 mask has 10x10: position i sees 14 pixels
+# whose centre is 2 i + 4.5. We enlarge it bilinearly, with each value at the centre of what it
+# sees.
+
+# %%
+enlarged = upsample(maps["c3_attention"])
+show(
+    attention.enlargement(
+        ten[7], maps["c3_attention"][7, ..., 0], enlarged[7, ..., 0], centres(side=10)
+    ),
+    "04_enlargement",
+    alt="A 7 with a 10 by 10 grid of dots on its inner part; its C3 mask as 10 by 10 squares; the "
+    "same mask enlarged to the image, with the outline of the 7.",
+)
+
+# %% [markdown]
+# The dots are the centres. They leave out the outer five pixels, where the enlarged map repeats its
+# border. Each dot sees a patch of 14x14 pixels, a quarter of the image: expect no sharp outlines.
+
+
+# %%
+def enlarged_masks(model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The masks of `model`, enlarged to the image: "C1" and "C3" -> shape (n, 28, 28, 1)."""
+    maps = attention_maps(model, images)
+    return {name[:2].upper(): upsample(scores) for name, scores in maps.items()}
+
+
+# %% [markdown]
+# ## Ten digits
+#
+# All maps share one scale from 0, nothing passes, to 1, all passes. The line is the outline of the
+# ink (pixel > 0.5).
+
+# %%
+after = enlarged_masks(trained, ten)
+captions = [
+    f"{digit}" if digit == predictions[index] else f"{digit} read as {predictions[index]}"
+    for digit, index in enumerate(first)
+]
+show(
+    attention.masks(ten, after, captions),
+    "04_ten_digits",
+    alt="Ten digits; below each its C1 mask, close to 1 on the strokes and lower but far from 0 on "
+    "the background; and its C3 mask, high around the whole digit and lowest just above it.",
+)
+
+# %% [markdown]
+# **The C1 mask** is close to 1 on the strokes and a pixel or two around them. The empty background
+# is one even green: weaker, but far from 0. Thin darker seams run above some strokes.
+#
+# **The C3 mask** is close to 1 on most of the digit and on what it encloses. Its lowest values
+# are not where the image is emptiest but just above the digit: over the bar of the 7, to the
+# upper right of the 0. An experiment makes it plain: one horizontal bar, rows 13 to 15, and the
+# C3 mask in a column through its middle, by the row at which each position looks.
+
+# %%
+bar = np.zeros((1, 28, 28))
+bar[0, 13:16, 4:24] = 1
+column = attention_maps(trained, bar)["c3_attention"][0, :, 5, 0]
+pd.DataFrame([column], columns=centres(10), index=["C3 mask"]).round(2)
+
+# %% [markdown]
+# The mask is lowest just *above* the bar, far lower than where nothing is near, and highest on
+# the bar and below it. So it does not tell ink from background: it answers to where a stroke lies
+# in the patch that it sees.
+#
+# ## Before and after training
+#
+# What of this was learned? The untrained network, with the very weights from which the training
+# started, is the control.
+
+# %%
+before = enlarged_masks(untrained, ten)
+rows = {
+    f"{layer}\n{when}": maps[layer]
+    for layer in after
+    for when, maps in (("untrained", before), ("trained", after))
+}
+show(
+    attention.masks(ten, rows, captions),
+    "04_before_and_after",
+    alt="The same ten digits. Untrained, the C1 mask is slightly darker on the strokes and the C3 "
+    "mask is even; trained, both are brightest on the strokes.",
+)
+
+# %% [markdown]
+# Before training C1 is 1/2 wherever the image is empty, and C3 is close to 1/2 everywhere. And yet
+# the untrained C1 mask already shows the digit, only darker than its background. Whatever is
+# computed from the features at each position shows where there are features. **A digit that can be
+# recognised in a map is no proof that anything was learned.**
+#
+# What training changed is the sign (ink now lies above the background), the level (from 1/2 to near
+# 1) and, at C3, the contrast.
+#
+# ## What the mask says about nothing
+#
+# On an empty image every position sees the same, so each mask is one number.
+
+# %%
+nothing = np.zeros((1, 28, 28))
+for name, scores in attention_maps(trained, nothing).items():
+    print(f"{name} of an empty image: from {scores.min():.3f} to {scores.max():.3f}")
+
+# %% [markdown]
+# That is what the mask leaves of a background far from any stroke. And what is there to be held
+# back? On black, the six C1 features are their biases behind the ReLU.
+
+# %%
+on_black = np.maximum(np.asarray(trained.get_layer("c1").bias), 0)
+print("C1 features on black:       ", *(f"{value:5.2f}" for value in on_black))
+
+# %%
+import keras
+
+before_mask = keras.Model(trained.input, trained.get_layer("c1").output)
+highest = np.asarray(before_mask(network_input(ten))).max(axis=(0, 1, 2))
+print("highest on the ten digits:  ", *(f"{value:5.2f}" for value in highest))
+
+# %% [markdown]
+# Next to nothing. The claim that the mask filters out background can hardly be tested on MNIST:
+# its background is black, and a network with or without a mask sees nothing there.
+#
+# ## The numbers behind the pictures
+#
+# Ten pictures are ten pictures. Here are the masks of all test images, before and after training,
+# apart on ink and on background.
+
+# %%
+ink = dataset.test_images / 255 > attention.INK
+everything = {
+    f"{layer} {when}": scores[..., 0]
+    for when, model in (("untrained", untrained), ("trained", trained))
+    for layer, scores in enlarged_masks(model, dataset.test_images).items()
+}
+
+# %%
+split = {name: (scores[ink], scores[~ink]) for name, scores in everything.items()}
+summary = pd.DataFrame(
+    {
+        (name, where): [part.mean(), part.std(), part.min(), part.max()]
+        for name, parts in split.items()
+        for where, part in zip(("ink", "background"), parts, strict=True)
+    },
+    index=["mean", "standard deviation", "lowest", "highest"],
+).T
+summary.round(3)
+
+# %%
+show(
+    attention.on_and_off_ink(split),
+    "04_on_and_off_ink",
+    alt="Four histograms of mask values on ink and background. Untrained, C1 and C3 stay near 0.5; "
+    "trained, ink gathers at 1 while background spreads, with a peak below 0.8.",
+)
+
+# %%
+mean = summary["mean"]
+display(
+    Markdown(
+        "\n".join(
+            f"- **{name}**: mean {mean[name, 'ink']:.3f} on ink, {mean[name, 'background']:.3f} on "
+            f"background; background passes at {mean[name, 'background'] / mean[name, 'ink']:.0%} "
+            "of the strength of ink."
+            for name in everything
+        )
+    )
+)
+
+# %% [markdown]
+# Each histogram is in percent of its own pixels, on a logarithmic axis. After training nearly all
+# ink lies at the right end. The background of C1 has its peak at the value of an empty image, and a
+# tail up to 1: the surroundings of the strokes. The background of C3 is spread over most of the
+# scale, and a good part of it is let through as fully as the ink.
+#
+# ## The mistakes
+#
+# Does the mask look elsewhere when the network errs? The first ten wrong test images:
+
+# %%
+failures = wrong[:10]
+show(
+    attention.masks(
+        dataset.test_images[failures],
+        enlarged_masks(trained, dataset.test_images[failures]),
+        [f"{dataset.test_labels[index]} read as {predictions[index]}" for index in failures],
+    ),
+    "04_mistakes",
+    alt="Ten misclassified digits with their C1 and C3 masks, which look like those of the others.",
+)
+
+# %%
+is_wrong = predictions != dataset.test_labels
+means = pd.DataFrame(
+    {
+        (name, where): [
+            everything[f"{name} trained"][of_these[:, None, None] & pixels].mean()
+            for of_these in (~is_wrong, is_wrong)
+        ]
+        for name in after
+        for where, pixels in (("ink", ink), ("background", ~ink))
+    },
+    index=["right", "wrong"],
+)
+means.round(3)
+
+# %%
+gap = (means.loc["right"] - means.loc["wrong"]).abs().max()
+display(Markdown(f"Between right and wrong images the means differ by at most {gap:.3f}."))
+
+# %% [markdown]
+# In the pictures, too, the masks follow the misread digits as they follow the others. Nothing here
+# suggests that the network errs because it looks elsewhere. So what does it confuse?
+
+# %%
+pairs = zip(dataset.test_labels[wrong], predictions[wrong], strict=True)
+confusions = pd.Series([f"{label} read as {read}" for label, read in pairs])
+confusions.value_counts().head(6).rename_axis("mistake").reset_index(name="images")
+
+# %%
+mirrored_pairs = [f"{a} read as {b}" for a, b in ((2, 5), (5, 2), (2, 6), (6, 2))]
+two_with_5_or_6 = confusions.isin(mirrored_pairs)
+display(
+    Markdown(
+        "Notebook 1 found that a mirrored 2 often resembles a 5 or a 6, and these a 2. Of the 90 "
+        "ways to take one digit for another, those four make up "
+        f"{two_with_5_or_6.mean():.0%} of the mistakes. Half of the training images were mirrored, "
+        "so the network has met both ways of writing."
+    )
+)
+
+# %% [markdown]
+# ## What we have seen, and what not
+#
+# - The C1 mask is a soft copy of the digit: strokes pass whole, the empty background at about three
+#   quarters. It weakens what is next to nothing already.
+# - The C3 mask is coarse and lets most of the image pass. What it holds back most is not the
+#   background as such but a strip above the strokes.
+# - These are pictures of one trained network. That a map lies on the ink does not show that the
+#   mask helps: the brightness of the image itself lies on the ink as well. Whether the mask attends
+#   needs images with a background, trivial maps to compare with, and many seeds.
+#
+# ## On your own
+#
+# - Set `protocol` to `replace(PAPER, mask_activation="softmax")` and train it for a few epochs. Its
+#   scores sum to 1 over the positions: which colour scale do such masks need?
+# - `mask_channels=None` gives one mask per feature. Do the six C1 masks agree on where to look?
+# - Invert an image (`255 - image`). What does the mask do with a white background?
+# - Draw the maps each on its own scale, from its minimum to its maximum. How convincing they look!
+#
+# ## Further reading
+#
+# - Roy, Navab, Wachinger: Concurrent spatial and channel squeeze & excitation in fully
+#   convolutional networks, 2018 ([arXiv:1803.02579](https://arxiv.org/abs/1803.02579)): the same
+#   mask, under another name.
+# - Adebayo and others: Sanity checks for saliency maps, 2018
+#   ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)): why the untrained network is a control.
+# - Jetley, Lord, Lee, Torr: Learn to pay attention, 2018
+#   ([arXiv:1804.02391](https://arxiv.org/abs/1804.02391)): masks that ask a question of the image.

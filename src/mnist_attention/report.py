@@ -1,0 +1,303 @@
+"""The evidence as a reader sees it: tables, verdicts, cost; on the terminal and in Markdown."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from . import evidence
+from .evidence import Changes, Runs
+from .files import write_atomically
+from .paths import CHECKOUT
+from .records import read_records
+from .verdicts import PUBLISHED, verdict, verdicts
+
+Records = list[dict]
+
+MISSING = "missing"
+
+CAPTIONS = {
+    1: "Test accuracy in percent",
+    2: "Accuracy of LeNet+Attention in percent under different learning rates",
+    3: "Accuracy of LeNet+Attention in percent under different batch sizes",
+    4: "Accuracy of LeNet+Attention in percent after different numbers of epochs",
+}
+
+NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student's t)."
+
+EXTRA_NETWORKS: dict[str, Changes] = {"ResNet-18": {"model": "resnet18"}}
+"""Rows that Table 1 gains: the paper does not say how deep its ResNet is."""
+
+
+# Tables
+
+
+def paper_table(records: Records, number: int) -> pd.DataFrame:
+    """One of the paper's tables, ours beside theirs, ready to be shown.
+
+    Args:
+        records: Any records; those of other digits than MNIST are not used.
+        number: 1 to 4.
+
+    Returns:
+        Strings. A row without records says so; a row of fewer epochs than asked says how many.
+
+    Raises:
+        ValueError: for another number.
+    """
+    if number not in CAPTIONS:
+        raise ValueError(f"Expected a table from 1 to 4. Received: number={number!r}")
+    reported = evidence.reported()
+    names = list(dict.fromkeys(reported[reported.table == number].row))
+    settings = {name: evidence.changes_of(name) for name in names}
+    if number == 1:
+        settings |= EXTRA_NETWORKS
+    return pd.DataFrame([_row(name, changes, records) for name, changes in settings.items()])
+
+
+def _row(name: str, changes: Changes, records: Records) -> dict[str, str]:
+    runs = evidence.runs_of(changes, records)
+    field, _, value = name.partition("=")
+    row = {field.replace("_", " "): value} if value else {"network": name}
+    for metric, title in (("train_accuracy", "training"), ("test_accuracy", "test")):
+        published = evidence.reported_value(name, metric)
+        row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
+        row[f"{title}, ours"] = cell(runs, metric)
+    return {**row, "n": str(len(runs.records))}
+
+
+def cell(runs: Runs, metric: str = "test_accuracy") -> str:
+    """A setting's accuracy as a table shows it: never a number without what qualifies it."""
+    if not runs.records:
+        return runs.lack()
+    ours = evidence.sample(runs, metric)
+    shown = f"{ours.mean:.2f}" + (f" ± {ours.margin:.2f}" if ours.n > 1 else "")
+    notes = [
+        "one seed, no interval" if ours.n == 1 else "",
+        f"{runs.done} of {runs.asked} epochs" if runs.done < runs.asked else "",
+        f"{runs.diverged} of {ours.n} diverged" if runs.diverged else "",
+    ]
+    qualified = ", ".join(filter(None, notes))
+    return f"{shown} ({qualified})" if qualified else shown
+
+
+def verdict_table(records: Records) -> pd.DataFrame:
+    """Claim, what the paper says, verdict, and why."""
+    return pd.DataFrame(
+        {
+            "claim": judged.claim,
+            "the paper says": judged.text,
+            "verdict": judged.verdict,
+            "because": judged.sentence,
+        }
+        for judged in verdicts(records)
+    )
+
+
+def ledger_table(records: Records) -> pd.DataFrame:
+    """The assumption ledger, ready to be shown: effects in points, option minus ours."""
+    return pd.DataFrame(
+        {
+            "open choice": row.choice,
+            "ours": row.ours,
+            "option": row.option,
+            "effect in points [95 %]": _effect(row),
+            "of": row.metric,
+            "n": str(row.n),
+            "epochs": MISSING if pd.isna(row.epochs) else str(row.epochs),
+        }
+        for row in evidence.ledger(records).itertuples()
+    )
+
+
+def _effect(row) -> str:
+    if row.n == 0:
+        return MISSING
+    # Adding nil turns -0.0 into 0.0: the sign of a rounded nil means nothing.
+    effect, low, high = (round(value, 2) + 0.0 for value in (row.effect, row.low, row.high))
+    return f"{effect:+.2f} " + ("no interval" if pd.isna(low) else f"[{low:.2f}, {high:.2f}]")
+
+
+def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
+    """The protocols that come nearest to the paper's numbers, ready to be shown."""
+    table = evidence.nearest(records).head(rows)
+    for name in (*evidence.EXPLAINED, "distance"):
+        table[name] = table[name].map("{:.2f}".format)
+    return table.astype(str)
+
+
+def cost_table(records: Records) -> pd.DataFrame:
+    """What the runs cost, ready to be shown."""
+    table = evidence.cost(records)
+    total = table[["runs", "epochs", "core_hours"]].sum()
+    table = pd.concat([table, pd.DataFrame([{"study": "all", **total}])], ignore_index=True)
+    table["core-hours"] = table.pop("core_hours").map("{:.2f}".format)
+    speed = table.pop("images_per_second")
+    table["images per second"] = speed.map("{:,.0f}".format).where(speed.notna(), "")
+    return table.astype({"runs": int, "epochs": int}).fillna("").astype(str)
+
+
+def finding(records: Records) -> str:
+    """What the records say of the mask's worth, the paper's main claim, in one sentence."""
+    judged = verdict("C3", records)
+    return f"The paper says that {judged.text}. Here: **{judged.verdict}**: {judged.sentence}."
+
+
+# On the terminal
+
+
+def report(results: Path) -> int:
+    """Print Tables 1-4 beside the paper's, the verdicts, the cost, and what could not be read.
+
+    Args:
+        results: Folder of the records.
+
+    Returns:
+        Exit code: 1 if a file is damaged or is no record, or the folder is not there, else 0.
+    """
+    results = Path(results)
+    records, problems = read_records(results)
+    if not results.is_dir():
+        problems = [f"{results} is no folder"]
+    for number, caption in CAPTIONS.items():
+        print(f"Table {number}. {caption}\n\n{_plain(paper_table(records, number))}\n")
+    print(f"{NOTE}\n")
+    for judged in verdicts(records):
+        print(f"{judged.claim:4}{judged.text}\n    {judged}")
+    print(f"\nCost\n\n{_plain(cost_table(records))}\n")
+    others = sum(not evidence.is_mnist(record) for record in records)
+    print(f"{evidence.plural(len(records), 'run')}, of which {others} on other digits than MNIST.")
+    if problems:
+        print(f"\n{evidence.plural(len(problems), 'file')} skipped:", *problems, sep="\n  ")
+    return 1 if problems else 0
+
+
+def _plain(table: pd.DataFrame) -> str:
+    return table.to_string(index=False)
+
+
+# In files
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of strings as Markdown; a bar inside a cell is escaped."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.values.tolist()]
+    return "\n".join(
+        "| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in rows
+    )
+
+
+BLOCKS: dict[str, Callable[[Records], str]] = {
+    **{
+        f"table{number}": lambda records, number=number: markdown(paper_table(records, number))
+        for number in CAPTIONS
+    },
+    "verdicts": lambda records: markdown(verdict_table(records)),
+    "finding": finding,
+    "ledger": lambda records: markdown(ledger_table(records)),
+    "nearest": lambda records: markdown(nearest_table(records)),
+    "cost": lambda records: markdown(cost_table(records)),
+}
+"""Name of a generated block in a Markdown file -> what stands in it."""
+
+
+def render_blocks(text: str, records: Records) -> str:
+    """Write what the records give between each pair of markers of a Markdown text.
+
+    Args:
+        text: With blocks like `<!-- table1:begin -->` ... `<!-- table1:end -->`, names as in
+            `BLOCKS`. Everything outside of them stays as it is.
+        records: As `read_records` gives them.
+
+    Raises:
+        ValueError: for an unknown name, or a marker without its other half.
+    """
+    block = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
+    names = [match[1] for match in block.finditer(text)]
+    markers = re.findall(r"<!-- \w+:(?:begin|end) -->", text)
+    if len(markers) != 2 * len(names):
+        raise ValueError(f"Expected a begin and an end for each block. Received: {markers}")
+    unknown = sorted(set(names) - set(BLOCKS))
+    if unknown:
+        raise ValueError(f"Expected blocks among {', '.join(BLOCKS)}. Received: {unknown}")
+
+    def rendered(match: re.Match) -> str:
+        name = match[1]
+        return f"<!-- {name}:begin -->\n\n{BLOCKS[name](records)}\n\n<!-- {name}:end -->"
+
+    return block.sub(rendered, text)
+
+
+def unsupported_numbers(text: str, records: Records) -> list[str]:
+    """The percentages and points in a text that are in no table made from the records.
+
+    Only numbers with decimals are looked at ("98.93 %", "+0.04 points"), signs are not compared,
+    and a number passes wherever it comes from: this finds a stale digit, not every wrong claim.
+    """
+    tables = "\n".join(block(records) for block in BLOCKS.values())
+    supported = {*re.findall(r"\d+\.\d+", tables), *map(str, PUBLISHED.values())}
+    quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points)", text)
+    return [match[0] for match in quoted if match[1] not in supported]
+
+
+SUMMARISED = ("train_accuracy", "test_accuracy")
+
+
+def summary(records: Records) -> pd.DataFrame:
+    """Every setting that was run, on whichever digits: one row each, numbers in percent."""
+    groups: dict[tuple, list[dict]] = {}
+    for record in records:
+        protocol = evidence.protocol_of(record)
+        key = (
+            record["dataset"].get("name", ""),
+            record["dataset"]["digest"][:12],
+            protocol["model"],
+            evidence.setting_name(record),
+            protocol["epochs"],
+        )
+        groups.setdefault(key, []).append(record)
+    rows = []
+    for key in sorted(groups):
+        runs = groups[key]
+        row = dict(zip(("dataset", "digest", "model", "setting", "epochs"), key, strict=True))
+        row["epochs_done"] = min(run["result"].get("epochs", row["epochs"]) for run in runs)
+        row["n"] = len(runs)
+        row["diverged"] = sum(bool(run["result"].get("diverged")) for run in runs)
+        for metric in SUMMARISED:
+            ours = evidence.summarise([100 * run["result"][metric] for run in runs])
+            for name in ("mean", "deviation", "low", "high"):
+                row[f"{metric}_{name}"] = getattr(ours, name)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_summary(records: Records, path: Path) -> None:
+    """Write `summary` as CSV: the same records give the same bytes.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    text = summary(records).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    write_atomically(Path(path), lambda file: file.write(text.encode()))
+
+
+GENERATED = ("README.md", "REPORT.md")
+"""Files of the project with blocks for `render_blocks`."""
+
+
+def write_everything(results: Path, folder: Path = CHECKOUT) -> list[Path]:
+    """Rewrite `summary.csv` in the results folder and the blocks of the project's Markdown files.
+
+    Returns:
+        The files that were written.
+    """
+    records, _ = read_records(results)
+    written = [Path(results) / "summary.csv"]
+    write_summary(records, written[0])
+    for path in (Path(folder) / name for name in GENERATED):
+        if path.is_file():
+            text = render_blocks(path.read_text(), records).encode()
+            write_atomically(path, lambda file, text=text: file.write(text))
+            written.append(path)
+    return written

@@ -1,0 +1,60 @@
+"""Records in the shape of `runs.make_record`, made up for tests: no training behind them."""
+
+import dataclasses
+import hashlib
+import json
+
+from mnist_attention.data import MNIST_DIGEST
+from mnist_attention.protocol import PAPER
+
+
+def make_record(
+    test_accuracy: float = 0.99,
+    train_accuracy: float = 0.995,
+    *,
+    digest: str = MNIST_DIGEST,
+    epochs_done: int | None = None,
+    diverged: bool = False,
+    seconds: list[float] | None = None,
+    study: str = "table1",
+    test_predictions: str = "0123456789",
+    **changes,
+) -> dict:
+    """A record; `changes` vary the paper's protocol, also to models that are not there yet."""
+    protocol = {**dataclasses.asdict(PAPER), **changes}
+    described = {"dataset_digest": digest, "protocol": protocol}
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    epochs = protocol["epochs"] if epochs_done is None else epochs_done
+    return {
+        "run_id": hashlib.sha256(canonical.encode()).hexdigest()[:12],
+        "protocol": protocol,
+        "dataset": {
+            "name": protocol["dataset"],
+            "digest": digest,
+            "train_size": 60_000,
+            "test_size": 10_000,
+        },
+        "history": {"accuracy": [train_accuracy - 0.01] * epochs},
+        "result": {
+            "diverged": diverged,
+            "epochs": epochs,
+            "parameters": 61_706,
+            "test_accuracy": test_accuracy,
+            "train_accuracy": train_accuracy,
+        },
+        "test_predictions": test_predictions,
+        "environment": {
+            "device": "cpu",
+            "epoch_seconds": [10.0] * epochs if seconds is None else seconds,
+            "study": study,
+            "threads": 1,
+        },
+    }
+
+
+def make_runs(test_accuracies, train_accuracy: float = 0.995, **changes) -> list[dict]:
+    """One record per accuracy, seeds from 0 on."""
+    return [
+        make_record(accuracy, train_accuracy, seed=seed, **changes)
+        for seed, accuracy in enumerate(test_accuracies)
+    ]

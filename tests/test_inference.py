@@ -1,0 +1,160 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mnist_attention import inference
+from mnist_attention.inference import (
+    detectable_difference,
+    mcnemar,
+    paired_difference,
+    summarise,
+)
+
+
+def test_a_sample_computed_by_hand():
+    sample = summarise([1, 2, 3])
+    assert (sample.n, sample.mean, sample.deviation) == (3, 2, 1)
+    # t(0.975, 2) = 4.302653, so the interval is 2 -+ 4.302653 / sqrt(3).
+    assert (sample.low, sample.high) == pytest.approx((-0.484138, 4.484138), abs=1e-6)
+    assert (sample.least, sample.most) == pytest.approx((-2.968276, 6.968276), abs=1e-6)
+    assert sample.margin == pytest.approx(2.484138, abs=1e-6)
+
+
+def test_a_sample_agrees_with_scipy():
+    values = np.random.default_rng(0).normal(98, 0.1, 10)
+    interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    sample = summarise(values)
+    assert (sample.low, sample.high) == pytest.approx(tuple(interval))
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean():
+    assert summarise([98.5]).mean == 98.5
+    assert math.isnan(summarise([98.5]).low)
+    assert math.isnan(summarise([]).mean)
+    assert summarise([98.5, 98.5]).margin == 0
+
+
+def simulate(repeats: int, n: int, seed: int, mean: float = 0.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, 0.08, (repeats, n))
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_the_interval_of_the_mean_holds_the_truth_95_times_in_100(n):
+    samples = [summarise(values) for values in simulate(2000, n, seed=1)]
+    coverage = np.mean([sample.low <= 0 <= sample.high for sample in samples])
+    assert coverage == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_one_more_run_falls_in_its_range_95_times_in_100(n):
+    values = simulate(2000, n + 1, seed=2)
+    samples = [summarise(row[:-1]) for row in values]
+    inside = [s.least <= row[-1] <= s.most for s, row in zip(samples, values, strict=True)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_difference_agrees_with_scipy():
+    values = np.round(simulate(1, 10, seed=3, mean=0.05)[0], 9)
+    found = paired_difference(values)
+    bootstrap = stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(0))
+    assert (found.low, found.high) == pytest.approx(tuple(bootstrap.confidence_interval))
+    assert found.method == "BCa bootstrap"
+    exact = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=2**10, vectorized=False
+    )
+    assert found.p_value == pytest.approx(exact.pvalue)
+    below = stats.ttest_1samp(values, 0.1, alternative="less").pvalue
+    assert found.equivalence == pytest.approx(below)
+
+
+def test_the_sign_flip_test_by_hand():
+    # All of six differences are positive: 2 of the 64 sign patterns are as far from nil.
+    assert paired_difference([1, 2, 3, 4, 5, 6]).p_value == pytest.approx(2 / 64)
+    # Of the patterns of (1, 1, -1): 8 of 8 have a mean of at least 1/3 in size.
+    assert paired_difference([1, 1, -1]).p_value == 1
+
+
+def test_the_sign_flip_test_finds_what_is_not_there_5_times_in_100():
+    found = [paired_difference(values).direction != 0 for values in simulate(300, 8, seed=4)]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.025)
+
+
+@pytest.mark.parametrize(("n", "method"), [(3, "t"), (10, "BCa bootstrap")])
+def test_the_interval_of_a_difference_holds_the_truth(n, method):
+    found = [paired_difference(values) for values in simulate(200, n, seed=5, mean=0.03)]
+    coverage = np.mean([each.low <= 0.03 <= each.high for each in found])
+    assert {each.method for each in found} == {method}
+    # The bootstrap of ten values is known to be somewhat too narrow; at three it would be 0.71.
+    assert 0.87 <= coverage <= 0.98
+
+
+def test_a_detectable_difference_is_found_8_times_in_10():
+    n = 6
+    size = detectable_difference(0.08, n)
+    differences = simulate(4000, n, seed=6, mean=size)
+    p_values = stats.ttest_1samp(differences, 0, axis=1).pvalue
+    assert np.mean(p_values < 0.05) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_detectable_difference_of_a_textbook_case():
+    # 34 pairs find half a standard deviation with power 0.8 (Cohen 1988, Table 2.4.1, rounds up).
+    assert detectable_difference(1, 34) == pytest.approx(0.495, abs=0.005)
+
+
+def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_nil():
+    at_edge = [paired_difference(values) for values in simulate(300, 5, seed=7, mean=0.1)]
+    assert np.mean([each.equivalent for each in at_edge]) == pytest.approx(0.05, abs=0.025)
+    assert paired_difference([0.01, -0.01, 0.02, -0.02, 0]).equivalent
+    assert not paired_difference([0.01, -0.01, 0.02, -0.02, 0.9]).equivalent
+
+
+def test_too_few_pairs_for_a_statement():
+    assert paired_difference([]).n == 0
+    one = paired_difference([0.3])
+    assert one.mean == 0.3
+    assert math.isnan(one.low)
+    assert math.isnan(one.p_value)
+    assert (one.direction, one.equivalent) == (0, False)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_below_six_pairs_no_data_reach_significance_by_flipping_signs(n):
+    differences = np.arange(1, n + 1)
+    assert paired_difference(differences).p_value > 0.05
+    assert paired_difference(np.arange(1, inference.ENOUGH_PAIRS + 1)).p_value < 0.05
+
+
+def test_equal_differences_have_no_spread_to_judge_by():
+    # 0.3 - 0.2 and 0.2 - 0.1 differ in the last bit.
+    same = paired_difference([0.3 - 0.2, 0.2 - 0.1])
+    assert (same.low, same.high, same.deviation) == (0.1, 0.1, 0)
+    assert (same.direction, same.equivalent) == (0, False)
+    assert paired_difference([0.1] * 6).direction == 1
+    assert paired_difference([0.0] * 6).direction == 0
+
+
+def test_the_direction_is_that_of_the_mean():
+    assert paired_difference([0.3, 0.31, 0.32]).direction == 1
+    assert paired_difference([-0.3, -0.31, -0.32]).direction == -1
+    assert paired_difference([0.3, -0.31, 0.32]).direction == 0
+    assert paired_difference([-1, -2, -3, -4, -5, -6]).direction == -1
+
+
+def test_mcnemar_by_hand():
+    labels = np.zeros(20, int)
+    first, second = labels.copy(), labels.copy()
+    first[:1] = 1  # only the second net is right
+    second[1:9] = 1  # only the first net is right
+    first[10] = second[10] = 1  # neither is
+    found = mcnemar(first, second, labels)
+    assert (found.only_first, found.only_second) == (8, 1)
+    # 2 (C(9, 0) + C(9, 1)) / 2**9
+    assert found.p_value == pytest.approx(20 / 512)
+    assert mcnemar(first, first, labels).p_value == 1
+
+
+def test_mcnemar_wants_predictions_of_the_same_images():
+    with pytest.raises(ValueError, match=r"shapes \(3,\), \(2,\)"):
+        mcnemar(np.zeros(3), np.zeros(2), np.zeros(3))
