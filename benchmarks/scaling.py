@@ -40,7 +40,9 @@ def main(runs: int, epochs: int, rounds: int) -> None:
     for number in range(1, rounds + 1):
         one, two = seconds_for(protocols, jobs=1), seconds_for(protocols, jobs=2)
         ratios.append(one / two)
-        click.echo(f"round {number}: one worker {one:.1f} s, two {two:.1f} s: {one / two:.2f} times")
+        click.echo(
+            f"round {number}: one worker {one:.1f} s, two {two:.1f} s: {one / two:.2f} times"
+        )
     click.echo(f"median: two workers finish {statistics.median(ratios):.2f} times the runs of one")
 
 

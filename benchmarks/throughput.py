@@ -114,7 +114,9 @@ class TakeTurns(keras.callbacks.Callback):
         self.rounds.append(seconds)
 
 
-def seconds_per_round(protocol: Protocol, dataset: Dataset, others: dict[str, Turn]) -> pd.DataFrame:
+def seconds_per_round(
+    protocol: Protocol, dataset: Dataset, others: dict[str, Turn]
+) -> pd.DataFrame:
     """Train as `train` does; one row a round. The first warms up and is not counted."""
     steps = steps_per_epoch(protocol, dataset)
     model = compile_model(build_model(protocol), protocol, steps)

@@ -1,12 +1,13 @@
 """Testing the notebooks leaves the committed figures as they are."""
 
+import tempfile
+
 import pytest
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item, nextitem):
+def pytest_runtest_protocol():
     """Send the figures of a notebook under test to a folder that is thrown away."""
-    folder = item.config._tmp_path_factory.mktemp("figures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MNIST_ATTENTION_FIGURES", str(folder))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNIST_ATTENTION_FIGURES", folder)
         return (yield)

@@ -1,4 +1,4 @@
-"""Shared fixtures. One thread per process: fast on small networks, and the same on every machine."""
+"""Shared fixtures. One thread per process: fast on small networks, the same on every machine."""
 
 import os
 

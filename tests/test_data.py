@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import PAPER, Protocol, data, load_dataset
-from mnist_attention.data import Dataset, MnistUnavailable, epoch_plan
-
+from mnist_attention.data import MnistUnavailable, epoch_plan
 
 # The real thing
 
@@ -104,7 +103,9 @@ def test_a_cache_of_other_images_is_rebuilt(source, prepared, monkeypatch):
 
 def test_a_missing_file_is_named(source, prepared):
     (source / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(FileNotFoundError, match=r"t10k-labels-idx1-ubyte\.gz is missing.*must name"):
+    with pytest.raises(
+        FileNotFoundError, match=r"t10k-labels-idx1-ubyte\.gz is missing.*must name"
+    ):
         load_dataset("mnist", fallback=True)
     assert not prepared
 
@@ -128,7 +129,9 @@ def offline(tmp_path, monkeypatch):
 
 
 def test_without_network_the_way_out_is_named(offline):
-    with pytest.raises(MnistUnavailable, match=r"could not be downloaded.*MNIST_ATTENTION_DATA.*'uci'"):
+    with pytest.raises(
+        MnistUnavailable, match=r"could not be downloaded.*MNIST_ATTENTION_DATA.*'uci'"
+    ):
         load_dataset("mnist")
 
 
@@ -222,7 +225,9 @@ def test_with_and_without_mask_and_at_all_rates_the_plan_is_shared():
 
 def test_without_one_augmentation_the_other_is_unchanged():
     both = epoch_plan(PAPER, 1)
-    shifted, flipped = (epoch_plan(replace(PAPER, **off), 1) for off in ({"flip": False}, {"shift": 0}))
+    shifted, flipped = (
+        epoch_plan(replace(PAPER, **off), 1) for off in ({"flip": False}, {"shift": 0})
+    )
     assert not shifted.flip.any()
     assert not flipped.shift.any()
     np.testing.assert_array_equal(shifted.shift, both.shift)

@@ -30,8 +30,12 @@ def test_one_channel_sigmoid_by_hand():
     # Position 0: 1*1 - 2*2 + 0.5 = -2.5; position 1: 1*3 - 2*1 + 0.5 = 1.5.
     expected = 1 / (1 + np.exp([2.5, -1.5]))
     np.testing.assert_allclose(as_array(scores)[0, 0, :, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(as_array(outputs)[0, 0, 0], expected[0] * np.array([1, 2]), rtol=1e-6)
-    np.testing.assert_allclose(as_array(outputs)[0, 0, 1], expected[1] * np.array([3, 1]), rtol=1e-6)
+    np.testing.assert_allclose(
+        as_array(outputs)[0, 0, 0], expected[0] * np.array([1, 2]), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        as_array(outputs)[0, 0, 1], expected[1] * np.array([3, 1]), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -83,7 +87,13 @@ def test_a_functional_model_gives_both_outputs():
 
 @pytest.mark.parametrize(
     ("channels", "mask_channels", "use_bias", "parameters"),
-    [(6, 1, True, 7), (16, 1, True, 17), (6, None, True, 42), (16, None, True, 272), (6, 1, False, 6)],
+    [
+        (6, 1, True, 7),
+        (16, 1, True, 17),
+        (6, None, True, 42),
+        (16, None, True, 272),
+        (6, 1, False, 6),
+    ],
 )
 def test_parameter_counts(channels, mask_channels, use_bias, parameters):
     layer = AttentionMask1x1(mask_channels, use_bias=use_bias)
@@ -130,9 +140,7 @@ def test_a_saved_model_opens_in_a_fresh_process(tmp_path):
     )
     paths = [str(tmp_path / name) for name in ("model.keras", "x.npy", "y.npy")]
     subprocess.run([sys.executable, "-c", script, *paths], check=True)
-    np.testing.assert_allclose(
-        np.load(paths[2]), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(np.load(paths[2]), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("mask_channels", [0, 2, -1, True, "all"])

@@ -11,7 +11,14 @@ import pytest
 from mnist_attention import MODELS, PAPER, AttentionMask1x1, Protocol, build_model, lenet5
 from mnist_attention.protocol import Initializer, ModelName
 
-PARAMETERS = {"lenet5": 61_706, "lenet5_attention": 61_706 + 7 + 17}
+PARAMETERS = {
+    "lenet5": 61_706,
+    "lenet5_attention": 61_706 + 7 + 17,
+    "alexnet": 21_589_706,
+    "vgg16": 33_637_066,
+    "resnet18": 11_184_970,
+    "resnet50": 23_601_930,
+}
 
 
 def weights_by_path(model: keras.Model) -> dict[str, np.ndarray]:
@@ -28,7 +35,7 @@ def test_every_model_name_has_a_builder_and_every_builder_a_name():
 
 
 def test_builders_arguments_are_fields_of_the_protocol():
-    names = {field.name for field in fields(Protocol)} | {"behind"}
+    names = {field.name for field in fields(Protocol)} | {"behind", "size"}
     for builder in MODELS.values():
         assert set(inspect.signature(builder).parameters) <= names
 
@@ -67,7 +74,9 @@ def test_parameters_that_the_masks_add(placement, channels, added):
 
 
 def test_mask_after_pooling_sits_behind_s2_and_s4():
-    names = [layer.name for layer in build_model(replace(PAPER, mask_placement="after_pooling")).layers]
+    names = [
+        layer.name for layer in build_model(replace(PAPER, mask_placement="after_pooling")).layers
+    ]
     assert names[names.index("s2") + 1] == "s2_attention"
     assert names[names.index("s4") + 1] == "s4_attention"
 
@@ -128,5 +137,7 @@ def test_own_layers_can_be_put_behind_any_layer():
 
 
 def test_a_layer_behind_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"Expected the layers of `behind` among .*Received: \['c9'\]"):
+    with pytest.raises(
+        ValueError, match=r"Expected the layers of `behind` among .*Received: \['c9'\]"
+    ):
         lenet5(behind={"c9": AttentionMask1x1()})

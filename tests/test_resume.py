@@ -1,15 +1,14 @@
 """A killed run goes on and ends in the very same record."""
 
-import os
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
-import killed_runs
 import pytest
 
+import killed_runs
 from mnist_attention import train
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.runs import checkpoint_path
@@ -44,8 +43,8 @@ def test_killed_at_every_write(tmp_path, unbroken):
     assert reproducible_text(read_record(records[0])) == unbroken
 
 
-def test_killed_at_random_moments(tmp_path, unbroken):
-    kills = int(os.environ.get("MNIST_ATTENTION_KILLS", 4))
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.torture)])
+def test_killed_at_random_moments(tmp_path, unbroken, kills):
     assert kill_runs(tmp_path, "random", str(kills)) == kills
     records = [*tmp_path.glob("*/single/*.json")]
     assert len(records) >= 2
@@ -124,6 +123,10 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, digit
     assert run.returncode == 1
     assert run.stderr.strip().splitlines()[-1].startswith("OSError: [Errno 27] File too large")
     assert checkpoint.read_bytes() == before
-    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["1.lock", "1.npz", "3.lock"]
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
+        "1.lock",
+        "1.npz",
+        "3.lock",
+    ]
     record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
     assert reproducible_text(record) == unbroken

@@ -55,9 +55,7 @@ def test_no_study_repeats_itself_and_seeds_come_in_rounds(name):
 def test_assumptions_vary_one_factor_or_all_augmentation():
     base, *variations = study_protocols("assumptions")
     for variation in variations:
-        changed = {
-            name for name, value in vars(variation).items() if value != getattr(base, name)
-        }
+        changed = {name for name, value in vars(variation).items() if value != getattr(base, name)}
         assert len(changed) == 1 or changed == {"flip", "shift"}
 
 
@@ -70,7 +68,10 @@ def test_epochs_can_be_set_for_all():
     [
         (lambda: study_protocols("table9"), r"among table1, .*Received: name='table9'"),
         (lambda: study_protocols("smoke", seeds=0), "at least one seed"),
-        (lambda: run_study("smoke", engine="slurm", results="r"), "loky, dask, ray, lanes.*'slurm'"),
+        (
+            lambda: run_study("smoke", engine="slurm", results="r"),
+            "loky, dask, ray, lanes.*'slurm'",
+        ),
         (lambda: run_study("smoke", jobs=0, results="r"), "at least one job"),
     ],
 )

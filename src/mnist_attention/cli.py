@@ -19,7 +19,7 @@ def main() -> None:
     """Run the command line. Bad input: one line that says what was expected, exit code 2."""
     try:
         commands(prog_name="mnist-attention")
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
 
@@ -41,7 +41,8 @@ def _protocol_options(command):
 
 def _option(name: str, hint, default, description: str):
     flag = f"--{name.replace('_', '-')}"
-    shared = {"default": default, "show_default": True, "help": f"{description[0].upper()}{description[1:]}."}
+    text = f"{description[0].upper()}{description[1:]}."
+    shared = {"default": default, "show_default": True, "help": text}
     if hint is bool:
         return click.option(f"{flag}/--no-{name.replace('_', '-')}", **shared)
     if choices(hint):
@@ -76,9 +77,16 @@ _results_option = click.option(
 )
 
 
+_budget_option = click.option(
+    "--budget-minutes",
+    type=float,
+    help="End each run with the epoch in which its training has taken so long.",
+)
+
+
 @commands.command()
-@click.option("--dataset", type=click.Choice(choices(DatasetName)), default="mnist", show_default=True)
-@click.option("--fallback", is_flag=True, help="Use the embedded digits where MNIST is not to be had.")
+@click.option("--dataset", type=click.Choice(choices(DatasetName)), default="mnist")
+@click.option("--fallback", is_flag=True, help="Use the embedded digits where there is no MNIST.")
 def data(dataset: str, fallback: bool) -> None:
     """Get the digits, check them and say where they are."""
     from .data import cache_folder, load_dataset
@@ -87,7 +95,8 @@ def data(dataset: str, fallback: bool) -> None:
     click.echo(f"dataset   {loaded.name}")
     click.echo(f"images    {len(loaded.train_images):,} training, {len(loaded.test_images):,} test")
     click.echo(f"digest    {loaded.digest}")
-    click.echo(f"cached in {cache_folder() if loaded.name == 'mnist' else '(embedded, not cached)'}")
+    place = f"cached in {cache_folder()}" if loaded.name == "mnist" else "embedded, not cached"
+    click.echo(f"place     {place}")
 
 
 @commands.command()
@@ -99,7 +108,10 @@ def data(dataset: str, fallback: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the trained weights; by default they are not kept.",
 )
-def train(results: Path, study: str, weights: Path | None, **fields) -> None:
+@_budget_option
+def train(
+    results: Path, study: str, weights: Path | None, budget_minutes: float | None, **fields
+) -> None:
     """Train one network and write its record to RESULTS/STUDY/<run id>.json.
 
     Killed at any moment and started again, the run goes on from its last epoch. The defaults are
@@ -109,12 +121,14 @@ def train(results: Path, study: str, weights: Path | None, **fields) -> None:
     from . import train as train_run
     from .records import record_path
 
-    record = train_run(protocol, results=results, study=study, weights=weights)
+    record = train_run(
+        protocol, results=results, study=study, weights=weights, budget_minutes=budget_minutes
+    )
     result = record["result"]
     click.echo(
         f"{'DIVERGED  ' if result['diverged'] else ''}"
         f"training accuracy {result['train_accuracy']:.2%}, test accuracy "
-        f"{result['test_accuracy']:.2%}, after {result['epochs']} epochs"
+        f"{result['test_accuracy']:.2%}, after {result['epochs']} of {protocol.epochs} epochs"
     )
     click.echo(f"record    {record_path(results, study, record['run_id'])}")
 
@@ -125,22 +139,26 @@ def train(results: Path, study: str, weights: Path | None, **fields) -> None:
 @click.option("--engine", default="loky", show_default=True, help="loky, dask, ray or lanes.")
 @click.option("--jobs", type=int, help="Processes at a time. [default: one per core]")
 @click.option("--epochs", type=int, help="Instead of each protocol's own.")
+@_budget_option
 @_results_option
-def study(name: str, seeds: int, engine: str, jobs: int | None, epochs: int | None, results: Path) -> None:
+def study(name: str, results: Path, **options) -> None:
     """Train every run of the study NAME that has no record yet.
 
-    Ctrl-C loses at most the epoch under way: the same command goes on.
+    Ctrl-C loses at most the epoch under way: the same command goes on. So it does after a budget,
+    with a larger one or with none.
+
+    On a GPU, with JAX: KERAS_BACKEND=jax mnist-attention study zoo --seeds 3 --engine lanes
     """
     from .studies import run_study
 
     try:
-        outcome = run_study(
-            name, seeds=seeds, engine=engine, jobs=jobs, results=results, epochs=epochs
-        )
+        outcome = run_study(name, results=results, **options)
     except KeyboardInterrupt:
         click.echo("Interrupted. The same command goes on from the last epoch's end.", err=True)
         sys.exit(130)
     click.echo(f"{outcome.finished} runs are finished; their records are in {results / name}")
+    if outcome.cut_short:
+        click.echo(f"{outcome.cut_short} runs were ended early by the budget, as their records say")
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
     sys.exit(1 if outcome.failed else 0)
@@ -148,7 +166,7 @@ def study(name: str, seeds: int, engine: str, jobs: int | None, epochs: int | No
 
 @commands.command()
 @_results_option
-@click.option("--write", is_flag=True, help="Also rewrite README.md's tables and results/summary.csv.")
+@click.option("--write", is_flag=True, help="Also rewrite the tables of README.md and REPORT.md.")
 def report(results: Path, write: bool) -> None:
     """Print Tables 1-4 beside the paper's, and what the records say of its claims."""
     from . import report as reports
@@ -167,5 +185,3 @@ def bench(name: str, arguments: tuple[str, ...]) -> None:
     if not script.is_file():
         raise FileNotFoundError(f"{script} is missing: benchmarks need a checkout of the project.")
     sys.exit(subprocess.run([sys.executable, str(script), *arguments], check=False).returncode)
-
-

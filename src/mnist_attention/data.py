@@ -22,12 +22,15 @@ from .files import write_atomically
 from .protocol import DatasetName, Protocol, choices
 from .quiet import silenced_stderr
 
-MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
+MNIST_FILES = dict(
+    line.split()[::-1]
+    for line in """
+    440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609  train-images-idx3-ubyte.gz
+    3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c  train-labels-idx1-ubyte.gz
+    8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6  t10k-images-idx3-ubyte.gz
+    f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6  t10k-labels-idx1-ubyte.gz
+    """.strip().splitlines()
+)
 """The four canonical files and their SHA-256, as TensorFlow Datasets publishes them."""
 
 MNIST_DIGEST = "eb6487c20af551c6c6aace75cf11ee0d533a99469ed9d8413eabf6be9cd8607d"
@@ -85,6 +88,15 @@ class Dataset:
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array)
         return digest.hexdigest()
+
+    def described(self) -> dict:
+        """What a record says of the digits."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "train_size": len(self.train_labels),
+            "test_size": len(self.test_labels),
+        }
 
     @property
     def banner(self) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .data import MNIST_DIGEST, Dataset
 from .inference import Difference, Sample, paired_difference, summarise
-from .protocol import PAPER
+from .protocol import PAPER, PROPERLY
 
 ENOUGH_SEEDS = 3
 """Seeds below which no verdict is given."""
@@ -50,6 +50,36 @@ NETWORKS: dict[str, Changes] = {
     "LeNet+Attention": {},
 }
 """Row of Table 1 -> setting. The paper does not say which ResNet; it is read as ResNet-50."""
+
+BEYOND: dict[str, dict[str, Changes]] = {
+    "another depth": {"ResNet-18": {"model": "resnet18"}},
+    "trained properly: momentum 0.9, He normal": {
+        f"{name}, properly": {"model": model, **PROPERLY}
+        for name, model in (
+            ("AlexNet", "alexnet"),
+            ("VGG16", "vgg16"),
+            ("ResNet-18", "resnet18"),
+            ("ResNet-50", "resnet50"),
+        )
+    },
+    "no network": {
+        "k-nearest neighbours": {"model": "nearest_neighbours"},
+        "RBF SVM on 50 principal components": {"model": "svm"},
+        "LBP + linear SVM": {"model": "lbp_svm"},
+        "sparse coding + linear SVM": {"model": "sparse_coding"},
+    },
+}
+"""Rows that Table 1 gains here, under their headings."""
+
+MULTIPLY_ACCUMULATES = {
+    "lenet5": 416_520,
+    "lenet5_attention": 422_824,
+    "alexnet": 76_455_936,
+    "vgg16": 330_932_224,
+    "resnet18": 35_410_944,
+    "resnet50": 77_107_200,
+}
+"""Model -> `zoo.multiply_accumulates` of it, kept here so that reading needs no Keras."""
 
 
 def changes_of(row: str) -> Changes:
@@ -453,6 +483,7 @@ def cost(records: list[dict]) -> pd.DataFrame:
     for record in _without_prefixes(records):
         environment = record["environment"]
         seconds = environment.get("epoch_seconds") or []
+        spent = sum(seconds) or environment.get("seconds", 0)
         device = environment.get("device", "cpu")
         threads = 1 if device == "gpu" else environment.get("threads", 1)
         rows.append(
@@ -462,7 +493,7 @@ def cost(records: list[dict]) -> pd.DataFrame:
                 "device": device,
                 "runs": 1,
                 "epochs": len(seconds),
-                "core_hours": sum(seconds) * threads / 3600,
+                "core_hours": spent * threads / 3600,
                 "seconds": sum(seconds),
                 "images": record["dataset"].get("train_size", 0) * len(seconds),
             }
@@ -472,6 +503,59 @@ def cost(records: list[dict]) -> pd.DataFrame:
     table = table.groupby(["study", "model", "device"], as_index=False).sum()
     table["images_per_second"] = table.images / table.seconds.where(table.seconds > 0)
     return table.drop(columns=["images", "seconds"])
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """What a row of Table 1 costs and what it reaches.
+
+    Attributes:
+        name: The row.
+        heading: Its heading in `BEYOND`; empty for the paper's own rows.
+        runs: Its runs.
+        parameters: Weights of the network; `None` without runs or network.
+        multiply_accumulates: Per image; `None` without network.
+        seconds: Median over the epochs; of a classical method, from choosing to scoring. NaN
+            without runs.
+        device: What they ran on.
+    """
+
+    name: str
+    heading: str
+    runs: Runs
+    parameters: int | None
+    multiply_accumulates: int | None
+    seconds: float
+    device: str
+
+
+def systems(records: list[dict]) -> list[System]:
+    """Every row of Table 1, the paper's first."""
+    rows = {"": NETWORKS, **BEYOND}
+    return [
+        _system(name, heading, changes, runs_of(changes, records))
+        for heading, settings in rows.items()
+        for name, changes in settings.items()
+    ]
+
+
+def _system(name: str, heading: str, changes: Changes, runs: Runs) -> System:
+    environments = [record["environment"] for record in runs.records]
+    seconds = [
+        second
+        for environment in environments
+        for second in environment.get("epoch_seconds") or [environment.get("seconds", math.nan)]
+    ]
+    devices = {f"{e.get('device', 'cpu')}, {e.get('engine', 'fit')}" for e in environments}
+    return System(
+        name,
+        heading,
+        runs,
+        next((record["result"].get("parameters") for record in runs.records), None),
+        MULTIPLY_ACCUMULATES.get({**DEFAULTS, **changes}["model"]),
+        float(np.median(seconds)) if seconds else math.nan,
+        "; ".join(sorted(devices)),
+    )
 
 
 def _without_prefixes(records: list[dict]) -> list[dict]:

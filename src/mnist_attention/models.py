@@ -1,15 +1,14 @@
 """The networks. ``MODELS`` names them; ``build_model`` makes the one a protocol asks for."""
 
 import inspect
-import math
-import zlib
 from collections.abc import Callable, Mapping
 
 import keras
-import numpy as np
 
+from .kernels import draw_kernels
 from .layers import AttentionMask1x1
 from .protocol import CANVAS, Protocol
+from .zoo import alexnet, resnet18, resnet50, vgg16
 
 MASKED_LAYERS = {
     "both": ("c1", "c3"),
@@ -36,8 +35,8 @@ def lenet5(
     Args:
         activation: Units of C1, C3, C5 and F6: `"relu"`, `"tanh"` or `"sigmoid"`.
         pooling: S2 and S4: `"max"` or `"average"`, 2x2, stride 2, without parameters.
-        initializer: Distribution of the kernels, a name in `INITIALIZERS`.
-        seed: Fixes the initial kernels, layer by layer (see `draw_kernels`).
+        initializer: Distribution of the kernels, a name in `kernels.INITIALIZERS`.
+        seed: Fixes the initial kernels, layer by layer (see `kernels.draw_kernels`).
         behind: Layers to put behind named ones, e.g. `{"c1": AttentionMask1x1()}`.
 
     Returns:
@@ -113,42 +112,13 @@ def lenet5_attention(
     )
 
 
-INITIALIZERS: dict[str, Callable[[int, int], tuple[str, float]]] = {
-    "glorot_uniform": lambda fan_in, fan_out: ("uniform", math.sqrt(2 / (fan_in + fan_out))),
-    "lecun_normal": lambda fan_in, fan_out: ("normal", math.sqrt(1 / fan_in)),
-    "he_normal": lambda fan_in, fan_out: ("normal", math.sqrt(2 / fan_in)),
-    "narrow_normal": lambda fan_in, fan_out: ("normal", 0.01),
-}
-"""Name -> (fan in, fan out) -> (shape of the distribution, its standard deviation)."""
-
-
-def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
-    """Draw every kernel of `model` anew; biases and the rest stay as their layers made them.
-
-    Each kernel has a generator of its own, keyed by the seed and the variable's path
-    ("c3/kernel"). So a layer starts alike whatever stands around it: LeNet and LeNet+Attention
-    are paired. The draws are NumPy's, so they are the same on every Keras backend.
-    """
-    for variable in model.trainable_variables:
-        if variable.name == "kernel":
-            generator = np.random.default_rng([seed, zlib.crc32(variable.path.encode())])
-            variable.assign(_draw(initializer, variable.shape, generator))
-
-
-def _draw(initializer: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    positions = math.prod(shape[:-2])
-    family, deviation = INITIALIZERS[initializer](shape[-2] * positions, shape[-1] * positions)
-    if family == "normal":
-        values = deviation * generator.standard_normal(shape)
-    else:
-        limit = math.sqrt(3) * deviation
-        values = generator.uniform(-limit, limit, shape)
-    return values.astype("float32")
-
-
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "lenet5": lenet5,
     "lenet5_attention": lenet5_attention,
+    "alexnet": alexnet,
+    "vgg16": vgg16,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
 }
 """Model name -> builder. A builder's keyword arguments are named like fields of `Protocol`."""
 
@@ -156,5 +126,5 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 def build_model(protocol: Protocol) -> keras.Model:
     """The untrained network of `protocol`, its initial weights fixed by the protocol's seed."""
     builder = MODELS[protocol.model]
-    arguments = inspect.signature(builder).parameters
-    return builder(**{name: getattr(protocol, name) for name in arguments if hasattr(protocol, name)})
+    fields = vars(protocol).keys() & inspect.signature(builder).parameters.keys()
+    return builder(**{name: getattr(protocol, name) for name in fields})

@@ -8,7 +8,7 @@ import typing
 from typing import Annotated, Literal
 
 DatasetName = Literal["mnist", "uci"]
-ModelName = Literal["lenet5", "lenet5_attention"]
+ModelName = Literal["lenet5", "lenet5_attention", "alexnet", "vgg16", "resnet18", "resnet50"]
 Activation = Literal["relu", "tanh", "sigmoid"]
 Pooling = Literal["max", "average"]
 Initializer = Literal["glorot_uniform", "lecun_normal", "he_normal", "narrow_normal"]
@@ -48,9 +48,7 @@ class Protocol:
     mask_activation: Annotated[MaskActivation, "what bounds the mask (paper: silent)"] = "sigmoid"
 
     def __post_init__(self):
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), hints[field.name])
+        check_types(self)
         _check(self, "epochs", "at least 1", self.epochs >= 1)
         _check(self, "batch_size", "at least 1", self.batch_size >= 1)
         # Written so that NaN and infinity fail too.
@@ -58,7 +56,18 @@ class Protocol:
         _check(self, "momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
         _check(self, "seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
         _check(self, "shift", "from 0 to 8 pixels", 0 <= self.shift <= 8)
-        _check(self, "mask_channels", "1 or None (one per feature)", self.mask_channels in (1, None))
+        _check(self, "mask_channels", "1 or None", self.mask_channels in (1, None))
+
+
+def check_types(protocol) -> None:
+    """Check that each field of a dataclass has a value of its type, or one of its names.
+
+    Raises:
+        ValueError: naming the field, what was expected and what came.
+    """
+    hints = typing.get_type_hints(type(protocol))
+    for field in dataclasses.fields(protocol):
+        _check_type(field.name, getattr(protocol, field.name), hints[field.name])
 
 
 def choices(hint) -> tuple[str, ...]:
@@ -87,10 +96,8 @@ def _check_type(name: str, value, hint) -> None:
         raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
 
 
-def _digest(protocol: Protocol, dataset_digest: str, leave_out: tuple[str, ...] = ()) -> str:
-    described = dataclasses.asdict(protocol)
-    for name in leave_out:
-        del described[name]
+def digest_of(described: dict, dataset_digest: str) -> str:
+    """Name of a run from all that fixes its result: see `run_id`."""
     canonical = json.dumps(
         {"dataset_digest": dataset_digest, "protocol": described},
         sort_keys=True,
@@ -105,7 +112,7 @@ def run_id(protocol: Protocol, dataset_digest: str) -> str:
     The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
     and no spaces.
     """
-    return _digest(protocol, dataset_digest)
+    return digest_of(dataclasses.asdict(protocol), dataset_digest)
 
 
 def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
@@ -113,8 +120,15 @@ def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
 
     With a constant rate the run of 50 epochs is the beginning of the run of 100.
     """
-    return _digest(protocol, dataset_digest, leave_out=("epochs",))
+    described = dataclasses.asdict(protocol)
+    del described["epochs"]
+    return digest_of(described, dataset_digest)
 
 
 PAPER = Protocol()
 """The protocol of the paper's Section 3.2: LeNet-5 with the mask, 100 epochs."""
+
+PROPERLY = {"momentum": 0.9, "initializer": "he_normal"}
+"""What it takes to train a deep network: momentum, as the authors of AlexNet, VGG16 and ResNet had
+it, and kernels that neither shrink nor blow up what passes through many rectified layers (He,
+Zhang, Ren, Sun: Delving deep into rectifiers, ICCV 2015)."""

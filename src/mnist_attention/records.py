@@ -101,7 +101,8 @@ def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
         record: A record; a run that a smaller budget ended early has one too.
         budget_minutes: How long it may train; `None` for as long as it takes.
     """
-    if record["result"].get("diverged") or epochs_done(record) >= record["protocol"].get("epochs", 0):
+    asked = record["protocol"].get("epochs", 0)
+    if record["result"].get("diverged") or epochs_done(record) >= asked:
         return True
     seconds = record["environment"].get("epoch_seconds") or []
     return budget_minutes is not None and sum(seconds) >= 60 * budget_minutes

@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
+import math
 import os
-import platform
 import sys
-import time
 from collections.abc import Container, Iterable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 
 import filelock
@@ -18,9 +16,10 @@ from tqdm import tqdm
 from .augmentation import network_input
 from .checkpoints import State, latest_state
 from .data import Dataset
+from .machine import describe_machine
 from .models import build_model
-from .protocol import Protocol, run_id, trajectory_id
-from .records import read_record
+from .protocol import CANVAS, Protocol, run_id, trajectory_id
+from .records import is_finished, read_record
 
 EVALUATION_BATCH = 500
 
@@ -95,15 +94,16 @@ def claimed(checkpoints: Iterable[Path]) -> Iterator[None]:
         yield
 
 
-def finished_record(path: Path) -> dict | None:
-    """The record at `path`, or `None` if the run is still to be made."""
+def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
+    """The record at `path`, or `None` if the run is still to be made or has time to go on."""
     if not path.exists():
         return None
     try:
-        return read_record(path)
+        record = read_record(path)
     except ValueError as error:
         print(f"{error}. It is made anew.", file=sys.stderr)
         return None
+    return record if is_finished(record, budget_minutes) else None
 
 
 def initial_state(protocol: Protocol, dataset: Dataset, checkpoint: Path | None) -> State:
@@ -126,15 +126,17 @@ class Trajectory:
         longest: The longest of them.
         due: Those without a record, shortest first.
         state: How far the training is.
+        budget_minutes: See `spent`.
     """
 
     longest: Protocol
     due: list[Protocol]
     state: State
+    budget_minutes: float | None = None
 
     def ended(self) -> list[Protocol]:
-        """The due runs that end with this state: all of them, if it has diverged."""
-        over = diverged(self.state)
+        """The due runs that end with this state: all of them, if it has diverged or time is up."""
+        over = diverged(self.state) or spent(self.state, self.budget_minutes)
         return [run for run in self.due if over or run.epochs == self.state.epoch]
 
 
@@ -143,6 +145,7 @@ def trajectories(
     finished: Container[Protocol],
     dataset: Dataset,
     results: Path | None,
+    budget_minutes: float | None = None,
 ) -> list[Trajectory]:
     """Sort runs into trajectories, each in the furthest state that serves all its due runs.
 
@@ -151,6 +154,7 @@ def trajectories(
         finished: Those that have a record.
         dataset: The digits.
         results: Folder of the states, if any.
+        budget_minutes: How long each of them may train.
     """
     chains: dict[str, list[Protocol]] = {}
     for protocol in sorted(protocols, key=lambda protocol: protocol.epochs):
@@ -160,7 +164,8 @@ def trajectories(
         due = [protocol for protocol in chain if protocol not in finished]
         start = (due or chain)[0]
         path = checkpoint_path(results, start, dataset) if results else None
-        found.append(Trajectory(chain[-1], due, initial_state(start, dataset, path)))
+        state = initial_state(start, dataset, path)
+        found.append(Trajectory(chain[-1], due, state, budget_minutes))
     return found
 
 
@@ -172,6 +177,7 @@ def variables(model: keras.Model) -> list[keras.Variable]:
 def start_model(protocol: Protocol, dataset: Dataset, state: State) -> keras.Model:
     """The compiled network of `protocol`, with the weights and the optimizer of `state`."""
     model = compile_model(build_model(protocol), protocol, steps_per_epoch(protocol, dataset))
+    check_memory(model, protocol, dataset)
     model.optimizer.build(model.trainable_variables)
     if state.variables:
         for variable, value in zip(variables(model), state.variables, strict=True):
@@ -179,8 +185,36 @@ def start_model(protocol: Protocol, dataset: Dataset, state: State) -> keras.Mod
     return model
 
 
+def check_memory(model: keras.Model, protocol: Protocol, dataset: Dataset) -> None:
+    """Check that the machine can hold what training takes: else it would die hours later.
+
+    Raises:
+        MemoryError: with the estimate, if it is more than all memory of the machine.
+    """
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    copies = 3 if protocol.momentum else 2  # weights, gradients, momentum
+    values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    side = CANVAS + 2 * protocol.shift
+    table = len(dataset.train_images) * side**2 * dataset.train_images.itemsize
+    needed = 4 * (copies * model.count_params() + protocol.batch_size * values) + table
+    if needed > available:
+        raise MemoryError(
+            f"Expected at least {needed / 2**30:.1f} GiB of memory for {protocol.model}: {copies} "
+            f"copies of {model.count_params():,} parameters, the feature maps of "
+            f"{protocol.batch_size} images, all training images. "
+            f"Received: a machine with {available / 2**30:.1f} GiB"
+        )
+
+
 def next_state(
-    state: State, logs: Mapping[str, float], seconds: float, values: list[np.ndarray]
+    state: State,
+    logs: Mapping[str, float],
+    seconds: float,
+    values: list[np.ndarray],
+    learning_rate: float,
 ) -> State:
     """The state one epoch later; says so if the run has diverged.
 
@@ -189,6 +223,7 @@ def next_state(
         logs: The epoch's metrics under Keras's names.
         seconds: What the epoch took.
         values: The variables after it.
+        learning_rate: Named where the run has diverged.
     """
     history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
     after = State(
@@ -196,8 +231,8 @@ def next_state(
     )
     if diverged(after):
         tqdm.write(
-            f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} of trajectory "
-            f"{after.trajectory}. The run stops here.",
+            f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} at learning "
+            f"rate {learning_rate:g}. The run stops here.",
             file=sys.stderr,
         )
     return after
@@ -206,6 +241,16 @@ def next_state(
 def diverged(state: State) -> bool:
     """Whether the last epoch's loss is not finite: such a run has ended."""
     return bool(state.history["loss"]) and not np.isfinite(state.history["loss"][-1])
+
+
+def spent(state: State, budget_minutes: float | None) -> bool:
+    """Whether a run has used up its time budget: it ends with the epoch in which that happens.
+
+    Args:
+        state: The run, with the seconds of all its epochs, those of earlier calls included.
+        budget_minutes: How long a run may train; `None` for as long as it takes.
+    """
+    return budget_minutes is not None and sum(state.seconds) >= 60 * budget_minutes
 
 
 def predict_classes(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -262,12 +307,7 @@ def make_record(
     return {
         "run_id": run_id(protocol, dataset.digest),
         "protocol": dataclasses.asdict(protocol),
-        "dataset": {
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "train_size": len(dataset.train_labels),
-            "test_size": len(dataset.test_labels),
-        },
+        "dataset": dataset.described(),
         "history": state.history,
         "result": result,
         "test_predictions": "".join(map(str, test_predictions)),
@@ -287,12 +327,7 @@ def describe_environment(seconds: list[float], train_size: int, **engine) -> dic
     return {
         **engine,
         "backend": keras.backend.backend(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in packages},
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **describe_machine(*packages),
         "epoch_seconds": seconds,
         "images_per_second": round(train_size * len(seconds) / sum(seconds), 1),
     }

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from . import classical
+from .classical import METHODS, ClassicalProtocol
 from .data import load_dataset
 from .files import require_writable
-from .protocol import PAPER, Protocol, run_id, trajectory_id
-from .records import read_record, record_path, write_record
+from .protocol import PAPER, PROPERLY, Protocol, run_id, trajectory_id
+from .records import is_finished, read_record, record_path, write_longer
 
 ENGINES = ("loky", "dask", "ray", "lanes")
 
@@ -29,6 +32,7 @@ class Study:
 
     question: str
     protocols: tuple[Protocol, ...]
+    methods: tuple[ClassicalProtocol, ...] = ()
 
 
 def _one_factor_at_a_time(base: Protocol, **factors: Iterable) -> tuple[Protocol, ...]:
@@ -42,11 +46,25 @@ def _one_factor_at_a_time(base: Protocol, **factors: Iterable) -> tuple[Protocol
 SHORT = replace(PAPER, epochs=20)
 """The protocol for questions with many settings, where 100 epochs of each would take days."""
 
+LENETS = (replace(PAPER, model="lenet5"), PAPER)
+
+ZOO = tuple(replace(PAPER, model=name) for name in ("resnet18", "alexnet", "resnet50", "vgg16"))
+"""The other networks of Table 1 under the paper's protocol, the cheapest epoch first."""
+
+ZOO_PROPER = tuple(replace(protocol, **PROPERLY) for protocol in ZOO)
+
+CLASSICAL = tuple(ClassicalProtocol(model=name) for name in METHODS)
+
 STUDIES = {
     "table1": Study(
-        "Is LeNet-5 better with the mask than without?",
-        (replace(PAPER, model="lenet5"), PAPER),
+        "What does each system that the paper names reach? (as the paper says, and properly)",
+        (*LENETS, *ZOO, *ZOO_PROPER),
+        CLASSICAL,
     ),
+    "lenets": Study("Is LeNet-5 better with the mask than without?", LENETS),
+    "zoo": Study("What do larger networks reach under the paper's protocol?", ZOO),
+    "zoo_proper": Study("And trained as their authors did?", ZOO_PROPER),
+    "classical": Study("And without a network?", (), CLASSICAL),
     "table2": Study(
         "Which learning rate?", tuple(replace(PAPER, learning_rate=r) for r in (0.1, 0.01, 0.001))
     ),
@@ -126,6 +144,11 @@ def study_protocols(name: str, seeds: int = 1, epochs: int | None = None) -> lis
     )
 
 
+def study_methods(name: str, seeds: int = 1) -> list[ClassicalProtocol]:
+    """The classical methods of a study, as `study_protocols` gives its networks."""
+    return [replace(m, seed=seed) for seed in range(seeds) for m in STUDIES[name].methods]
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What came of a study.
@@ -133,10 +156,12 @@ class Outcome:
     Attributes:
         finished: Runs whose record is there, those of earlier calls included.
         failed: Run id -> why it has no record.
+        cut_short: Runs whose record says that the budget ended them early.
     """
 
     finished: int
     failed: dict[str, str]
+    cut_short: int = 0
 
 
 def run_study(
@@ -147,12 +172,16 @@ def run_study(
     jobs: int | None = None,
     results: Path | str,
     epochs: int | None = None,
+    budget_minutes: float | None = None,
     verbose: bool = True,
 ) -> Outcome:
     """Train every run of a study that has no record yet. Interrupted, it goes on when called again.
 
     A run that another study has finished counts as finished. Each run has one thread, so its
     record does not depend on `jobs` or on the engine that ran the process.
+
+    With a budget each network is trained for at least one epoch, and its record says how many
+    there were. Called again with more, the study goes on and replaces those records.
 
     Args:
         name: A key of `STUDIES`.
@@ -162,10 +191,12 @@ def run_study(
         jobs: Processes at a time; by default one per core.
         results: Folder for records and checkpoints.
         epochs: Instead of each protocol's own.
+        budget_minutes: End each run with the epoch in which its training, that of earlier calls
+            included, has taken so long.
         verbose: Whether to show a progress bar over the runs.
 
     Raises:
-        ValueError: for an unknown study or engine.
+        ValueError: for an unknown study or engine, no job or no time.
         OSError: if the data cannot be had or `results` cannot be written.
         ImportError: if the engine is not installed.
     """
@@ -173,40 +204,57 @@ def run_study(
         raise ValueError(f"Expected an engine among {', '.join(ENGINES)}. Received: {engine!r}")
     if jobs is not None and jobs < 1:
         raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
-    protocols = study_protocols(name, seeds, epochs)
-    results = require_writable(Path(results))
+    if budget_minutes is not None and not budget_minutes > 0:
+        raise ValueError(f"Expected a budget above 0 minutes. Received: {budget_minutes=}")
+    protocols, methods = study_protocols(name, seeds, epochs), study_methods(name, seeds)
+    results, jobs = require_writable(Path(results)), jobs or os.cpu_count()
     # Loading here makes the cache once, before many processes want it at the same time.
-    digests = {kind: load_dataset(kind).digest for kind in {p.dataset for p in protocols}}
+    digests = {kind: load_dataset(kind).digest for kind in {p.dataset for p in protocols + methods}}
     ids = {protocol: run_id(protocol, digests[protocol.dataset]) for protocol in protocols}
-    finished = finished_runs(results)
-    pending = [protocol for protocol in protocols if ids[protocol] not in finished]
+    ids |= {method: classical.run_id(method, digests[method.dataset]) for method in methods}
+    done = finished_runs(results, budget_minutes)
+    networks = [protocol for protocol in protocols if ids[protocol] not in done]
+    methods = [method for method in methods if ids[method] not in done]
 
     with tqdm(
-        total=len(protocols),
-        initial=len(protocols) - len(pending),
+        total=len(ids),
+        initial=len(ids) - len(networks) - len(methods),
         desc=name,
         unit="run",
         disable=not verbose,
     ) as bar:
+        task = functools.partial(
+            _run_chain, study=name, results=str(results.resolve()), budget_minutes=budget_minutes
+        )
+        chains = [(method,) for method in methods]
+        failed = {}
         if engine == "lanes":
-            failed = _run_lanes(pending, name, results, verbose)
+            # Lanes of finished runs stay in: without them the others' last bits would change.
+            here = {p for p in protocols if record_path(results, name, ids[p]).exists()}
+            lanes = [p for p in protocols if p in networks or p in here]
+            failed = _run_lanes(lanes, networks, name, results, budget_minutes, verbose)
+            engine = "loky"  # for what is no network
         else:
-            chains = _chains(pending, digests)
-            failed = _run_chains(chains, name, results, engine, jobs or os.cpu_count(), bar)
-    failed = {ids[protocol]: reason for protocol, reason in failed.items()}
-    return Outcome(len(protocols) - len(failed), failed)
+            chains += _chains(networks, digests)
+        failed |= _run_chains(chains, task, name, results, engine, jobs, bar)
+    failed = {ids[run]: reason for run, reason in failed.items()}
+    cut_short = len(set(ids.values()) - finished_runs(results) - set(failed))
+    return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short)
 
 
-def finished_runs(results: Path) -> set[str]:
-    """Ids of the runs with a sound record, in whichever study."""
+def finished_runs(results: Path, budget_minutes: float | None = None) -> set[str]:
+    """Ids of the runs with a sound record, in whichever study, that need no more epochs."""
     finished = set()
     for path in Path(results).glob("*/*.json"):
         with contextlib.suppress(ValueError, OSError):
-            finished.add(read_record(path)["run_id"])
+            record = read_record(path)
+            if is_finished(record, budget_minutes):
+                finished.add(record["run_id"])
     return finished
 
 
-Chain = tuple[Protocol, ...]
+Run = Protocol | ClassicalProtocol
+Chain = tuple[Run, ...]
 """Runs of one trajectory, shortest first: each goes on from the end of the one before."""
 
 
@@ -218,15 +266,21 @@ def _chains(protocols: list[Protocol], digests: dict[str, str]) -> list[Chain]:
 
 
 def _run_chains(
-    chains: list[Chain], study: str, results: Path, engine: str, jobs: int, bar: tqdm
-) -> dict[Protocol, str]:
+    chains: list[Chain],
+    task: Callable[[Chain], "Done"],
+    study: str,
+    results: Path,
+    engine: str,
+    jobs: int,
+    bar: tqdm,
+) -> dict[Run, str]:
     """Run all chains; when a process dies, run what it may have been working on alone, once more.
 
     joblib does not say which process died, so all chains that were under way are repeated, one
     by one: a chain that kills its process again is surely the cause, and the others only go on
     from their checkpoints.
     """
-    failed: dict[Protocol, str] = {}
+    failed: dict[Run, str] = {}
     waiting, suspects = list(chains), []
     while waiting or suspects:
         alone = bool(suspects)
@@ -234,7 +288,7 @@ def _run_chains(
         started: list[Chain] = []
         ended: list[Chain] = []
         try:
-            for chain, errors in _outcomes(batch, study, results, engine, jobs, started):
+            for chain, errors in _outcomes(batch, task, study, results, engine, jobs, started):
                 ended.append(chain)
                 failed.update(errors)
                 bar.update(len(chain))
@@ -253,14 +307,20 @@ def _run_chains(
 
 
 def _outcomes(
-    chains: list[Chain], study: str, results: Path, engine: str, jobs: int, started: list[Chain]
-) -> Iterator[tuple[Chain, dict[Protocol, str]]]:
+    chains: list[Chain],
+    task: Callable[[Chain], "Done"],
+    study: str,
+    results: Path,
+    engine: str,
+    jobs: int,
+    started: list[Chain],
+) -> Iterator[tuple[Chain, dict[Run, str]]]:
     """Run chains in parallel; yield each with its errors as it ends. `started` grows meanwhile."""
 
     def tasks():
         for chain in chains:
             started.append(chain)
-            yield joblib.delayed(_run_chain)(chain, study, str(results.resolve()))
+            yield joblib.delayed(task)(chain)
 
     # joblib runs a single job in this very process. Asking for two and handing out one keeps
     # every run in a process of its own, with its own threads and its own death.
@@ -275,8 +335,7 @@ def _outcomes(
         for chain, records, errors in parallel(tasks()):
             for record in records:
                 # On a cluster without a shared disk the record exists only where it was made.
-                if not record_path(results, study, record["run_id"]).exists():
-                    write_record(record, results, study)
+                write_longer(record, results, study)
             yield chain, errors
 
 
@@ -291,7 +350,8 @@ def _backend(engine: str, jobs: int) -> Iterator[None]:
             from ray.util.joblib import register_ray
 
             register_ray()
-        stack.enter_context(joblib.parallel_config(backend=engine))
+        threads = {"inner_max_num_threads": 1} if engine == "loky" else {}
+        stack.enter_context(joblib.parallel_config(backend=engine, **threads))
         yield
 
 
@@ -315,24 +375,33 @@ def _need(module: str, extra: str) -> None:
         ) from error
 
 
-def _run_chain(
-    chain: Chain, study: str, results: str
-) -> tuple[Chain, list[dict], dict[Protocol, str]]:
+Done = tuple[Chain, list[dict], dict[Run, str]]
+"""A chain, its records, and why runs have none."""
+
+
+def _run_chain(chain: Chain, study: str, results: str, budget_minutes: float | None) -> Done:
     """Train the runs of one chain in this process; an error ends the chain, not the study."""
     _use_one_thread()
     if threading.current_thread() is threading.main_thread():
         # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from . import train
-
     records: list[dict] = []
-    for protocol in chain:
+    for run in chain:
         try:
-            records.append(train(protocol, results=results, study=study, verbose=False))
+            records.append(_make(run, study, results, budget_minutes))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             reason = f"{type(error).__name__}: {error}"
             return chain, records, dict.fromkeys(chain[len(records) :], reason)
     return chain, records, {}
+
+
+def _make(run: Run, study: str, results: str, budget_minutes: float | None) -> dict:
+    if isinstance(run, ClassicalProtocol):
+        return classical.fit(run, results=results, study=study)
+    from . import train
+
+    options = {"budget_minutes": budget_minutes, "verbose": False}
+    return train(run, results=results, study=study, **options)
 
 
 def _use_one_thread() -> None:
@@ -343,14 +412,28 @@ def _use_one_thread() -> None:
 
 
 def _run_lanes(
-    pending: list[Protocol], study: str, results: Path, verbose: bool
+    protocols: list[Protocol],
+    pending: list[Protocol],
+    study: str,
+    results: Path,
+    budget_minutes: float | None,
+    verbose: bool,
 ) -> dict[Protocol, str]:
+    """LeNets side by side; each network of the zoo, which fills a GPU by itself, alone."""
     _need("jax", "jax")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "jax"
     from .lanes import train_lanes
 
-    train_lanes(pending, results=results, study=study, verbose=verbose)
-    return {}
-
-
+    options = {"study": study, "budget_minutes": budget_minutes, "verbose": verbose}
+    large = {protocol.model for protocol in ZOO}
+    lanes = [run for run in protocols if run.model not in large]
+    if not set(lanes).isdisjoint(pending):
+        train_lanes(lanes, results=results, **options)
+    failed = {}
+    for run in (run for run in pending if run.model in large):
+        try:
+            train_lanes([run], results=results, checkpoint_every=1, **options)
+        except (RuntimeError, MemoryError) as error:  # too large for this GPU, say
+            failed[run] = f"{type(error).__name__}: {error}"
+    return failed

@@ -15,7 +15,7 @@ from .checkpoints import State, write_state
 from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable
 from .protocol import Protocol, run_id
-from .records import record_path, write_record
+from .records import record_path, write_longer
 from .runs import (
     EVALUATION_BATCH,
     check_fit,
@@ -28,6 +28,7 @@ from .runs import (
     make_record,
     next_state,
     predict_classes,
+    spent,
     start_model,
     steps_per_epoch,
     variables,
@@ -44,12 +45,15 @@ def train(
     results: Path | str | None = None,
     study: str = "single",
     weights: Path | str | None = None,
+    budget_minutes: float | None = None,
     verbose: bool = True,
 ) -> dict:
     """Train the network of `protocol` and return its record.
 
     With `results`, the state is kept at every epoch's end in `results/.checkpoints`, so that a
     run that was killed goes on exactly where it was; a run whose record is there is not repeated.
+    A run that a budget ended early has a record too, with fewer epochs in `result` than in
+    `protocol`: with more budget it goes on, and its new record replaces that one.
 
     Args:
         protocol: What to train, on what, and how.
@@ -57,6 +61,7 @@ def train(
         results: Folder for the record (`<results>/<study>/<run_id>.json`) and the state.
         study: Name of the subfolder.
         weights: Folder for the trained weights (`<weights>/<run_id>.weights.h5`).
+        budget_minutes: End the run with the epoch in which its training has taken so long.
         verbose: Whether to show a progress bar.
 
     Returns:
@@ -65,6 +70,7 @@ def train(
 
     Raises:
         ValueError: if the protocol does not fit the data, or `study` is not a plain name.
+        MemoryError: if the machine has too little memory for the network.
         OSError: if the data cannot be had or a folder cannot be written.
     """
     dataset = dataset or load_dataset(protocol.dataset)
@@ -74,20 +80,18 @@ def train(
     name = run_id(protocol, dataset.digest)
     weights_path = require_writable(Path(weights)) / f"{name}.weights.h5" if weights else None
     if results is None:
-        return _run(protocol, dataset, None, weights_path, verbose)
+        return _run(protocol, dataset, None, weights_path, budget_minutes, verbose)
 
     results = require_writable(Path(results))
     require_writable(results / study)
     checkpoint = checkpoint_path(results, protocol, dataset)
     # Whoever comes second waits here, then finds the record of whoever came first.
     with claimed([checkpoint]):
-        finished = finished_record(record_path(results, study, name))
+        finished = finished_record(record_path(results, study, name), budget_minutes)
         if finished and (weights_path is None or weights_path.exists()):
             return finished
-        record = _run(protocol, dataset, checkpoint, weights_path, verbose)
-        if not finished:
-            write_record(record, results, study)
-        return finished or record
+        record = _run(protocol, dataset, checkpoint, weights_path, budget_minutes, verbose)
+        return finished or write_longer(record, results, study)
 
 
 def _run(
@@ -95,12 +99,13 @@ def _run(
     dataset: Dataset,
     checkpoint: Path | None,
     weights: Path | None,
+    budget_minutes: float | None,
     verbose: bool,
 ) -> dict:
     state = initial_state(protocol, dataset, checkpoint)
-    keeper = StateKeeper(state, checkpoint)
+    keeper = StateKeeper(state, checkpoint, budget_minutes)
     model = start_model(protocol, dataset, state)
-    if state.epoch < protocol.epochs and not diverged(state):
+    if state.epoch < protocol.epochs and not keeper.ended:
         _fit(model, protocol, dataset, keeper, verbose)
     record = _record(model, protocol, dataset, keeper.state)
     if weights:
@@ -163,11 +168,16 @@ def training_batches(protocol: Protocol, dataset: Dataset, first_epoch: int = 0)
 
 
 class StateKeeper(keras.callbacks.Callback):
-    """Keeps the run's state, in memory and on disk, and stops a run whose loss is not finite."""
+    """Keeps the run's state, in memory and on disk; stops a run whose loss is not finite or whose
+    time is spent."""
 
-    def __init__(self, state: State, path: Path | None):
+    def __init__(self, state: State, path: Path | None, budget_minutes: float | None = None):
         super().__init__()
-        self.state, self.path = state, path
+        self.state, self.path, self.budget_minutes = state, path, budget_minutes
+
+    @property
+    def ended(self) -> bool:
+        return diverged(self.state) or spent(self.state, self.budget_minutes)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -175,10 +185,11 @@ class StateKeeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         values = [np.asarray(value) for value in variables(self.model)]
         seconds = time.perf_counter() - self.started
-        self.state = next_state(self.state, logs, seconds, values)
+        rate = float(self.model.optimizer.learning_rate)
+        self.state = next_state(self.state, logs, seconds, values, rate)
         if self.path:
             write_state(self.path, self.state)
-        self.model.stop_training = diverged(self.state)
+        self.model.stop_training = self.ended
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -1,0 +1,120 @@
+# `make` lists the targets. Everything runs from .venv, which is made from requirements.lock.
+# Needs Python 3.11-3.13 and a package registry; another Python: make PYTHON=python3.12 test
+
+PYTHON  ?= python3
+JOBS    ?= 2
+ENGINE  ?= loky
+SEEDS   ?= 10
+STUDIES ?= lenets table4 table2 table3 assumptions explain
+# Minutes for each network of Table 1 that is larger than LeNet: 100 epochs of all need a GPU.
+BUDGET  ?= 60
+
+# Which notebooks `make notebooks` executes: make notebooks ONLY=notebooks/01_look_at_the_data.py
+ONLY    ?= $(wildcard notebooks/[0-9]*.py)
+PAGES   := $(patsubst notebooks/%.ipynb,build/html/%.html,$(wildcard notebooks/[0-9]*.ipynb))
+
+BIN     := .venv/bin
+LOCKED  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+EXECUTE := $(BIN)/python -m nbconvert --log-level WARN --to notebook --execute \
+  --KernelManager.transport_encryption=auto
+# A diff of a notebook shows what changed in it, not when and where it ran.
+STABLE  := --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True --ClearMetadataPreprocessor.enabled=True \
+  --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
+  --ClearMetadataPreprocessor.preserve_cell_metadata_mask=nbmake \
+  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec
+
+# The four files of MNIST beside the checkout save the download.
+ifneq ($(wildcard ../shared/mnist/*.gz),)
+MNIST_ATTENTION_DATA ?= $(abspath ../shared/mnist)
+export MNIST_ATTENTION_DATA
+endif
+
+.PHONY: help setup reproduce pages test paper bench torture notebooks lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/project.stamp ## make .venv from requirements.lock, with the project in it
+
+.venv/lock.stamp: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	{ echo "Expected Python 3.11, 3.12 or 3.13. Received: $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make PYTHON=python3.12"; exit 1; }
+	@echo "== Setting up .venv from requirements.lock (a few minutes, once)"
+	@$(PYTHON) -m venv --clear .venv
+# One package comes as source: it is built with the locked tools, not with the newest.
+	@awk '/^[a-z]/ { keep = /^(packaging|setuptools|wheel)==/ } keep' $< > .venv/build-tools.txt
+	@$(LOCKED) --require-hashes -r .venv/build-tools.txt
+	@$(LOCKED) --require-hashes --no-build-isolation -r $<
+	@touch $@
+
+.venv/project.stamp: .venv/lock.stamp pyproject.toml
+	@$(LOCKED) --no-build-isolation --editable .
+	@touch $@
+
+reproduce: setup ## get the data, execute the notebooks, rebuild figures and tables, print them
+	@echo "== 1/3 The data"
+	@$(BIN)/mnist-attention data --fallback
+	@echo "== 2/3 The notebooks, with their figures ($(JOBS) at a time)"
+	@rm -rf build/notebooks build/html
+	@$(MAKE) --no-print-directory -j$(JOBS) pages
+	@echo "== 3/3 The tables, from the records in results/"
+	@$(BIN)/mnist-attention report
+	@echo "== Done. The pages are in build/html:"
+	@ls build/html/*.html
+
+pages: $(PAGES)
+
+build/html/%.html: notebooks/%.ipynb
+	@mkdir -p build/notebooks build/html
+	@echo "   $* ..."
+	@$(EXECUTE) --output-dir build/notebooks $<
+	@$(BIN)/python -m nbconvert --log-level WARN --to html --template classic --output-dir build/html build/notebooks/$*.ipynb
+	@echo "   $* is done"
+
+test: setup ## lint, unit tests, and every notebook with small parameters
+	@echo "== 1/3 Lint"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "== 2/3 Unit tests"
+	@$(BIN)/pytest
+	@echo "== 3/3 Notebooks, with small parameters"
+	@$(BIN)/pytest --nbmake notebooks
+
+paper: setup ## every study from scratch: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
+	@for study in $(STUDIES); do \
+	  echo "== $$study, $(SEEDS) seeds"; \
+	  $(BIN)/mnist-attention study $$study --seeds $(SEEDS) --engine $(ENGINE) || exit 1; \
+	done
+	@echo "== The whole Table 1, one seed, $(BUDGET) minutes for each network"
+	@$(BIN)/mnist-attention study table1 --budget-minutes $(BUDGET) --engine $(ENGINE)
+	@$(BIN)/mnist-attention report
+
+bench: setup ## the benchmarks, each a table of ratios
+	@$(BIN)/mnist-attention bench throughput
+	@$(BIN)/mnist-attention bench scaling
+
+torture: setup ## a run killed a hundred times equals the unbroken run
+	@$(BIN)/pytest -m torture
+
+notebooks: setup ## execute the notebooks in full and write the .ipynb that are committed
+	@for source in $(ONLY); do \
+	  echo "== $$source"; \
+	  notebook=$${source%.py}.ipynb; \
+	  $(BIN)/jupytext --quiet --update --to ipynb $$source && \
+	  $(EXECUTE) $(STABLE) --inplace $$notebook || exit 1; \
+	done
+
+lock: ## write requirements.lock anew from pyproject.toml (newest versions: UPGRADE=--upgrade)
+	@$(PYTHON) -m venv --clear build/uv
+	@build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --extra notebooks --extra jax --extra cluster --extra dev $(UPGRADE) \
+	  --output-file requirements.lock pyproject.toml
+	@rm -rf build/uv
+
+clean: ## delete .venv, build and caches; never records, weights or figures
+	@rm -rf .venv build .pytest_cache .ruff_cache
+	@find src tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

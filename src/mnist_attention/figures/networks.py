@@ -1,0 +1,114 @@
+"""The systems of Table 1: what they cost, what they reach, and whether they overfit."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .. import evidence
+from ..evidence import Runs, System
+from . import COLOURS, style, subplots
+from .training import accuracy_axis, error
+
+_COLOUR_OF = {"": COLOURS["blue"], "another depth": COLOURS["blue"]}
+"""Colour of the rows under a heading of `evidence.BEYOND`; vermillion for others."""
+
+
+@style()
+def accuracy_over_cost(systems: Sequence[System]) -> Figure:
+    """What the networks reach over what an image costs them.
+
+    Args:
+        systems: As `evidence.systems` gives them. Those without runs are left out.
+
+    Returns:
+        Across, multiply-accumulates per image; up, test accuracy, stretched towards 100 %, with
+        the 95 % interval of the mean where there are at least two seeds. Hollow: fewer epochs
+        than asked. A classical method, which has no such cost, is a dotted line.
+    """
+    figure, axes = subplots(width=8, height=4.2)
+    axis = axes[0, 0]
+    for system in systems:
+        if system.runs.records:
+            draw = _draw_level if system.multiply_accumulates is None else _draw_point
+            draw(axis, system)
+    axis.set_xscale("log")
+    accuracy_axis(axis)
+    axis.margins(x=0.2, y=0.1)
+    axis.set(xlabel="multiply-accumulates per image", ylabel="test accuracy, %")
+    return figure
+
+
+def _draw_point(axis: Axes, system: System) -> None:
+    ours, runs = evidence.sample(system.runs), system.runs
+    place = system.multiply_accumulates
+    colour = _COLOUR_OF.get(system.heading, COLOURS["vermillion"])
+    look = {"color": colour, "marker": "o", "capsize": 3}
+    if runs.done < runs.asked:
+        look["markerfacecolor"] = "none"
+    # The interval of few runs may go beyond 100 %, where there is nothing to show.
+    reach = [[min(ours.margin, 0.9 * (100 - ours.mean))], [ours.margin]]
+    axis.errorbar([place], [100 - ours.mean], reach if ours.n > 1 else None, **look)
+    cut = f"\n{runs.done} of {runs.asked} epochs" if runs.done < runs.asked else ""
+    text = {"textcoords": "offset points", "va": "center", "color": colour, "fontsize": 8}
+    axis.annotate(f"{system.name}{cut}", (place, 100 - ours.mean), (7, 0), **text)
+
+
+def _draw_level(axis: Axes, system: System) -> None:
+    level = 100 - evidence.sample(system.runs).mean
+    colour = COLOURS["green"]
+    axis.axhline(level, color=colour, linestyle=":", linewidth=1)
+    where = {"transform": axis.get_yaxis_transform(), "va": "bottom", "fontsize": 8}
+    axis.text(0.01, level, system.name, color=colour, **where)
+
+
+@style()
+def training_and_test(runs: dict[str, Runs], columns: int = 3) -> Figure:
+    """Training and test accuracy side by side over the epochs, one panel a network.
+
+    Args:
+        runs: Network -> its runs; one without runs is left out. The first seed is drawn.
+        columns: Panels in a row.
+
+    Returns:
+        Solid: test accuracy, clean images, at each epoch's end. Dashed: training accuracy while
+        the epoch runs, on mirrored and shifted images. Diamond: training accuracy on the clean
+        images at the end. A network overfits if the diamond is far above the solid line.
+    """
+    runs = {name: found for name, found in runs.items() if found.records}
+    rows = max(1, math.ceil(len(runs) / columns))
+    shared = {"sharey": True, "width": 9, "height": 2.8 * rows}
+    figure, axes = subplots(rows, columns, **shared)
+    for axis in axes.flat[len(runs) :]:
+        axis.set_visible(False)
+    for axis, (name, found) in zip(axes.flat, runs.items(), strict=False):
+        _draw_history(axis, found.records[0])
+        cut = f", {found.done} of {found.asked} epochs" if found.done < found.asked else ""
+        axis.set(title=f"{name}{cut}", xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+        accuracy_axis(axis)
+    # Sharing the axis turns it over once for each panel.
+    axes[0, 0].yaxis.set_inverted(True)
+    for row in axes:
+        row[0].set_ylabel("accuracy, %")
+    if runs:
+        lines, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_history(axis: Axes, record: dict) -> None:
+    history, result = record["history"], record["result"]
+    epochs = np.arange(1, 1 + len(history["test_accuracy"]))
+    # A run of one epoch is a point, which a line would not show.
+    marker = {"marker": "o", "markersize": 3} if len(epochs) < 10 else {}
+    look = {"color": COLOURS["blue"], "linewidth": 1.2, **marker}
+    axis.plot(epochs, error(history["test_accuracy"]), label="test", **look)
+    look |= {"color": COLOURS["vermillion"], "linestyle": "--"}
+    axis.plot(epochs, error(history["accuracy"]), label="training, augmented", **look)
+    look = {"color": COLOURS["vermillion"], "marker": "D", "linestyle": "none"}
+    end = [error(result["train_accuracy"])]
+    axis.plot(epochs[-1:], end, label="training, clean, at the end", **look)
