@@ -78,9 +78,9 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo "== 2/3 Unit tests"
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile
 	@echo "== 3/3 Notebooks, with small parameters"
-	@$(BIN)/pytest --nbmake notebooks
+	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
 
 paper: setup ## every study from scratch: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
 	@for study in $(STUDIES); do \

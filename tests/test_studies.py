@@ -1,6 +1,7 @@
 """Studies: what is in them, and that they finish whatever happens to their processes."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -137,7 +138,12 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 def start_study(results: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "mnist_attention", "study", "smoke", "--results", str(results)]
     return subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell in the background has its children ignore Ctrl-C; a terminal does not.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -164,9 +164,17 @@ def cost_table(records: Records) -> pd.DataFrame:
 
 
 def finding(records: Records) -> str:
-    """What the records say of the mask's worth, the paper's main claim, in one sentence."""
+    """What the records say of the mask's worth, the paper's main claim, in a sentence or two."""
     judged = verdict("C3", records)
-    return f"The paper says that {judged.text}. Here: **{judged.verdict}**: {judged.sentence}."
+    sentence = f"The paper says that {judged.text}. Here: **{judged.verdict}**: {judged.sentence}."
+    if judged.verdict != "not yet tested":
+        return sentence
+    shown = {
+        name: cell(evidence.runs_of(evidence.changes_of(name), records))
+        for name in ("LeNet+Attention", "LeNet")
+    }
+    so_far = "; ".join(f"{name} {accuracy}" for name, accuracy in shown.items())
+    return f"{sentence} So far, test accuracy in percent: {so_far}."
 
 
 # On the terminal
