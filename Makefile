@@ -18,7 +18,7 @@ LOCKED  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 EXECUTE := $(BIN)/python -m nbconvert --log-level WARN --to notebook --execute \
   --KernelManager.transport_encryption=auto
 # A diff of a notebook shows what changed in it, not when and where it ran.
-STABLE  := --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True --ClearMetadataPreprocessor.enabled=True \
+STABLE  := --ExecutePreprocessor.record_timing=False --ClearMetadataPreprocessor.enabled=True \
   --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
   --ClearMetadataPreprocessor.preserve_cell_metadata_mask=nbmake \
   --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec

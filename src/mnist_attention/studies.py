@@ -379,7 +379,7 @@ Done = tuple[Chain, list[dict], dict[Run, str]]
 """A chain, its records, and why runs have none."""
 
 
-def _run_chain(chain: Chain, study: str, results: str, budget_minutes: float | None) -> Done:
+def _run_chain(chain: Chain, study: str, results: str, budget_minutes: float | None = None) -> Done:
     """Train the runs of one chain in this process; an error ends the chain, not the study."""
     _use_one_thread()
     if threading.current_thread() is threading.main_thread():
