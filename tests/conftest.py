@@ -10,6 +10,7 @@ import pytest
 
 from mnist_attention import load_dataset
 from mnist_attention.data import Dataset, MnistUnavailable
+from small_digits import first_digits
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +29,6 @@ def mnist() -> Dataset:
 
 
 @pytest.fixture
-def small(uci) -> Dataset:
+def small() -> Dataset:
     """A few embedded digits, for tests that train."""
-    return Dataset(
-        "uci",
-        uci.train_images[:300],
-        uci.train_labels[:300],
-        uci.test_images[:50],
-        uci.test_labels[:50],
-    )
+    return first_digits(300, 50)

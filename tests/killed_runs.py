@@ -18,22 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_attention import Protocol, load_dataset, train
+from mnist_attention import Protocol, train
 from mnist_attention.data import Dataset
+from small_digits import first_digits
 
 PROTOCOL = Protocol(dataset="uci", epochs=3, learning_rate=0.1, momentum=0.9)
 
 
-def small_digits() -> Dataset:
-    uci = load_dataset("uci")
-    # 230 images make two batches of 96 and a smaller one.
-    return Dataset(
-        "uci",
-        uci.train_images[:230],
-        uci.train_labels[:230],
-        uci.test_images[:40],
-        uci.test_labels[:40],
-    )
+DIGITS = first_digits(230, 40)
+"""230 images make two batches of 96 and a smaller one."""
 
 
 def attempt(results: Path, dataset: Dataset, sabotage: Callable[[], None]) -> bool:
@@ -156,8 +149,7 @@ def at_random_moments(results: Path, dataset: Dataset, wanted: int) -> int:
 if __name__ == "__main__":
     np.seterr(all="raise")
     results, how, *rest = sys.argv[1:]
-    digits = small_digits()
     if how == "writes":
-        print(at_every_write(Path(results), digits))
+        print(at_every_write(Path(results), DIGITS))
     else:
-        print(at_random_moments(Path(results), digits, int(rest[0])))
+        print(at_random_moments(Path(results), DIGITS, int(rest[0])))

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import keras
 
-from mnist_attention import Protocol, load_dataset
-from mnist_attention.data import Dataset
+from mnist_attention import Protocol
 from mnist_attention.lane_program import LaneProgram
 from mnist_attention.lanes import train_lanes
 from mnist_attention.runs import compile_model, variables
+from small_digits import first_digits
 
 # A mask without bounds, so that a large rate ends in NaN: bounded ones leave dead units, finite.
 PROTOCOL = Protocol(
@@ -35,16 +35,8 @@ DIVERGING = replace(PROTOCOL, learning_rate=1e5)
 LANES = (DIVERGING, PROTOCOL, OTHER, PREFIX)
 
 
-def small_digits() -> Dataset:
-    """96 images: two steps an epoch, one of 64 images and one of the 32 that are left."""
-    uci = load_dataset("uci")
-    return Dataset(
-        "uci",
-        uci.train_images[:96],
-        uci.train_labels[:96],
-        uci.test_images[:40],
-        uci.test_labels[:40],
-    )
+DIGITS = first_digits(96, 40)
+"""96 images: two steps an epoch, one of 64 images and one of the 32 that are left."""
 
 
 def kill_at_first_end(record: dict) -> None:
@@ -64,7 +56,7 @@ def variables_keep_their_order() -> bool:
     ]
     model = compile_model(keras.Sequential([keras.Input((32, 32, 1)), *layers]), PROTOCOL, steps=1)
     model.optimizer.build(model.trainable_variables)
-    program = LaneProgram(model, PROTOCOL, small_digits(), "grouped")
+    program = LaneProgram(model, PROTOCOL, DIGITS, "grouped")
     for number, variable in enumerate(variables(model)):
         variable.assign(keras.ops.full(variable.shape, number, variable.dtype))
     second = program.variables(program.start([model, model]))[1]
@@ -72,7 +64,7 @@ def variables_keep_their_order() -> bool:
 
 
 def main(folder: Path, how: str = "") -> None:
-    shared = {"dataset": small_digits(), "checkpoint_every": 4, "verbose": False}
+    shared = {"dataset": DIGITS, "checkpoint_every": 4, "verbose": False}
     if how == "killed":
         train_lanes(LANES, results=folder / "killed", callback=kill_at_first_end, **shared)
     if not variables_keep_their_order():

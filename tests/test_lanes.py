@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("jax", reason="the engine `lanes` needs JAX")
 
 import lanes_runs
-from lanes_runs import DIVERGING, LANES, OTHER, PREFIX, PROTOCOL, small_digits
+from lanes_runs import DIGITS, DIVERGING, LANES, OTHER, PREFIX, PROTOCOL
 from mnist_attention import train
 from mnist_attention.checkpoints import read_state
 from mnist_attention.lane_program import convolve_patches
@@ -58,7 +58,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def read(folder) -> Read:
-    digest = small_digits().digest
+    digest = DIGITS.digest
     return lambda name, protocol: read_record(
         folder / name / "single" / f"{run_id(protocol, digest)}.json"
     )
@@ -72,7 +72,7 @@ def assert_close(first: dict, second: dict) -> None:
 @pytest.mark.parametrize("protocol", [PROTOCOL, OTHER], ids=["paired", "other"])
 def test_lanes_train_like_fit(read, protocol):
     record = read("unbroken", protocol)
-    fitted = train(protocol, dataset=small_digits(), verbose=False)
+    fitted = train(protocol, dataset=DIGITS, verbose=False)
     assert_close(fitted, record)
     losses = fitted["history"]["loss"]
     assert losses[0] - losses[-1] > 1000 * TOLERANCE
@@ -92,8 +92,8 @@ def test_a_record_has_its_parts(read):
 
 
 def test_the_last_smaller_batch_is_used(folder):
-    path = checkpoint_path(folder / "unbroken", PROTOCOL, small_digits())
-    state = read_state(path, trajectory_id(PROTOCOL, small_digits().digest))
+    path = checkpoint_path(folder / "unbroken", PROTOCOL, DIGITS)
+    state = read_state(path, trajectory_id(PROTOCOL, DIGITS.digest))
     steps = next(value for value in state.variables if value.dtype.kind == "i")
     assert steps == 2 * PROTOCOL.epochs
 
@@ -104,7 +104,7 @@ def test_a_lane_alone_equals_the_same_lane_among_others(read):
 
 def test_a_diverging_lane_ends_like_fit_and_leaves_the_rest_alone(read):
     record = read("unbroken", DIVERGING)
-    fitted = train(DIVERGING, dataset=small_digits(), verbose=False)
+    fitted = train(DIVERGING, dataset=DIGITS, verbose=False)
     assert record["result"] == fitted["result"]
     assert record["result"]["diverged"]
     assert [loss is None for loss in record["history"]["loss"]] == [False, True]
@@ -131,10 +131,10 @@ def test_killed_lanes_go_on_exactly(read):
 
 
 def test_fit_goes_on_from_the_state_of_a_lane(folder, read, tmp_path):
-    states = Path(".checkpoints") / trajectory_id(PROTOCOL, small_digits().digest)
+    states = Path(".checkpoints") / trajectory_id(PROTOCOL, DIGITS.digest)
     (tmp_path / states).mkdir(parents=True)
     shutil.copy(folder / "unbroken" / states / "5.npz", tmp_path / states)
-    record = train(PROTOCOL, dataset=small_digits(), results=tmp_path, verbose=False)
+    record = train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
     assert_close(record, read("unbroken", PROTOCOL))
     assert record["history"]["loss"][:5] == read("unbroken", PREFIX)["history"]["loss"]
 

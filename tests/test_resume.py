@@ -8,23 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import killed_runs
+from killed_runs import DIGITS, PROTOCOL
 from mnist_attention import train
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.runs import checkpoint_path
 
-PROTOCOL = killed_runs.PROTOCOL
-
 
 @pytest.fixture(scope="module")
-def digits():
-    return killed_runs.small_digits()
-
-
-@pytest.fixture(scope="module")
-def unbroken(digits) -> str:
+def unbroken() -> str:
     """The record of the run that nothing disturbed."""
-    return reproducible_text(train(PROTOCOL, dataset=digits, verbose=False))
+    return reproducible_text(train(PROTOCOL, dataset=DIGITS, verbose=False))
 
 
 def kill_runs(results: Path, *how: str) -> int:
@@ -52,39 +45,39 @@ def test_killed_at_random_moments(tmp_path, unbroken, kills):
         assert reproducible_text(read_record(path)) == unbroken
 
 
-def test_a_shorter_run_is_the_beginning_of_a_longer_one(tmp_path, digits, unbroken):
-    train(replace(PROTOCOL, epochs=1), dataset=digits, results=tmp_path, verbose=False)
-    record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
+def test_a_shorter_run_is_the_beginning_of_a_longer_one(tmp_path, unbroken):
+    train(replace(PROTOCOL, epochs=1), dataset=DIGITS, results=tmp_path, verbose=False)
+    record = train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
     assert reproducible_text(record) == unbroken
 
 
 @pytest.mark.parametrize("damage", ["truncated", "of another run"])
 def test_an_unusable_checkpoint_is_refused_and_the_run_starts_over(
-    tmp_path, digits, unbroken, capsys, damage
+    tmp_path, unbroken, capsys, damage
 ):
     shorter = replace(PROTOCOL, epochs=1)
     if damage == "of another run":
         shorter = replace(shorter, seed=5)
-    train(shorter, dataset=digits, results=tmp_path, verbose=False)
-    checkpoint = checkpoint_path(tmp_path, shorter, digits)
+    train(shorter, dataset=DIGITS, results=tmp_path, verbose=False)
+    checkpoint = checkpoint_path(tmp_path, shorter, DIGITS)
     if damage == "truncated":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     else:
-        misplaced = checkpoint_path(tmp_path, PROTOCOL, digits).with_name("1.npz")
+        misplaced = checkpoint_path(tmp_path, PROTOCOL, DIGITS).with_name("1.npz")
         misplaced.parent.mkdir(parents=True)
         checkpoint = checkpoint.rename(misplaced)
-    record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
+    record = train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
     assert f"{checkpoint} is" in (message := capsys.readouterr().err)
     assert "It is not used." in message
     assert reproducible_text(record) == unbroken
 
 
-def test_two_processes_asked_for_the_same_run_make_it_once(tmp_path, digits, unbroken):
+def test_two_processes_asked_for_the_same_run_make_it_once(tmp_path, unbroken):
     """Both wait for the same lock; threads stand in for processes, as the lock is the file's."""
     records = []
 
     def ask():
-        records.append(train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False))
+        records.append(train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
@@ -99,20 +92,19 @@ def test_two_processes_asked_for_the_same_run_make_it_once(tmp_path, digits, unb
 
 FULL_DISK = """
 import resource, sys
-import killed_runs
-digits = killed_runs.small_digits()
+from killed_runs import DIGITS, PROTOCOL, train
 # No file may grow beyond 100 kB: the state does not fit, as on a full disk.
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    killed_runs.train(killed_runs.PROTOCOL, dataset=digits, results=sys.argv[1], verbose=False)
+    train(PROTOCOL, dataset=DIGITS, results=sys.argv[1], verbose=False)
 except OSError as error:
     sys.exit(f"OSError: {error}")
 """
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, digits, unbroken):
-    train(replace(PROTOCOL, epochs=1), dataset=digits, results=tmp_path, verbose=False)
-    checkpoint = checkpoint_path(tmp_path, replace(PROTOCOL, epochs=1), digits)
+def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, unbroken):
+    train(replace(PROTOCOL, epochs=1), dataset=DIGITS, results=tmp_path, verbose=False)
+    checkpoint = checkpoint_path(tmp_path, replace(PROTOCOL, epochs=1), DIGITS)
     before = checkpoint.read_bytes()
     run = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
@@ -128,5 +120,5 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, digit
         "1.npz",
         "3.lock",
     ]
-    record = train(PROTOCOL, dataset=digits, results=tmp_path, verbose=False)
+    record = train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
     assert reproducible_text(record) == unbroken

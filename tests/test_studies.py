@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from mnist_attention import PAPER, studies
-from mnist_attention.records import read_record, read_records, reproducible_text
-from mnist_attention.studies import STUDIES, finished_runs, run_study, study_protocols
+from mnist_attention.records import read_record, reproducible_text
+from mnist_attention.studies import STUDIES, run_study, study_protocols
 
 
 def texts(results: Path) -> dict[str, str]:
@@ -99,13 +100,15 @@ def test_finished_runs_are_skipped_also_those_of_other_studies(smoke, monkeypatc
     moved.rename(smoke / "smoke" / moved.name)
 
 
-def test_a_damaged_record_does_not_count_as_finished(smoke, tmp_path):
-    (tmp_path / "smoke").mkdir()
-    source = sorted((smoke / "smoke").glob("*.json"))[0]
-    (tmp_path / "smoke" / source.name).write_text(source.read_text()[:99])
-    assert finished_runs(tmp_path) == set()
-    _, problems = read_records(tmp_path)
-    assert len(problems) == 1
+def test_a_damaged_record_is_made_again_and_no_other(smoke, tmp_path):
+    shutil.copytree(smoke / "smoke", tmp_path / "smoke")
+    damaged, *sound = sorted((tmp_path / "smoke").glob("*.json"))
+    damaged.write_text(damaged.read_text()[:99])
+    before = [path.stat().st_mtime_ns for path in sound]
+    outcome = run_study("smoke", results=tmp_path, jobs=1, verbose=False)
+    assert (outcome.finished, outcome.failed) == (4, {})
+    assert texts(tmp_path) == texts(smoke)
+    assert [path.stat().st_mtime_ns for path in sound] == before
 
 
 def test_a_run_that_fails_is_reported_and_the_rest_goes_on(smoke, tmp_path):

@@ -24,6 +24,7 @@ from mnist_attention.records import (
     write_record,
 )
 from mnist_attention.zoo import alexnet, multiply_accumulates, resnet18, resnet50, vgg16
+from small_digits import first_digits
 from synthetic import make_record
 
 AN_INSTANT = 1e-6
@@ -31,15 +32,9 @@ AN_INSTANT = 1e-6
 
 
 @pytest.fixture(scope="module")
-def few(uci) -> Dataset:
+def few() -> Dataset:
     """Two batches of 16 images."""
-    return Dataset(
-        "uci",
-        uci.train_images[:32],
-        uci.train_labels[:32],
-        uci.test_images[:10],
-        uci.test_labels[:10],
-    )
+    return first_digits(32, 10)
 
 
 def shapes(model: keras.Model) -> dict[str, tuple]:

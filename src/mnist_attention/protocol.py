@@ -5,6 +5,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 DatasetName = Literal["mnist", "uci"]
@@ -123,6 +124,14 @@ def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
     described = dataclasses.asdict(protocol)
     del described["epochs"]
     return digest_of(described, dataset_digest)
+
+
+def by_trajectory(protocols: Iterable[Protocol]) -> list[tuple[Protocol, ...]]:
+    """Group runs that differ in `epochs` alone, the shortest of each group first."""
+    groups: dict[Protocol, list[Protocol]] = {}
+    for protocol in protocols:
+        groups.setdefault(dataclasses.replace(protocol, epochs=1), []).append(protocol)
+    return [tuple(sorted(group, key=lambda run: run.epochs)) for group in groups.values()]
 
 
 PAPER = Protocol()

@@ -18,7 +18,7 @@ from .checkpoints import State, latest_state
 from .data import Dataset
 from .machine import describe_machine
 from .models import build_model
-from .protocol import CANVAS, Protocol, run_id, trajectory_id
+from .protocol import CANVAS, Protocol, by_trajectory, run_id, trajectory_id
 from .records import is_finished, read_record
 
 EVALUATION_BATCH = 500
@@ -156,11 +156,8 @@ def trajectories(
         results: Folder of the states, if any.
         budget_minutes: How long each of them may train.
     """
-    chains: dict[str, list[Protocol]] = {}
-    for protocol in sorted(protocols, key=lambda protocol: protocol.epochs):
-        chains.setdefault(trajectory_id(protocol, dataset.digest), []).append(protocol)
     found = []
-    for chain in chains.values():
+    for chain in by_trajectory(protocols):
         due = [protocol for protocol in chain if protocol not in finished]
         start = (due or chain)[0]
         path = checkpoint_path(results, start, dataset) if results else None

@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from . import classical
 from .classical import METHODS, ClassicalProtocol
 from .data import load_dataset
 from .files import require_writable
-from .protocol import PAPER, PROPERLY, Protocol, run_id, trajectory_id
-from .records import is_finished, read_record, record_path, write_longer
+from .protocol import PAPER, PROPERLY, Protocol, by_trajectory, run_id
+from .records import is_finished, read_records, record_path, write_longer
 
 ENGINES = ("loky", "dask", "ray", "lanes")
 
@@ -200,57 +199,21 @@ def run_study(
         OSError: if the data cannot be had or `results` cannot be written.
         ImportError: if the engine is not installed.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"Expected an engine among {', '.join(ENGINES)}. Received: {engine!r}")
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
-    if budget_minutes is not None and not budget_minutes > 0:
-        raise ValueError(f"Expected a budget above 0 minutes. Received: {budget_minutes=}")
-    protocols, methods = study_protocols(name, seeds, epochs), study_methods(name, seeds)
-    results, jobs = require_writable(Path(results)), jobs or os.cpu_count()
-    # Loading here makes the cache once, before many processes want it at the same time.
-    digests = {kind: load_dataset(kind).digest for kind in {p.dataset for p in protocols + methods}}
-    ids = {protocol: run_id(protocol, digests[protocol.dataset]) for protocol in protocols}
-    ids |= {method: classical.run_id(method, digests[method.dataset]) for method in methods}
-    done = finished_runs(results, budget_minutes)
-    networks = [protocol for protocol in protocols if ids[protocol] not in done]
-    methods = [method for method in methods if ids[method] not in done]
-
-    with tqdm(
-        total=len(ids),
-        initial=len(ids) - len(networks) - len(methods),
-        desc=name,
-        unit="run",
-        disable=not verbose,
-    ) as bar:
-        task = functools.partial(
-            _run_chain, study=name, results=str(results.resolve()), budget_minutes=budget_minutes
-        )
-        chains = [(method,) for method in methods]
-        failed = {}
-        if engine == "lanes":
-            # Lanes of finished runs stay in: without them the others' last bits would change.
-            here = {p for p in protocols if record_path(results, name, ids[p]).exists()}
-            lanes = [p for p in protocols if p in networks or p in here]
-            failed = _run_lanes(lanes, networks, name, results, budget_minutes, verbose)
-            engine = "loky"  # for what is no network
-        else:
-            chains += _chains(networks, digests)
-        failed |= _run_chains(chains, task, name, results, engine, jobs, bar)
+    jobs = os.cpu_count() if jobs is None else jobs
+    order = _Order(name, Path(results), engine, jobs, budget_minutes, verbose)
+    order.check()
+    runs = [*study_protocols(name, seeds, epochs), *study_methods(name, seeds)]
+    require_writable(order.results)
+    ids = _run_ids(runs)
+    records = {record["run_id"]: record for record in read_records(order.results)[0]}
+    pending = [run for run in runs if not order.is_done(records.get(ids[run]))]
+    options = {"total": len(runs), "initial": len(runs) - len(pending), "disable": not verbose}
+    with tqdm(desc=name, unit="run", **options) as bar:
+        made, failed = _run_all(order, runs, pending, ids, bar)
+    records |= {record["run_id"]: record for record in made}
     failed = {ids[run]: reason for run, reason in failed.items()}
-    cut_short = len(set(ids.values()) - finished_runs(results) - set(failed))
+    cut_short = sum(not is_finished(records[i]) for i in set(ids.values()) - set(failed))
     return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short)
-
-
-def finished_runs(results: Path, budget_minutes: float | None = None) -> set[str]:
-    """Ids of the runs with a sound record, in whichever study, that need no more epochs."""
-    finished = set()
-    for path in Path(results).glob("*/*.json"):
-        with contextlib.suppress(ValueError, OSError):
-            record = read_record(path)
-            if is_finished(record, budget_minutes):
-                finished.add(record["run_id"])
-    return finished
 
 
 Run = Protocol | ClassicalProtocol
@@ -258,28 +221,70 @@ Chain = tuple[Run, ...]
 """Runs of one trajectory, shortest first: each goes on from the end of the one before."""
 
 
-def _chains(protocols: list[Protocol], digests: dict[str, str]) -> list[Chain]:
-    chains: dict[str, list[Protocol]] = {}
-    for protocol in protocols:
-        chains.setdefault(trajectory_id(protocol, digests[protocol.dataset]), []).append(protocol)
-    return [tuple(sorted(chain, key=lambda protocol: protocol.epochs)) for chain in chains.values()]
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """Which study is run, how, and where to: the arguments of `run_study` of these names."""
+
+    study: str
+    results: Path
+    engine: str
+    jobs: int
+    budget_minutes: float | None
+    verbose: bool
+
+    def check(self) -> None:
+        if self.engine not in ENGINES:
+            names = ", ".join(ENGINES)
+            raise ValueError(f"Expected an engine among {names}. Received: {self.engine!r}")
+        if self.jobs < 1:
+            raise ValueError(f"Expected at least one job. Received: jobs={self.jobs}")
+        minutes = self.budget_minutes
+        if minutes is not None and not minutes > 0:
+            raise ValueError(
+                f"Expected a budget above 0 minutes. Received: budget_minutes={minutes}"
+            )
+
+    def is_done(self, record: dict | None) -> bool:
+        """Whether a run needs no more epochs."""
+        return record is not None and is_finished(record, self.budget_minutes)
 
 
-def _run_chains(
-    chains: list[Chain],
-    task: Callable[[Chain], "Done"],
-    study: str,
-    results: Path,
-    engine: str,
-    jobs: int,
-    bar: tqdm,
-) -> dict[Run, str]:
+def _run_ids(runs: list[Run]) -> dict[Run, str]:
+    # Loading here makes the cache once, before many processes want it at the same time.
+    digests = {name: load_dataset(name).digest for name in {run.dataset for run in runs}}
+    return {
+        run: (run_id if isinstance(run, Protocol) else classical.run_id)(run, digests[run.dataset])
+        for run in runs
+    }
+
+
+def _run_all(
+    order: _Order, runs: list[Run], pending: list[Run], ids: dict[Run, str], bar: tqdm
+) -> tuple[list[dict], dict[Run, str]]:
+    """Make the pending runs. Returns their records, and why runs have none."""
+    networks = [run for run in pending if isinstance(run, Protocol)]
+    chains = [(run,) for run in pending if not isinstance(run, Protocol)]
+    if order.engine != "lanes":
+        chains += by_trajectory(networks)
+        return _run_chains(order, chains, bar)
+    # Lanes of finished runs stay in: without them the others' last bits would change.
+    here = {run for run in runs if record_path(order.results, order.study, ids[run]).exists()}
+    lanes = [r for r in runs if isinstance(r, Protocol) and (r in networks or r in here)]
+    made, failed = _run_lanes(order, lanes, networks)
+    bar.update(len(networks))
+    others = dataclasses.replace(order, engine="loky")  # for what is no network
+    records, reasons = _run_chains(others, chains, bar)
+    return made + records, failed | reasons
+
+
+def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> tuple[list[dict], dict[Run, str]]:
     """Run all chains; when a process dies, run what it may have been working on alone, once more.
 
     joblib does not say which process died, so all chains that were under way are repeated, one
     by one: a chain that kills its process again is surely the cause, and the others only go on
     from their checkpoints.
     """
+    made: list[dict] = []
     failed: dict[Run, str] = {}
     waiting, suspects = list(chains), []
     while waiting or suspects:
@@ -288,8 +293,9 @@ def _run_chains(
         started: list[Chain] = []
         ended: list[Chain] = []
         try:
-            for chain, errors in _outcomes(batch, task, study, results, engine, jobs, started):
+            for chain, records, errors in _outcomes(order, batch, started):
                 ended.append(chain)
+                made += records
                 failed.update(errors)
                 bar.update(len(chain))
         except TerminatedWorkerError as error:
@@ -303,29 +309,24 @@ def _run_chains(
                 suspects = under_way
         if not alone:
             waiting = [c for c in waiting if c not in ended and c not in suspects]
-    return failed
+    return made, failed
 
 
-def _outcomes(
-    chains: list[Chain],
-    task: Callable[[Chain], "Done"],
-    study: str,
-    results: Path,
-    engine: str,
-    jobs: int,
-    started: list[Chain],
-) -> Iterator[tuple[Chain, dict[Run, str]]]:
-    """Run chains in parallel; yield each with its errors as it ends. `started` grows meanwhile."""
+def _outcomes(order: _Order, chains: list[Chain], started: list[Chain]) -> Iterator["Done"]:
+    """Run chains in parallel; yield what comes of each as it ends. `started` grows meanwhile."""
 
     def tasks():
         for chain in chains:
             started.append(chain)
-            yield joblib.delayed(task)(chain)
+            yield joblib.delayed(_run_chain)(
+                chain, order.study, str(order.results.resolve()), order.budget_minutes
+            )
 
     # joblib runs a single job in this very process. Asking for two and handing out one keeps
     # every run in a process of its own, with its own threads and its own death.
-    workers, at_a_time = (max(2, jobs), jobs) if engine == "loky" else (-1, "n_jobs")
-    with _backend(engine, jobs):
+    loky = order.engine == "loky"
+    workers, at_a_time = (max(2, order.jobs), order.jobs) if loky else (-1, "n_jobs")
+    with _backend(order.engine, order.jobs):
         parallel = joblib.Parallel(
             n_jobs=workers,
             pre_dispatch=at_a_time,
@@ -333,10 +334,9 @@ def _outcomes(
             return_as="generator_unordered",
         )
         for chain, records, errors in parallel(tasks()):
-            for record in records:
-                # On a cluster without a shared disk the record exists only where it was made.
-                write_longer(record, results, study)
-            yield chain, errors
+            # On a cluster without a shared disk the record exists only where it was made.
+            kept = [write_longer(record, order.results, order.study) for record in records]
+            yield chain, kept, errors
 
 
 @contextlib.contextmanager
@@ -412,28 +412,28 @@ def _use_one_thread() -> None:
 
 
 def _run_lanes(
-    protocols: list[Protocol],
-    pending: list[Protocol],
-    study: str,
-    results: Path,
-    budget_minutes: float | None,
-    verbose: bool,
-) -> dict[Protocol, str]:
+    order: _Order, lanes: list[Protocol], pending: list[Protocol]
+) -> tuple[list[dict], dict[Run, str]]:
     """LeNets side by side; each network of the zoo, which fills a GPU by itself, alone."""
     _need("jax", "jax")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "jax"
     from .lanes import train_lanes
 
-    options = {"study": study, "budget_minutes": budget_minutes, "verbose": verbose}
+    options = {
+        "results": order.results,
+        "study": order.study,
+        "budget_minutes": order.budget_minutes,
+        "verbose": order.verbose,
+    }
     large = {protocol.model for protocol in ZOO}
-    lanes = [run for run in protocols if run.model not in large]
-    if not set(lanes).isdisjoint(pending):
-        train_lanes(lanes, results=results, **options)
-    failed = {}
+    small = [run for run in lanes if run.model not in large]
+    made, failed = [], {}
+    if not set(small).isdisjoint(pending):
+        made += train_lanes(small, **options)
     for run in (run for run in pending if run.model in large):
         try:
-            train_lanes([run], results=results, checkpoint_every=1, **options)
+            made += train_lanes([run], checkpoint_every=1, **options)
         except (RuntimeError, MemoryError) as error:  # too large for this GPU, say
             failed[run] = f"{type(error).__name__}: {error}"
-    return failed
+    return made, failed
