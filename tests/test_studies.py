@@ -121,8 +121,8 @@ def test_a_run_that_fails_is_reported_and_the_rest_goes_on(smoke, tmp_path):
     assert outcome.finished >= 2
 
 
-def workers_of(parent: int) -> list[int]:
-    """Processes that `parent` started and that train: the loky workers, not its tracker."""
+def processes_named(name: bytes, parent: int | None = None) -> list[int]:
+    """Processes with `name` in their command line, of that parent only if one is given."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -130,9 +130,14 @@ def workers_of(parent: int) -> list[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == parent and b"popen_loky" in command:
+        if parent in (None, int(fields[1])) and name in command:
             found.append(int(entry.name))
     return found
+
+
+def workers_of(parent: int) -> list[int]:
+    """Processes that `parent` started and that train: the loky workers, not its tracker."""
+    return processes_named(b"popen_loky", parent)
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -238,7 +243,13 @@ def test_on_dask_a_killed_worker_does_not_matter(smoke, tmp_path):
     assert texts(tmp_path) == texts(smoke)
 
 
-def test_on_ray(smoke, tmp_path):
+@needs_proc
+def test_on_ray_a_killed_worker_does_not_matter(smoke, tmp_path):
     pytest.importorskip("ray")
-    run_study("smoke", results=tmp_path, engine="ray", jobs=2, verbose=False)
+    study = start_study(tmp_path, "--engine", "ray", "--jobs", "2")
+    wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.npz")])
+    os.kill(processes_named(b"ray::_run_chain")[0], signal.SIGKILL)
+    output, errors = study.communicate(timeout=200)
+    assert study.returncode == 0, errors
+    assert "4 runs are finished" in output
     assert texts(tmp_path) == texts(smoke)

@@ -221,6 +221,13 @@ Chain = tuple[Run, ...]
 """Runs of one trajectory, shortest first: each goes on from the end of the one before."""
 
 
+Task = tuple[Chain, str, str, float | None]
+"""The arguments of `_run_chain`."""
+
+Done = tuple[Chain, list[dict], dict[Run, str]]
+"""A chain, its records, and why runs have none."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Order:
     """Which study is run, how, and where to: the arguments of `run_study` of these names."""
@@ -312,47 +319,66 @@ def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> tuple[list[dic
     return made, failed
 
 
-def _outcomes(order: _Order, chains: list[Chain], started: list[Chain]) -> Iterator["Done"]:
+def _outcomes(order: _Order, chains: list[Chain], started: list[Chain]) -> Iterator[Done]:
     """Run chains in parallel; yield what comes of each as it ends. `started` grows meanwhile."""
 
-    def tasks():
+    def tasks() -> Iterator[Task]:
         for chain in chains:
             started.append(chain)
-            yield joblib.delayed(_run_chain)(
-                chain, order.study, str(order.results.resolve()), order.budget_minutes
-            )
+            yield chain, order.study, str(order.results.resolve()), order.budget_minutes
 
+    for chain, records, errors in _POOLS[order.engine](tasks(), order.jobs):
+        # On a cluster without a shared disk the record exists only where it was made.
+        kept = [write_longer(record, order.results, order.study) for record in records]
+        yield chain, kept, errors
+
+
+def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
     # joblib runs a single job in this very process. Asking for two and handing out one keeps
     # every run in a process of its own, with its own threads and its own death.
-    loky = order.engine == "loky"
-    workers, at_a_time = (max(2, order.jobs), order.jobs) if loky else (-1, "n_jobs")
-    with _backend(order.engine, order.jobs):
-        parallel = joblib.Parallel(
-            n_jobs=workers,
-            pre_dispatch=at_a_time,
-            batch_size=1,
-            return_as="generator_unordered",
-        )
-        for chain, records, errors in parallel(tasks()):
-            # On a cluster without a shared disk the record exists only where it was made.
-            kept = [write_longer(record, order.results, order.study) for record in records]
-            yield chain, kept, errors
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from _joblib(tasks, n_jobs=max(2, jobs), pre_dispatch=jobs)
+
+
+def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
+    with _dask_client(jobs), joblib.parallel_config(backend="dask"):
+        yield from _joblib(tasks, n_jobs=-1, pre_dispatch="n_jobs")
+
+
+def _joblib(tasks: Iterator[Task], **workers) -> Iterator[Done]:
+    parallel = joblib.Parallel(batch_size=1, return_as="generator_unordered", **workers)
+    yield from parallel(joblib.delayed(_run_chain)(*task) for task in tasks)
+
+
+def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
+    """Ray's own calls: its backend of joblib hands out no result before all are there."""
+    _need("ray", "ray")
+    import ray
+
+    with _ray_cluster(jobs):
+        remote = ray.remote(num_cpus=1, max_retries=1)(_run_chain)
+        waiting = {remote.remote(*task): task[0] for task in tasks}
+        while waiting:
+            (ready,), _ = ray.wait([*waiting])
+            chain = waiting.pop(ready)
+            try:
+                yield ray.get(ready)
+            except ray.exceptions.WorkerCrashedError:
+                yield chain, [], dict.fromkeys(chain, "its process died twice")
 
 
 @contextlib.contextmanager
-def _backend(engine: str, jobs: int) -> Iterator[None]:
-    """Make joblib use the engine's processes."""
-    with contextlib.ExitStack() as stack:
-        if engine == "dask":
-            stack.enter_context(_dask_client(jobs))
-        elif engine == "ray":
-            _need("ray", "ray")
-            from ray.util.joblib import register_ray
+def _ray_cluster(jobs: int) -> Iterator[None]:
+    """The cluster that `RAY_ADDRESS` names, or one of `jobs` processes made here."""
+    import ray
 
-            register_ray()
-        threads = {"inner_max_num_threads": 1} if engine == "loky" else {}
-        stack.enter_context(joblib.parallel_config(backend=engine, **threads))
+    size = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": jobs, "include_dashboard": False}
+    with ray.init(log_to_driver=False, logging_level="error", **size):
         yield
+
+
+_POOLS = {"loky": _loky, "dask": _dask, "ray": _ray}
+"""Engine -> how it runs tasks in processes and yields what comes of each as it ends."""
 
 
 def _dask_client(jobs: int):
@@ -373,10 +399,6 @@ def _need(module: str, extra: str) -> None:
         raise ImportError(
             f"This engine needs {module}: pip install 'mnist-attention[{extra}]'"
         ) from error
-
-
-Done = tuple[Chain, list[dict], dict[Run, str]]
-"""A chain, its records, and why runs have none."""
 
 
 def _run_chain(chain: Chain, study: str, results: str, budget_minutes: float | None = None) -> Done:
