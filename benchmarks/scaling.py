@@ -31,8 +31,9 @@ def seconds_for(protocols: list[Protocol], jobs: int) -> float:
 @click.option("--runs", default=4, show_default=True, help="Runs per turn.")
 @click.option("--epochs", default=1, show_default=True, help="Epochs per run.")
 @click.option("--rounds", default=3, show_default=True, help="Turns of one and of two workers.")
-def main(runs: int, epochs: int, rounds: int) -> None:
-    dataset = load_dataset("mnist", fallback=True)
+@click.option("--dataset", type=click.Choice(["mnist", "uci"]), default="mnist", show_default=True)
+def main(runs: int, epochs: int, rounds: int, dataset: str) -> None:
+    dataset = load_dataset(dataset, fallback=True)
     base = replace(PAPER, dataset=dataset.name, epochs=epochs)
     protocols = [replace(base, seed=seed) for seed in range(runs)]
     seconds_for(protocols[:2], jobs=2)
