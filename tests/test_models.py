@@ -18,6 +18,12 @@ PARAMETERS = {
     "vgg16": 33_637_066,
     "resnet18": 11_184_970,
     "resnet50": 23_601_930,
+    "lenet5_frozen": 61_706 + 7 + 17,
+    "lenet5_constant": 61_706,
+    "lenet5_convolution": 61_706 + 42 + 272,
+    "lenet5_swish": 61_706,
+    "lenet5_squeeze": 61_706 + 45 + 280,
+    "lenet5_cbam": 61_706 + 144 + 379,
 }
 
 

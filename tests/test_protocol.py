@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+import typing
+from dataclasses import fields, replace
 
 import pytest
 
 from mnist_attention import PAPER, Protocol
-from mnist_attention.protocol import run_id, trajectory_id
+from mnist_attention.backgrounds import BACKGROUNDS
+from mnist_attention.protocol import Background, described, run_id, trajectory_id
 
 
 def test_the_paper():
@@ -36,6 +38,10 @@ def test_the_paper():
         ("mask_channels", 3, "1 or None"),
         ("mask_activation", "relu", "'softmax'"),
         ("mask_placement", "c5", "'after_pooling'"),
+        ("strength", 1.5, "from 0 to 1"),
+        ("strength", 0.5, "0 without a background"),
+        ("gamma", 0.5, "0 unless the background is 'gaussian'"),
+        ("background", "snow", "'photographs'"),
     ],
 )
 def test_bad_values_are_refused_by_name(name, value, expected):
@@ -50,7 +56,7 @@ def test_a_protocol_cannot_be_changed():
 
 def test_run_id_is_the_documented_hash():
     text = json.dumps(
-        {"dataset_digest": "d", "protocol": asdict(PAPER)}, sort_keys=True, separators=(",", ":")
+        {"dataset_digest": "d", "protocol": described(PAPER)}, sort_keys=True, separators=(",", ":")
     )
     assert run_id(PAPER, "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -58,6 +64,14 @@ def test_run_id_is_the_documented_hash():
 def test_run_id_is_pinned():
     """Records are found by this name: a change here orphans every record."""
     assert run_id(PAPER, "d") == "420edf668b7f"
+
+
+def test_younger_fields_are_named_only_where_they_matter():
+    """A run made before a field existed is the run at its default."""
+    assert len(described(PAPER)) == len(fields(Protocol)) - 4
+    noisy = replace(PAPER, background="gaussian", strength=0.5)
+    assert described(noisy).keys() - described(PAPER).keys() == {"background", "strength"}
+    assert Protocol(**described(noisy)) == noisy
 
 
 def test_run_ids_differ_with_protocol_and_data():
@@ -77,3 +91,7 @@ def test_trajectories_ignore_the_number_of_epochs_alone():
 
 def test_integers_serve_as_rates():
     assert Protocol(learning_rate=1).learning_rate == 1
+
+
+def test_the_backgrounds_are_those_that_can_be_made():
+    assert typing.get_args(Background) == ("none", *BACKGROUNDS)

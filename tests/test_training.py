@@ -1,7 +1,7 @@
 """``train``: what it records, what it refuses, and that it learns."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,8 +10,9 @@ import pytest
 from mnist_attention import Protocol, build_model, train
 from mnist_attention.augmentation import augment, augmentation_table, network_input
 from mnist_attention.data import epoch_plan
-from mnist_attention.protocol import run_id
+from mnist_attention.protocol import described, run_id
 from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
+from mnist_attention.runs import presented
 from mnist_attention.training import training_batches
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)
@@ -25,7 +26,7 @@ def record(uci) -> dict:
 def test_a_record_has_its_parts(record, uci):
     assert set(record) == set(RECORD_KEYS)
     assert record["run_id"] == run_id(PROTOCOL, uci.digest)
-    assert record["protocol"] == asdict(PROTOCOL)
+    assert record["protocol"] == described(PROTOCOL)
     assert record["dataset"] == {
         "name": "uci", "digest": uci.digest, "train_size": 1437, "test_size": 360,
     }  # fmt: skip
@@ -168,3 +169,41 @@ def test_a_folder_that_cannot_be_written_is_refused(small, tmp_path, no_training
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Expected a folder that can be written"):
         train(PROTOCOL, dataset=small, **{argument: tmp_path / "file"})
+
+
+def test_a_background_is_in_training_and_test_and_in_the_record(small):
+    """The same seed, weights and batches; what differs is what stands behind the digits."""
+    protocol = Protocol(dataset="uci", epochs=1)
+    noisy = replace(protocol, background="uniform", strength=1.0)
+    shown = presented(noisy, small)
+    for split in ("train", "test"):
+        clean, disturbed = (getattr(d, f"{split}_images") for d in (small, shown))
+        assert disturbed[clean == 0].mean() > 80
+        assert (disturbed >= clean).all()
+    assert (shown.train_labels == small.train_labels).all()
+    plain, record = (train(p, dataset=small, verbose=False) for p in (protocol, noisy))
+    assert record["protocol"]["background"] == "uniform"
+    assert record["dataset"] == plain["dataset"]
+    assert record["history"]["test_loss"] != plain["history"]["test_loss"]
+
+
+def test_a_noisy_run_is_a_clean_run_on_noisy_digits(small):
+    noisy = Protocol(dataset="uci", epochs=1, background="clutter", strength=0.5)
+    expected = train(
+        Protocol(dataset="uci", epochs=1), dataset=presented(noisy, small), verbose=False
+    )
+    record = train(noisy, dataset=small, verbose=False)
+    assert record["history"] == expected["history"]
+    assert record["test_predictions"] == expected["test_predictions"]
+
+
+def test_permuted_labels_keep_their_numbers_and_the_test_labels(small):
+    shown = presented(Protocol(dataset="uci", permuted_labels=True), small)
+    assert (np.bincount(shown.train_labels) == np.bincount(small.train_labels)).all()
+    assert np.mean(shown.train_labels == small.train_labels) < 0.3
+    assert (shown.test_labels == small.test_labels).all()
+    assert (shown.train_images == small.train_images).all()
+
+
+def test_clean_digits_are_not_copied(small):
+    assert presented(Protocol(dataset="uci"), small) is small

@@ -12,8 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _HOME_OF = {
     "AttentionMask1x1": "layers",
-    "lenet5": "models",
-    "lenet5_attention": "models",
+    "lenet5": "lenet",
+    "lenet5_attention": "lenet",
     "build_model": "models",
     "MODELS": "models",
     "load_dataset": "data",

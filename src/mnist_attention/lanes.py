@@ -96,8 +96,10 @@ def _train(
     """
     if not any(lane.due for lane in lanes):
         return
+    protocol = lanes[0].longest
+    shown = runs.presented(protocol, data)
     models = [runs.start_model(lane.longest, data, lane.state) for lane in lanes]
-    program = LaneProgram(models[0], lanes[0].longest, data, lowering)
+    program = LaneProgram(models[0], protocol, shown, lowering)
     values, plans = program.start(models), _plans(lanes, data)
     bar = tqdm(desc=f"{len(lanes)} lanes", unit="epoch", disable=not verbose)
     bar.reset(total=sum(lane.longest.epochs - lane.state.epoch for lane in lanes if lane.due))

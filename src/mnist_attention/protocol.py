@@ -9,12 +9,27 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 DatasetName = Literal["mnist", "uci"]
-ModelName = Literal["lenet5", "lenet5_attention", "alexnet", "vgg16", "resnet18", "resnet50"]
+ModelName = Literal[
+    "lenet5",
+    "lenet5_attention",
+    "alexnet",
+    "vgg16",
+    "resnet18",
+    "resnet50",
+    "lenet5_frozen",
+    "lenet5_constant",
+    "lenet5_convolution",
+    "lenet5_swish",
+    "lenet5_squeeze",
+    "lenet5_cbam",
+]
 Activation = Literal["relu", "tanh", "sigmoid"]
 Pooling = Literal["max", "average"]
 Initializer = Literal["glorot_uniform", "lecun_normal", "he_normal", "narrow_normal"]
 MaskPlacement = Literal["both", "c1", "c3", "after_pooling"]
 MaskActivation = Literal["sigmoid", "softmax", "linear"]
+
+Background = Literal["none", "uniform", "gaussian", "photographs", "clutter"]
 
 CANVAS = 32
 """Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
@@ -47,6 +62,10 @@ class Protocol:
     mask_placement: Annotated[MaskPlacement, "which maps are masked (paper: silent)"] = "both"
     mask_channels: Annotated[int | None, "1, or none: one mask per feature channel"] = 1
     mask_activation: Annotated[MaskActivation, "what bounds the mask (paper: silent)"] = "sigmoid"
+    background: Annotated[Background, "what is behind the digits"] = "none"
+    strength: Annotated[float, "how strong the background is, from 0 to 1"] = 0.0
+    gamma: Annotated[float, "of the gaussian background: 0 white noise, 1 texture"] = 0.0
+    permuted_labels: Annotated[bool, "train on labels that were dealt out anew"] = False
 
     def __post_init__(self):
         check_types(self)
@@ -58,6 +77,21 @@ class Protocol:
         _check(self, "seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
         _check(self, "shift", "from 0 to 8 pixels", 0 <= self.shift <= 8)
         _check(self, "mask_channels", "1 or None", self.mask_channels in (1, None))
+        _check(self, "strength", "from 0 to 1", 0 <= self.strength <= 1)
+        _check(self, "gamma", "from 0 to 1", 0 <= self.gamma <= 1)
+        # One setting, one name: what has no effect has no other value than its default.
+        _check(
+            self,
+            "strength",
+            "0 without a background and above 0 with one",
+            (self.strength > 0) == (self.background != "none"),
+        )
+        _check(
+            self,
+            "gamma",
+            "0 unless the background is 'gaussian'",
+            self.gamma == 0 or self.background == "gaussian",
+        )
 
 
 def check_types(protocol) -> None:
@@ -97,10 +131,24 @@ def _check_type(name: str, value, hint) -> None:
         raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
 
 
-def digest_of(described: dict, dataset_digest: str) -> str:
+YOUNGER = ("background", "strength", "gamma", "permuted_labels")
+"""Fields that came after the first records. They are left out of a record, and of what names a run,
+where they have their default: so the runs made before them keep their names."""
+
+
+def described(protocol: Protocol) -> dict:
+    """What a record says of a protocol: every field, a younger one where it matters."""
+    return {
+        name: value
+        for name, value in vars(protocol).items()
+        if name not in YOUNGER or value != getattr(PAPER, name)
+    }
+
+
+def digest_of(fields: dict, dataset_digest: str) -> str:
     """Name of a run from all that fixes its result: see `run_id`."""
     canonical = json.dumps(
-        {"dataset_digest": dataset_digest, "protocol": described},
+        {"dataset_digest": dataset_digest, "protocol": fields},
         sort_keys=True,
         separators=(",", ":"),
     )
@@ -113,7 +161,7 @@ def run_id(protocol: Protocol, dataset_digest: str) -> str:
     The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
     and no spaces.
     """
-    return digest_of(dataclasses.asdict(protocol), dataset_digest)
+    return digest_of(described(protocol), dataset_digest)
 
 
 def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
@@ -121,9 +169,9 @@ def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
 
     With a constant rate the run of 50 epochs is the beginning of the run of 100.
     """
-    described = dataclasses.asdict(protocol)
-    del described["epochs"]
-    return digest_of(described, dataset_digest)
+    fields = described(protocol)
+    del fields["epochs"]
+    return digest_of(fields, dataset_digest)
 
 
 def by_trajectory(protocols: Iterable[Protocol]) -> list[tuple[Protocol, ...]]:

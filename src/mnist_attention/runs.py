@@ -14,11 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from .augmentation import network_input
+from .backgrounds import disturb
 from .checkpoints import State, latest_state
 from .data import Dataset
 from .machine import describe_machine
 from .models import build_model
-from .protocol import CANVAS, Protocol, by_trajectory, run_id, trajectory_id
+from .protocol import CANVAS, Protocol, by_trajectory, described, run_id, trajectory_id
 from .records import is_finished, read_record
 
 EVALUATION_BATCH = 500
@@ -50,6 +51,28 @@ def check_fit(protocol: Protocol, dataset: Dataset) -> None:
             f"Expected batch_size to be at most {size}, the number of training images. "
             f"Received: batch_size={protocol.batch_size}"
         )
+
+
+def presented(protocol: Protocol, dataset: Dataset) -> Dataset:
+    """The digits as the protocol presents them to the network.
+
+    Backgrounds and permutations do not depend on the run's seed: all runs of a setting see the
+    same data set. Test labels are never permuted.
+
+    Returns:
+        `dataset` itself for clean digits with their own labels.
+    """
+    changes = {}
+    if protocol.background != "none":
+        how = {"strength": protocol.strength, "gamma": protocol.gamma, "seed": 0}
+        for split in ("train", "test"):
+            clean = getattr(dataset, f"{split}_images")
+            images, _ = disturb(clean, protocol.background, split=split, **how)
+            changes[f"{split}_images"] = images
+    if protocol.permuted_labels:
+        generator = np.random.default_rng([0, len(dataset.train_labels)])
+        changes["train_labels"] = generator.permutation(dataset.train_labels)
+    return dataclasses.replace(dataset, **changes) if changes else dataset
 
 
 def steps_per_epoch(protocol: Protocol, dataset: Dataset) -> int:
@@ -303,7 +326,7 @@ def make_record(
     }
     return {
         "run_id": run_id(protocol, dataset.digest),
-        "protocol": dataclasses.asdict(protocol),
+        "protocol": described(protocol),
         "dataset": dataset.described(),
         "history": state.history,
         "result": result,

@@ -28,6 +28,7 @@ from .runs import (
     make_record,
     next_state,
     predict_classes,
+    presented,
     spent,
     start_model,
     steps_per_epoch,
@@ -102,19 +103,22 @@ def _run(
     budget_minutes: float | None,
     verbose: bool,
 ) -> dict:
+    shown = presented(protocol, dataset)
     state = initial_state(protocol, dataset, checkpoint)
     keeper = StateKeeper(state, checkpoint, budget_minutes)
     model = start_model(protocol, dataset, state)
     if state.epoch < protocol.epochs and not keeper.ended:
-        _fit(model, protocol, dataset, keeper, verbose)
-    record = _record(model, protocol, dataset, keeper.state)
+        _fit(model, protocol, shown, keeper, verbose)
+    record = _record(model, protocol, dataset, shown, keeper.state)
     if weights:
         model.save_weights(weights)
     return record
 
 
-def _record(model: keras.Model, protocol: Protocol, dataset: Dataset, state: State) -> dict:
-    """Evaluate the trained network on every clean image and describe the run."""
+def _record(
+    model: keras.Model, protocol: Protocol, dataset: Dataset, shown: Dataset, state: State
+) -> dict:
+    """Evaluate the trained network on every image as it is shown, and describe the run."""
     environment = describe_environment(
         state.seconds,
         len(dataset.train_labels),
@@ -127,8 +131,8 @@ def _record(model: keras.Model, protocol: Protocol, dataset: Dataset, state: Sta
         dataset,
         state,
         parameters=model.count_params(),
-        train_predictions=predict_classes(model, dataset.train_images),
-        test_predictions=predict_classes(model, dataset.test_images),
+        train_predictions=predict_classes(model, shown.train_images),
+        test_predictions=predict_classes(model, shown.test_images),
         environment=environment,
     )
 
