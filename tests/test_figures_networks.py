@@ -48,6 +48,17 @@ def test_each_network_has_its_panel_with_both_curves(records):
     assert len(figure.legends[0].get_texts()) == 3
 
 
+@pytest.mark.parametrize(("epochs", "ticks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3])])
+def test_few_epochs_are_marked_by_whole_numbers(epochs, ticks):
+    (record,) = make_runs([0.9], model="vgg16", epochs_done=epochs)
+    record["history"]["test_accuracy"] = record["history"]["accuracy"]
+    runs = {"VGG16": evidence.runs_of({"model": "vgg16"}, [record])}
+    axis = networks.training_and_test(runs).axes[0]
+    low, high = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == ticks
+    assert high - low >= 1
+
+
 def test_without_any_run_there_is_still_a_figure(tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
     systems = evidence.systems([])

@@ -129,6 +129,8 @@ def test_learning_curves_show_errors_mean_and_range_over_seeds():
     assert line.get_label() == "LeNet (2 seeds)"
     band = axis.collections[0].get_paths()[0].vertices[:, 1]
     np.testing.assert_allclose(sorted({*band.round(6)}), [5, 10, 30, 50])
+    legend = figure.legends[0].get_title().get_text()
+    assert legend == "line: mean over the seeds; band: from the least to the most"
     assert axis.yaxis.get_inverted()  # better is higher
     assert axis.yaxis.get_major_formatter()(2, 0) == "98"
 
@@ -136,6 +138,17 @@ def test_learning_curves_show_errors_mean_and_range_over_seeds():
 def test_learning_curves_end_where_a_run_diverged():
     figure = training.learning_curves({"LeNet": [history(0.5, None)]})
     np.testing.assert_array_equal(figure.axes[-1].lines[0].get_xdata(), [1])
+
+
+def test_learning_curves_of_one_seed_have_no_band_to_explain():
+    figure = training.learning_curves({"LeNet": [history(0.5, 0.9)]})
+    assert figure.legends[0].get_title().get_text() == ""
+    assert len(figure.axes[-1].collections) == 0
+
+
+def test_learning_curves_of_one_epoch_have_one_tick():
+    axis = training.learning_curves({"LeNet": [history(0.5)]}).axes[-1]
+    assert ([*axis.get_xticks()], axis.get_xlim()) == ([1], (0, 2))
 
 
 def test_learning_curves_mark_what_the_paper_reports():

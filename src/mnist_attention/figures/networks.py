@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from .. import evidence
 from ..evidence import Runs, System
 from . import COLOURS, style, subplots
-from .training import accuracy_axis, error
+from .training import accuracy_axis, epoch_axis, error
 
 _COLOUR_OF = {"": COLOURS["blue"], "another depth": COLOURS["blue"]}
 """Colour of the rows under a heading of `evidence.BEYOND`; vermillion for others."""
@@ -93,8 +92,8 @@ def training_and_test(runs: dict[str, Runs], columns: int = 3) -> Figure:
     for axis, (name, found) in zip(axes.flat, runs.items(), strict=False):
         _draw_history(axis, found.records[0])
         cut = f", {found.done} of {found.asked} epochs" if found.done < found.asked else ""
-        axis.set(title=f"{name}{cut}", xlabel="epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+        axis.set_title(f"{name}{cut}")
+        epoch_axis(axis)
         accuracy_axis(axis)
     # Sharing the axis turns it over once for each panel.
     axes[0, 0].yaxis.set_inverted(True)

@@ -85,7 +85,8 @@ def table(points: Sequence[Point], label: str = "") -> Figure:
 def _draw_metric(
     axis: Axes, placed: Sequence[tuple[float, Point]], metric: str, colour: str
 ) -> None:
-    look = {"linestyle": "none", "marker": "o", "color": colour}
+    # Small: the interval of ten seeds would hide behind a larger point.
+    look = {"linestyle": "none", "marker": "o", "markersize": 4, "color": colour}
     places = [place - _APART / 2 for place, _ in placed]
     said = [100 - point.paper for _, point in placed]
     axis.plot(places, said, markerfacecolor="none", label=f"{metric}, paper", **look)

@@ -5,6 +5,7 @@ from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -30,7 +31,8 @@ def learning_curves(
 
     Args:
         histories: What was trained -> the `history` of each of its records, one a seed. Where
-            there are several, the line is their mean and the band their range.
+            there are several, the line is their mean and the band their range, from the least to
+            the most; the legend says so.
         reported: Some of the same names -> final test accuracy in the paper, a fraction.
 
     Returns:
@@ -43,14 +45,16 @@ def learning_curves(
         for name, runs in histories.items():
             values = _stack([history[metric] for history in runs])
             _draw_band(axis, values if metric == "loss" else error(values), name, colours[name])
-        axis.set(title=title, xlabel="epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+        axis.set_title(title)
+        epoch_axis(axis)
         (_loss_axis if metric == "loss" else accuracy_axis)(axis)
     for name, accuracy in (reported or {}).items():
         look = {"color": colours[name], "linestyle": ":", "linewidth": 1.2}
         axes[0, -1].axhline(error(accuracy), label=f"{name}, paper", **look)
     lines, names = axes[0, -1].get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
+    several = any(len(runs) > 1 for runs in histories.values())
+    title = "line: mean over the seeds; band: from the least to the most" if several else None
+    figure.legend(lines, names, title=title, loc="outside lower center", ncols=len(names))
     return figure
 
 
@@ -59,24 +63,40 @@ def error(accuracy):
     return 100 * (1 - np.asarray(accuracy, dtype=float))
 
 
-def accuracy_axis(axis: Axes) -> None:
+def epoch_axis(axis: Axes) -> None:
+    """Make the x axis, on which the curves are already drawn, one of whole epochs."""
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+    first, last = axis.dataLim.intervalx
+    if first == last:  # one epoch only: a whole number either side, not a twentieth
+        axis.set_xlim(first - 1, last + 1)
+        axis.set_xticks([first])
+
+
+def accuracy_axis(axis: Axes, across: bool = False) -> None:
     """Make the y axis, which shows errors in percent, a logarithmic axis of accuracies.
 
     Errors of 0 cannot be drawn on it and leave a gap.
+
+    Args:
+        axis: Where the errors are drawn.
+        across: Whether they are on the x axis instead.
     """
-    _log_axis(axis, lambda value, _: f"{100 - value:g}")
-    axis.yaxis.set_inverted(True)
+    along = axis.xaxis if across else axis.yaxis
+    _log_axis(axis, along, lambda value, _: f"{100 - value:g}")
+    along.set_inverted(True)
 
 
 def _loss_axis(axis: Axes) -> None:
-    _log_axis(axis, lambda value, _: f"{value:g}")
+    _log_axis(axis, axis.yaxis, lambda value, _: f"{value:g}")
 
 
-def _log_axis(axis: Axes, text: Callable[[float, int], str]) -> None:
-    axis.set_yscale("log", nonpositive="mask")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(text))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+def _log_axis(axis: Axes, along: Axis, text: Callable[[float, int], str]) -> None:
+    set_scale = axis.set_xscale if along is axis.xaxis else axis.set_yscale
+    set_scale("log", nonpositive="mask")
+    along.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    along.set_major_formatter(FuncFormatter(text))
+    along.set_minor_formatter(NullFormatter())
 
 
 def _stack(curves: Sequence[Sequence[float | None]]) -> np.ndarray:
