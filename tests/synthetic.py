@@ -1,11 +1,7 @@
 """Records in the shape of `runs.make_record`, made up for tests: no training behind them."""
 
-import dataclasses
-import hashlib
-import json
-
 from mnist_attention.data import MNIST_DIGEST
-from mnist_attention.protocol import PAPER
+from mnist_attention.protocol import PAPER, described, digest_of
 
 
 def make_record(
@@ -21,12 +17,10 @@ def make_record(
     **changes,
 ) -> dict:
     """A record; `changes` vary the paper's protocol, also to models that are not there yet."""
-    protocol = {**dataclasses.asdict(PAPER), **changes}
-    described = {"dataset_digest": digest, "protocol": protocol}
-    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    protocol = {**described(PAPER), **changes}
     epochs = protocol["epochs"] if epochs_done is None else epochs_done
     return {
-        "run_id": hashlib.sha256(canonical.encode()).hexdigest()[:12],
+        "run_id": digest_of(protocol, digest),
         "protocol": protocol,
         "dataset": {
             "name": protocol["dataset"],

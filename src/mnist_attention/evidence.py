@@ -402,8 +402,10 @@ def _best_seed(records: list[dict]) -> dict:
     """How much the best seed is above the mean: what reporting one chosen run is worth."""
     runs = runs_of({}, records)
     ours = sample(runs)
-    best = max((100 * r["result"]["test_accuracy"] for r in runs.records), default=math.nan)
-    return {**_effect(Difference(ours.n, best - ours.mean)), "epochs": runs.done or None}
+    if ours.n < 2:  # the best of one is the mean
+        return {**_effect(Difference(0)), "epochs": None}
+    best = max(100 * record["result"]["test_accuracy"] for record in runs.records)
+    return {**_effect(Difference(ours.n, best - ours.mean)), "epochs": runs.done}
 
 
 # Which protocol explains the paper's numbers

@@ -152,6 +152,13 @@ def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
     return table.astype(str)
 
 
+def nearest_text(records: Records) -> str:
+    """`nearest_table` as Markdown, or what is missing for it."""
+    table = nearest_table(records)
+    rows = ", ".join(evidence.EXPLAINED)
+    return markdown(table) if len(table) else f"No protocol was run for all of {rows} yet."
+
+
 def cost_table(records: Records) -> pd.DataFrame:
     """What the runs cost, ready to be shown."""
     table = evidence.cost(records)
@@ -230,7 +237,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "verdicts": lambda records: markdown(verdict_table(records)),
     "finding": finding,
     "ledger": lambda records: markdown(ledger_table(records)),
-    "nearest": lambda records: markdown(nearest_table(records)),
+    "nearest": nearest_text,
     "systems": lambda records: markdown(systems_table(records)),
     "cost": lambda records: markdown(cost_table(records)),
 }
