@@ -40,7 +40,7 @@ from IPython.display import Markdown, display
 from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset, train
 from mnist_attention.augmentation import network_input
 from mnist_attention.figures import attention
-from mnist_attention.masks import centres, upsample
+from mnist_attention.maps import centres, ink, upsample
 from mnist_attention.paths import WEIGHTS
 from mnist_attention.protocol import run_id
 from mnist_attention.runs import predict_classes
@@ -242,7 +242,7 @@ print("highest on the ten digits:  ", *(f"{value:5.2f}" for value in highest))
 # apart on ink and on background.
 
 # %%
-ink = dataset.test_images / 255 > attention.INK
+inked = ink(dataset.test_images)
 everything = {
     f"{layer} {when}": scores[..., 0]
     for when, model in (("untrained", untrained), ("trained", trained))
@@ -250,7 +250,7 @@ everything = {
 }
 
 # %%
-split = {name: (scores[ink], scores[~ink]) for name, scores in everything.items()}
+split = {name: (scores[inked], scores[~inked]) for name, scores in everything.items()}
 summary = pd.DataFrame(
     {
         (name, where): [part.mean(), part.std(), part.min(), part.max()]
@@ -313,7 +313,7 @@ means = pd.DataFrame(
             for of_these in (~is_wrong, is_wrong)
         ]
         for name in after
-        for where, pixels in (("ink", ink), ("background", ~ink))
+        for where, pixels in (("ink", inked), ("background", ~inked))
     },
     index=["right", "wrong"],
 )

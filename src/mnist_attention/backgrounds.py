@@ -17,6 +17,7 @@ robustness to common corruptions and perturbations, ICLR 2019).
 Strength 0 changes nothing. 1 is as much as leaves the digits legible to a person.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
@@ -27,6 +28,7 @@ from scipy import ndimage
 from scipy.special import ndtr
 
 from .data import check_images, load_dataset
+from .maps import brightness, ink
 
 Split = Literal["train", "test"]
 SPLITS = get_args(Split)
@@ -75,7 +77,7 @@ def disturb(
 
     Returns:
         The disturbed images, uint8 of shape `(n, 28, 28)`, and the ink of the clean digits, bool
-        of the same shape: pixels above 0.5 before anything was added.
+        of the same shape; see `maps.ink`.
 
     Raises:
         ValueError: for an unknown name, a strength, gamma, seed, split or number of indices that
@@ -86,11 +88,10 @@ def disturb(
     _check(name, strength, seed, gamma, split)
     if len(indices) != len(images):
         raise ValueError(f"Expected {len(images)} indices, one per image. Received: {len(indices)}")
-    brightest = 255 if images.dtype == np.uint8 else 1
     disturbed = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _BLOCK):
         block = slice(start, start + _BLOCK)
-        digits = images[block].astype(np.float32) / np.float32(brightest)
+        digits = brightness(images[block]).astype(np.float32)
         # epoch_plan draws from [seed, epoch]; the 1 at the end keeps these streams apart.
         keys = [(seed, SPLITS.index(split), index, 1) for index in indices[block]]
         generators = [np.random.default_rng(key) for key in keys]
@@ -100,7 +101,7 @@ def disturb(
         else:
             result = CORRUPTIONS[name](generators, digits, strength)
         disturbed[block] = np.rint(255 * np.clip(result, 0, 1))
-    return disturbed, images > brightest / 2
+    return disturbed, ink(images)
 
 
 def _check(name: str, strength: float, seed: int, gamma: float, split: str) -> None:
@@ -274,3 +275,56 @@ CORRUPTIONS: dict[str, Callable[..., np.ndarray]] = {
     "occlusion": _occlusion,
 }
 """What can happen to a digit: name -> function of generators, digits and strength."""
+
+
+# What networks are shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """How digits are disturbed; the fields are arguments of `disturb`."""
+
+    name: str = "none"
+    strength: float = 0.0
+    gamma: float = 0.0
+
+    def __str__(self) -> str:
+        gamma = f" {self.gamma:g}" if self.name == "gaussian" else ""
+        return f"{self.name}{gamma} at {self.strength:g}" if self.strength else "clean"
+
+    @property
+    def fields(self) -> dict[str, str | float]:
+        """The fields of a `Protocol` that trains and tests on this background."""
+        return {"background": self.name, "strength": self.strength, "gamma": self.gamma}
+
+    def apply(self, images: np.ndarray, split: Split) -> np.ndarray:
+        """The images of a split so disturbed, the same for every network."""
+        if not self.strength:
+            return images
+        how = {"strength": self.strength, "gamma": self.gamma, "seed": 0, "split": split}
+        return disturb(images, self.name, **how)[0]
+
+
+CLEAN = Condition()
+
+BEHIND = tuple(
+    Condition(name, strength, gamma)
+    for name in BACKGROUNDS
+    for gamma in ((0.5, 1.0) if name == "gaussian" else (0.0,))  # gamma 0 is `uniform`
+    for strength in (0.25, 0.5, 0.75, 1.0)
+)
+"""Backgrounds: accuracy, and what the masks cover."""
+
+OVER = tuple(Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0))
+"""Corruptions of the digit itself: accuracy only."""
+
+TRAINED_ON = (
+    Condition("uniform", 0.5),
+    Condition("uniform", 1.0),
+    Condition("gaussian", 1.0, 0.5),
+    Condition("gaussian", 1.0, 1.0),
+    Condition("photographs", 0.5),
+    Condition("photographs", 1.0),
+    Condition("clutter", 1.0),
+)
+"""Backgrounds that networks are trained on as well."""

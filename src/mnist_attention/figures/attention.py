@@ -8,11 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from ..maps import INK
 from . import COLOURS, VALUE_MAP, style, subplots
 from .digits import draw_digit
-
-INK = 0.5
-"""A pixel brighter than this, of 1, is ink."""
 
 
 def draw_outline(axes: Axes, image: np.ndarray) -> None:
@@ -72,7 +70,7 @@ def masks(
 
     Args:
         images: Shape `(n, 28, 28)`.
-        maps: Name of a row -> one-channel masks of shape `(n, 28, 28, 1)`; see `masks.upsample`.
+        maps: Name of a row -> one-channel masks of shape `(n, 28, 28, 1)`; see `maps.upsample`.
         captions: What stands above each digit, `n` of them.
         limits: Values at the ends of the colour scale.
     """
