@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from mnist_attention import cli
 from mnist_attention.records import read_record
 
-COMMANDS = ("data", "train", "study", "report", "bench")
+COMMANDS = ("data", "train", "study", "measure", "report", "bench")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""The command line: ``mnist-attention data | train | study | report | bench``."""
+"""The command line: ``mnist-attention data | train | study | measure | report | bench``."""
 
 import dataclasses
 import subprocess
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from .paths import CHECKOUT, RESULTS
+from .paths import CHECKOUT, RESULTS, WEIGHTS
 from .protocol import DatasetName, Protocol, choices
+from .quiet import silenced_stderr
 
 BENCHMARKS = ("throughput", "scaling", "lanes")
 
@@ -162,6 +163,34 @@ def study(name: str, results: Path, **options) -> None:
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
     sys.exit(1 if outcome.failed else 0)
+
+
+@commands.command()
+@click.argument("name", metavar="NAME")
+@click.option("--seeds", type=int, default=1, show_default=True, help="How many seeds, from 0 on.")
+@click.option("--epochs", type=int, help="Instead of each protocol's own.")
+@_results_option
+@click.option(
+    "--weights",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=WEIGHTS,
+    help="Folder of trained weights. [default: weights/ of the project]",
+)
+def measure(name: str, **options) -> None:
+    """Measure the trained networks of the study NAME: noise, what the masks cover, interventions.
+
+    Needs the weights that `study` leaves in RESULTS/.checkpoints. A network is measured once: the
+    same command goes on.
+    """
+    with silenced_stderr():
+        from .measurements import measure_study
+
+    measured, lacking = measure_study(name, **options)
+    count = "1 network is" if measured == 1 else f"{measured} networks are"
+    click.echo(f"{count} measured; see {options['results'] / 'measurements'}")
+    for run, reason in lacking.items():
+        click.echo(f"not measured: {run}: {reason}", err=True)
+    sys.exit(1 if lacking else 0)
 
 
 @commands.command()

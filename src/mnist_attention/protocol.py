@@ -185,6 +185,9 @@ def by_trajectory(protocols: Iterable[Protocol]) -> list[tuple[Protocol, ...]]:
 PAPER = Protocol()
 """The protocol of the paper's Section 3.2: LeNet-5 with the mask, 100 epochs."""
 
+SHORT = dataclasses.replace(PAPER, epochs=20)
+"""The protocol for questions with many settings, where 100 epochs of each would take days."""
+
 PROPERLY = {"momentum": 0.9, "initializer": "he_normal"}
 """What it takes to train a deep network: momentum, as the authors of AlexNet, VGG16 and ResNet had
 it, and kernels that neither shrink nor blow up what passes through many rectified layers (He,

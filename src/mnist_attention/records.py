@@ -11,6 +11,9 @@ import pandas as pd
 from .files import write_atomically
 from .protocol import Protocol
 
+MEASUREMENTS = "measurements"
+"""Folder, among those of the studies, of what was measured of trained networks afterwards."""
+
 RECORD_KEYS = (
     "dataset",
     "environment",
@@ -114,16 +117,20 @@ def read_record(path: Path) -> dict:
     Raises:
         ValueError: naming the file, if it is not a complete record.
     """
-    try:
-        record = json.loads(Path(path).read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    record = _read_json(path)
     missing = _missing(record)
     if missing:
         raise ValueError(f"{path} is no record: it lacks {', '.join(missing)}")
     if record["run_id"] != Path(path).stem:
         raise ValueError(f"{path} is misplaced: it is the record of run {record['run_id']}")
     return record
+
+
+def _read_json(path: Path):
+    try:
+        return json.loads(Path(path).read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _missing(record) -> list[str]:
@@ -156,10 +163,12 @@ def read_records(results: Path, study: str | None = None) -> tuple[list[dict], l
         study: Read this study only; by default all of them.
 
     Returns:
-        The records, sorted by study and run; the name of the study is added to `environment`.
-        And one line for each JSON file that is no record: those are left out, not repaired.
+        The records, sorted by study and run; the name of the study is added to `environment`, and
+        what was measured of the network afterwards, if anything, as `measured`. And one line for
+        each JSON file that is neither: those are left out, not repaired.
     """
     folders = [Path(results) / study] if study else sorted(Path(results).glob("[!.]*/"))
+    folders = [folder for folder in folders if folder.name != MEASUREMENTS]
     records, problems = {}, []
     for path in sorted(
         (path for folder in folders for path in folder.glob("[!.]*.json")),
@@ -174,7 +183,35 @@ def read_records(results: Path, study: str | None = None) -> tuple[list[dict], l
         there = records.get(record["run_id"])
         if there is None or epochs_done(record) > epochs_done(there):
             records[record["run_id"]] = record
+    problems += _join_measurements(records, Path(results) / MEASUREMENTS)
     return list(records.values()), problems
+
+
+def _join_measurements(records: dict[str, dict], folder: Path) -> list[str]:
+    """Give each record what was measured of its network. Returns what could not be read."""
+    problems = []
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            measurement = read_measurement(path)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if record := records.get(measurement["run_id"]):
+            record["measured"] = measurement["measured"]
+    return problems
+
+
+def read_measurement(path: Path) -> dict:
+    """Read what was measured of one network.
+
+    Raises:
+        ValueError: naming the file, if it is damaged or no measurement.
+    """
+    measurement = _read_json(path)
+    known = isinstance(measurement, dict) and isinstance(measurement.get("measured"), dict)
+    if not known or measurement.get("run_id") != Path(path).stem:
+        raise ValueError(f"{path} is no measurement of the run that it is named after")
+    return measurement
 
 
 def tabulate(records: list[dict]) -> pd.DataFrame:

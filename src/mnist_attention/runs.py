@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .augmentation import network_input
-from .backgrounds import disturb
+from .backgrounds import SPLITS, Condition
 from .checkpoints import State, latest_state
 from .data import Dataset
 from .machine import describe_machine
@@ -64,11 +64,10 @@ def presented(protocol: Protocol, dataset: Dataset) -> Dataset:
     """
     changes = {}
     if protocol.background != "none":
-        how = {"strength": protocol.strength, "gamma": protocol.gamma, "seed": 0}
-        for split in ("train", "test"):
-            clean = getattr(dataset, f"{split}_images")
-            images, _ = disturb(clean, protocol.background, split=split, **how)
-            changes[f"{split}_images"] = images
+        condition = Condition(protocol.background, protocol.strength, protocol.gamma)
+        for split in SPLITS:
+            name = f"{split}_images"
+            changes[name] = condition.apply(getattr(dataset, name), split)
     if protocol.permuted_labels:
         generator = np.random.default_rng([0, len(dataset.train_labels)])
         changes["train_labels"] = generator.permutation(dataset.train_labels)

@@ -16,10 +16,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from . import classical
+from .backgrounds import TRAINED_ON
 from .classical import METHODS, ClassicalProtocol
 from .data import load_dataset
 from .files import require_writable
-from .protocol import PAPER, PROPERLY, Protocol, by_trajectory, run_id
+from .protocol import PAPER, PROPERLY, SHORT, ModelName, Protocol, by_trajectory, choices, run_id
 from .records import is_finished, read_records, record_path, write_longer
 
 ENGINES = ("loky", "dask", "ray", "lanes")
@@ -41,9 +42,6 @@ def _one_factor_at_a_time(base: Protocol, **factors: Iterable) -> tuple[Protocol
     ]
     return tuple(dict.fromkeys([base, *varied]))
 
-
-SHORT = replace(PAPER, epochs=20)
-"""The protocol for questions with many settings, where 100 epochs of each would take days."""
 
 LENETS = (replace(PAPER, model="lenet5"), PAPER)
 
@@ -107,6 +105,26 @@ STUDIES = {
                 ),
             )
         ),
+    ),
+    "controls": Study(
+        "Is it attention, or would something simpler in its place do as well?",
+        tuple(
+            replace(SHORT, model=model)
+            for model in choices(ModelName)
+            if model.startswith("lenet5")
+        ),
+    ),
+    "noise": Study(
+        "Does the mask help where there is something to filter out?",
+        tuple(
+            replace(SHORT, model=model, **behind.fields)
+            for behind in TRAINED_ON
+            for model in ("lenet5", "lenet5_attention")
+        ),
+    ),
+    "permuted": Study(
+        "What do masks look like when there is nothing to learn?",
+        (replace(SHORT, permuted_labels=True),),
     ),
     "smoke": Study(
         "Does everything run? (seconds, on the embedded digits)",

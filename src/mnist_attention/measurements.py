@@ -1,0 +1,273 @@
+"""What a trained network does on disturbed digits, and what its masks cover: one file per network.
+
+A record says what a run reached; a measurement says more about the same network, and is kept
+beside the records under the same name. Reading joins the two (`records.read_records`).
+"""
+
+import functools
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy import stats
+from tqdm import tqdm
+
+from . import masks, runs
+from .backgrounds import BEHIND, CLEAN, OVER, Condition
+from .data import Dataset, load_dataset
+from .files import require_writable
+from .interventions import INTERVENTIONS, intervene, randomised_from_the_top
+from .layers import AttentionMask1x1
+from .machine import describe_machine
+from .maps import SCORES, TRIVIAL_MAPS, ink, mask_on_image
+from .models import build_model
+from .protocol import Protocol, described, run_id
+from .records import MEASUREMENTS, read_measurement, write_record
+from .studies import study_protocols
+
+SCORED = 2_000
+"""Test images, the first ones, on which maps are scored; accuracies are of all test images."""
+
+PERTURBED = 1_000
+"""Test images for deletion and insertion, which take 29 evaluations of each."""
+
+COMPARED = 500
+"""Test images for the comparison of maps before and after weights are drawn anew."""
+
+
+class Conditions:
+    """The disturbed test digits of a dataset, and what needs no network: made once for all."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        self.images = functools.cache(
+            lambda condition: condition.apply(dataset.test_images, "test")
+        )
+        self.trivial = functools.cache(self._trivial)
+
+    @functools.cached_property
+    def ink(self) -> np.ndarray:
+        """Where the first `SCORED` digits are, whatever is behind them."""
+        return ink(self.images(CLEAN)[:SCORED])
+
+    def _trivial(self, condition: Condition) -> dict[str, dict[str, float]]:
+        images = self.images(condition)[:SCORED]
+        return {name: _mean_scores(make(images), self.ink) for name, make in TRIVIAL_MAPS.items()}
+
+
+def measure(model: keras.Model, untrained: keras.Model, shown: Conditions) -> dict:
+    """Everything that is measured of one trained network.
+
+    Args:
+        model: A network with `AttentionMask1x1` layers, or without.
+        untrained: The same network before training.
+        shown: The test digits.
+
+    Returns:
+        `conditions`: name of a condition -> `accuracy` (fraction of all test images) and, for
+        backgrounds and a network with masks, what the maps cover, as means over the first
+        `SCORED` images: `masks` and `untrained`: layer -> score; `trivial`: map -> score
+        (`snr_gain_db` in decibels). With masks also, on clean digits, `interventions`: name ->
+        accuracy; `perturbation`: layer -> `deletion` and `insertion`; `randomised`: layer drawn
+        anew, from the top -> mask layer -> mean rank correlation with the trained map.
+    """
+    conditions = {str(condition): {} for condition in (CLEAN, *BEHIND, *OVER)}
+    for condition in (CLEAN, *BEHIND, *OVER):
+        images, labels = shown.images(condition), shown.dataset.test_labels
+        found = conditions[str(condition)]
+        found["accuracy"] = accuracy(model, images, labels)
+        if has_masks(model) and condition not in OVER:
+            found["masks"] = mask_scores(model, images[:SCORED], shown.ink)
+            found["untrained"] = mask_scores(untrained, images[:SCORED], shown.ink)
+            found["trivial"] = shown.trivial(condition)
+    if not has_masks(model):
+        return {"conditions": conditions}
+    clean, labels = shown.images(CLEAN), shown.dataset.test_labels
+    return {
+        "conditions": conditions,
+        "interventions": {
+            name: accuracy(intervene(model, name), clean, labels) for name in INTERVENTIONS
+        },
+        "perturbation": perturbation(model, clean[:PERTURBED], labels[:PERTURBED]),
+        "randomised": randomised(model, clean[:COMPARED]),
+    }
+
+
+def has_masks(model: keras.Model) -> bool:
+    """Whether there is anything to see."""
+    return any(isinstance(layer, AttentionMask1x1) for layer in model.layers)
+
+
+def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
+    """Share of images that are given their label."""
+    return float(np.mean(runs.predict_classes(model, images) == labels))
+
+
+def mask_scores(
+    model: keras.Model, images: np.ndarray, inked: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """What the masks cover.
+
+    Args:
+        model: A network with masks.
+        images: What it sees, shape `(n, 28, 28)`.
+        inked: The ink of the clean digits, bool of the same shape.
+
+    Returns:
+        Mask layer -> score -> mean over the images; of `snr_gain_db` the median, for where a
+        mask removes all noise or all signal the gain is infinite.
+    """
+    gains = masks.snr_gain(model, images, inked)
+    return {
+        layer: {**_mean_scores(maps, inked), "snr_gain_db": float(np.nanmedian(gains[layer]))}
+        for layer, maps in _maps(model, images).items()
+    }
+
+
+def _mean_scores(maps: np.ndarray, inked: np.ndarray) -> dict[str, float]:
+    positive = bool((maps >= 0).all())  # a linear mask may be negative: it has no mass
+    return {
+        name: float(np.mean(score(maps, inked)))
+        for name, score in SCORES.items()
+        if positive or name != "relevance_mass"
+    }
+
+
+def perturbation(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Mask layer -> mean areas under the curves of deletion and insertion."""
+    return {
+        layer: {
+            "deletion": float(np.mean(masks.deletion(model, images, labels, maps))),
+            "insertion": float(np.mean(masks.insertion(model, images, labels, maps))),
+        }
+        for layer, maps in _maps(model, images).items()
+    }
+
+
+def randomised(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, float]]:
+    """Layer drawn anew, from the output down -> mask layer -> `agreement` with the trained map."""
+    trained = _maps(model, images)
+    return {
+        drawn: {
+            layer: agreement(maps, trained[layer]) for layer, maps in _maps(copy, images).items()
+        }
+        for drawn, copy in randomised_from_the_top(model)
+    }
+
+
+def _maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        layer: mask_on_image(scores)
+        for layer, scores in masks.attention_maps(model, images).items()
+    }
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean over the images of Spearman's rank correlation of two maps.
+
+    Args:
+        first: Shape `(n, height, width)`.
+        second: Likewise. A constant map agrees with none: 0.
+    """
+    first, second = (stats.rankdata(m.reshape(len(m), -1), axis=1) for m in (first, second))
+    first, second = (m - m.mean(axis=1, keepdims=True) for m in (first, second))
+    norm = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    return float(np.mean((first * second).sum(axis=1) / np.where(norm > 0, norm, 1)))
+
+
+def trained_model(
+    protocol: Protocol, dataset: Dataset, results: Path, weights: Path | None = None
+) -> keras.Model:
+    """The network at the end of a run: from its weights if they were kept, else from its state.
+
+    Raises:
+        FileNotFoundError: if neither is there; the message says what makes them.
+    """
+    name = run_id(protocol, dataset.digest)
+    kept = Path(weights) / f"{name}.weights.h5" if weights else None
+    if kept and kept.is_file():
+        model = build_model(protocol)
+        model.load_weights(kept)
+        return model
+    checkpoint = runs.checkpoint_path(Path(results), protocol, dataset)
+    state = runs.initial_state(protocol, dataset, checkpoint)
+    if not state.variables or (state.epoch < protocol.epochs and not runs.diverged(state)):
+        raise FileNotFoundError(
+            f"Expected the trained weights of run {name} ({protocol.model}, seed {protocol.seed}) "
+            f"in {checkpoint.parent}{f' or {kept}' if kept else ''}. Received: none after "
+            f"{protocol.epochs} epochs. `mnist-attention train` and `study` leave them there"
+        )
+    return runs.start_model(protocol, dataset, state)
+
+
+def measure_run(
+    protocol: Protocol, shown: Conditions, results: Path, weights: Path | None = None
+) -> dict:
+    """Measure the network of a finished run, once; write and return its measurement.
+
+    Raises:
+        FileNotFoundError: see `trained_model`.
+    """
+    name = run_id(protocol, shown.dataset.digest)
+    path = Path(results) / MEASUREMENTS / f"{name}.json"
+    if path.exists():
+        return read_measurement(path)
+    model = trained_model(protocol, shown.dataset, results, weights)
+    measurement = {
+        "run_id": name,
+        "protocol": described(protocol),
+        "dataset": shown.dataset.described(),
+        "measured": _rounded(measure(model, build_model(protocol), shown)),
+        "environment": describe_machine("keras", keras.backend.backend(), "numpy", "scipy"),
+    }
+    write_record(measurement, results, MEASUREMENTS)
+    return measurement
+
+
+def _rounded(measured):
+    """Six digits behind the point: what is measured has fewer that count."""
+    if isinstance(measured, dict):
+        return {name: _rounded(value) for name, value in measured.items()}
+    return round(measured, 6)
+
+
+def measure_study(
+    name: str,
+    *,
+    seeds: int = 1,
+    epochs: int | None = None,
+    results: Path,
+    weights: Path | None = None,
+    verbose: bool = True,
+) -> tuple[int, dict[str, str]]:
+    """Measure every network of a study whose weights are here and that was not measured yet.
+
+    Args:
+        name: A key of `studies.STUDIES`.
+        seeds: How many seeds, from 0 on.
+        epochs: Instead of each protocol's own.
+        results: Folder of the records and of the states that training left.
+        weights: Folder of weights that were kept.
+        verbose: Whether to show a progress bar.
+
+    Returns:
+        How many networks are measured now, and run id -> why one is not.
+
+    Raises:
+        ValueError: for an unknown study or fewer than one seed.
+        OSError: if the data cannot be had or `results` cannot be written.
+    """
+    results = require_writable(Path(results))
+    datasets = functools.cache(lambda dataset: Conditions(load_dataset(dataset)))
+    measured, lacking = 0, {}
+    protocols = study_protocols(name, seeds, epochs)
+    for protocol in tqdm(protocols, name, unit="network", disable=not verbose):
+        shown = datasets(protocol.dataset)
+        try:
+            measure_run(protocol, shown, results, weights)
+            measured += 1
+        except (FileNotFoundError, ValueError) as error:
+            lacking[run_id(protocol, shown.dataset.digest)] = str(error)
+    return measured, lacking
