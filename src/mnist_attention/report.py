@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import evidence
+from . import attention, evidence
 from .evidence import Changes, Runs
 from .files import write_atomically
+from .inference import Difference
 from .paths import CHECKOUT
 from .records import read_records
 from .verdicts import PUBLISHED, verdict, verdicts
@@ -127,7 +128,7 @@ def ledger_table(records: Records) -> pd.DataFrame:
             "open choice": row.choice,
             "ours": row.ours,
             "option": row.option,
-            "effect in points [95 %]": _effect(row),
+            "effect in points [95 %]": _points(row.effect, row.low, row.high),
             "of": row.metric,
             "n": str(row.n),
             "epochs": MISSING if pd.isna(row.epochs) else str(row.epochs),
@@ -136,12 +137,49 @@ def ledger_table(records: Records) -> pd.DataFrame:
     )
 
 
-def _effect(row) -> str:
-    if row.n == 0:
+def _points(mean: float, low: float, high: float, digits: int = 2) -> str:
+    if pd.isna(mean):
         return MISSING
     # Adding nil turns -0.0 into 0.0: the sign of a rounded nil means nothing.
-    effect, low, high = (round(value, 2) + 0.0 for value in (row.effect, row.low, row.high))
-    return f"{effect:+.2f} " + ("no interval" if pd.isna(low) else f"[{low:.2f}, {high:.2f}]")
+    mean, low, high = (round(value, digits) + 0.0 for value in (mean, low, high))
+    interval = "no interval" if pd.isna(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{mean:+.{digits}f} {interval}"
+
+
+def controls_table(records: Records) -> pd.DataFrame:
+    """The mask and its controls, ready to be shown: accuracy in percent, differences in points."""
+    return pd.DataFrame(
+        {
+            "behind C1 and C3": row.network,
+            "test accuracy": MISSING if pd.isna(row.accuracy) else f"{row.accuracy:.2f}",
+            "over LeNet alone": _points(row.gain, row.gain_low, row.gain_high),
+            "the mask minus this": ""
+            if row.network == "the mask"
+            else _points(row.under, row.under_low, row.under_high),
+            "n": str(row.n),
+        }
+        for row in attention.controls(records).itertuples()
+    )
+
+
+def noise_table(records: Records) -> pd.DataFrame:
+    """Networks trained and tested on a background, ready to be shown."""
+    return pd.DataFrame(
+        {
+            "background": str(entry["condition"]),
+            "without the mask": f"{entry['plain'].mean:.2f}" if entry["plain"].n else MISSING,
+            "with": f"{entry['masked'].mean:.2f}" if entry["masked"].n else MISSING,
+            "gain in points": _difference(entry["gain"]),
+            "AUROC for ink, mask minus brightness": _difference(entry["focus"], 3),
+            "gain in signal to noise, dB": _difference(entry["snr"]),
+            "n": str(entry["gain"].n),
+        }
+        for entry in attention.trained_on_noise(records)
+    )
+
+
+def _difference(paired: Difference, digits: int = 2) -> str:
+    return _points(paired.mean, paired.low, paired.high, digits)
 
 
 def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
@@ -238,6 +276,8 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "finding": finding,
     "ledger": lambda records: markdown(ledger_table(records)),
     "nearest": nearest_text,
+    "controls": lambda records: markdown(controls_table(records)),
+    "noise": lambda records: markdown(noise_table(records)),
     "systems": lambda records: markdown(systems_table(records)),
     "cost": lambda records: markdown(cost_table(records)),
 }

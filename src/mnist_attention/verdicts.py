@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
+from .attention import trained_on_noise
 from .evidence import (
     ENOUGH_SEEDS,
     Runs,
@@ -290,9 +291,46 @@ def _epochs(records: Records) -> tuple[Outcome, str]:
     return "reproduced" if same else "not reproduced", sentence
 
 
+PARTS = {
+    "focus": ("ranks ink above background better than brightness does", "of AUROC"),
+    "snr": ("raises the signal-to-noise ratio", "dB"),
+    "gain": ("makes the network more accurate", "points"),
+}
+"""What C9 says of the mask: key of `attention.trained_on_noise` -> the claim, and its unit."""
+
+
 def _focus(records: Records) -> tuple[Outcome, str]:
-    """C9: the records hold accuracies only."""
-    return "not yet tested", "no record says yet what the masks cover"
+    """C9, behind each background at full strength that networks were trained and tested on.
+
+    Reproduced if all three `PARTS` are shown everywhere; contradicted if the opposite of one of
+    them is shown everywhere. Brightness is what the first part is held against because the digit
+    is brighter than any background: a mask must find more than that.
+    """
+    entries = [e for e in trained_on_noise(records) if e["condition"].strength == 1]
+    least = min(entry[part].n for entry in entries for part in PARTS)
+    if least < ENOUGH_SEEDS:
+        return "not yet tested", (
+            f"{least} of at least {ENOUGH_SEEDS} seeds, trained and measured on each background"
+        )
+    shown = {part: [entry[part].direction for entry in entries] for part in PARTS}
+    sentence = f"behind {len(entries)} backgrounds, after training on them, the mask " + "; ".join(
+        _part(entries, part) for part in PARTS
+    )
+    if all(set(directions) == {1} for directions in shown.values()):
+        return "reproduced", sentence
+    if any(set(directions) == {-1} for directions in shown.values()):
+        return "contradicted", sentence
+    return "not reproduced", sentence
+
+
+def _part(entries: list[dict], part: str) -> str:
+    words, unit = PARTS[part]
+    directions = [entry[part].direction for entry in entries]
+    means = [entry[part].mean for entry in entries]
+    return (
+        f"{words} behind {directions.count(1)} and the reverse behind {directions.count(-1)} "
+        f"({min(means):+.2f} to {max(means):+.2f} {unit})"
+    )
 
 
 PUBLISHED = {
