@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import itertools
 import os
 import signal
@@ -429,6 +430,9 @@ def _run_chain(chain: Chain, study: str, results: str, budget_minutes: float | N
     for run in chain:
         try:
             records.append(_make(run, study, results, budget_minutes))
+            # TensorFlow's graphs hold the images, and each other: without this a process grows by
+            # 100 MB a run, until loky takes it for leaking and starts another.
+            gc.collect()
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             reason = f"{type(error).__name__}: {error}"
             return chain, records, dict.fromkeys(chain[len(records) :], reason)
