@@ -4,12 +4,14 @@ Accuracies are in percent, differences in percentage points, gains in signal to 
 Differences are paired by seed. Reads no Keras.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import pandas as pd
 
 from .backgrounds import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
-from .evidence import Changes, difference, protocol_of, runs_of
+from .evidence import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
 from .inference import Difference, Sample, paired_difference, summarise
 from .protocol import SHORT, ModelName, choices
 
@@ -37,26 +39,30 @@ assert {PLAIN, MASKED, *CONTROLS} == {
 # Controls
 
 
+def whole_runs(changes: Changes, records: Records) -> Runs:
+    """The runs of a setting, none where they were cut short."""
+    runs = runs_of(changes, records)
+    return dataclasses.replace(runs, records=()) if runs.done < runs.asked else runs
+
+
 def controls(records: Records) -> pd.DataFrame:
     """The mask and its controls against LeNet-5 alone.
 
     Returns:
-        One row a network. Columns network, n (paired seeds), accuracy (mean), gain, low, high (over
-        LeNet-5, 95 % interval), under, under_low, under_high (the mask minus this one).
+        One row a network. Columns network, n (paired seeds), accuracy (mean), gain, gain_low, gain_high
+        (over LeNet-5, 95 % interval), under, under_low, under_high (the mask minus this one).
     """
-    plain, masked = (runs_of({**BRIEF, "model": model}, records) for model in (PLAIN, MASKED))
+    plain, masked = (whole_runs({**BRIEF, "model": model}, records) for model in (PLAIN, MASKED))
     rows = []
     for model, name in {MASKED: "the mask", **CONTROLS}.items():
-        runs = runs_of({**BRIEF, "model": model}, records)
+        runs = whole_runs({**BRIEF, "model": model}, records)
         gain = difference(runs, plain)
         under = difference(masked, runs) if model != MASKED else Difference(0)
         rows.append(
             {
                 "network": name,
                 "n": gain.n,
-                "accuracy": summarise(
-                    [100 * record["result"]["test_accuracy"] for record in runs.records]
-                ).mean,
+                "accuracy": sample(runs).mean,
                 **_interval("gain", gain),
                 **_interval("under", under),
             }
@@ -73,12 +79,9 @@ def _interval(name: str, paired: Difference) -> dict[str, float]:
 
 def measured(changes: Changes, records: Records) -> dict[int, dict]:
     """Seed -> what was measured of the network of a setting, of full length."""
-    runs = runs_of(changes, records)
-    if runs.done < runs.asked:
-        return {}
     return {
         protocol_of(record)["seed"]: record["measured"]
-        for record in runs.records
+        for record in whole_runs(changes, records).records
         if "measured" in record
     }
 
@@ -90,16 +93,41 @@ def over_seeds(changes: Changes, records: Records, pick: Callable[[dict], float]
 
 def interventions(changes: Changes, records: Records) -> dict[str, Difference]:
     """Intervention -> what it changes in the accuracy on clean digits, in points."""
+    return {
+        name: paired_difference(points) for name, points in _changed(changes, records).items()
+    }
+
+
+def _changed(changes: Changes, records: Records) -> dict[str, list[float]]:
+    """Intervention -> the change of each seed."""
     networks = measured({**changes, "model": MASKED}, records).values()
     names = next(iter(networks))["interventions"] if networks else ()
     return {
-        name: paired_difference(
-            [
-                100 * (found["interventions"][name] - found["conditions"][str(CLEAN)]["accuracy"])
-                for found in networks
-            ]
-        )
+        name: [
+            100 * (found["interventions"][name] - found["conditions"][str(CLEAN)]["accuracy"])
+            for found in networks
+        ]
         for name in names
+    }
+
+
+FROM_THE_TOP = ("output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1")
+"""Layers in the order in which their weights are drawn anew; a record's keys are sorted."""
+
+
+def randomised(changes: Changes, records: Records) -> dict[str, dict[str, Sample]]:
+    """How far maps survive when weights are drawn anew.
+
+    Returns:
+        Mask layer -> layer down to which the weights are drawn anew, from the top -> rank
+        correlation with the trained map, mean and interval over the seeds. Empty without
+        measurements.
+    """
+    found = [one["randomised"] for one in measured({**changes, "model": MASKED}, records).values()]
+    masks = sorted(found[0][FROM_THE_TOP[0]]) if found else ()
+    return {
+        mask: {drawn: summarise([one[drawn][mask] for one in found]) for drawn in FROM_THE_TOP}
+        for mask in masks
     }
 
 
@@ -175,7 +203,7 @@ def trained_on_noise(records: Records) -> list[dict]:
     entries = []
     for condition in TRAINED_ON:
         changes = {**BRIEF, **condition.fields}
-        plain, masked = (runs_of({**changes, "model": model}, records) for model in (PLAIN, MASKED))
+        plain, masked = (whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED))
         found = [
             network["conditions"][str(condition)]
             for network in measured({**changes, "model": MASKED}, records).values()
@@ -183,8 +211,8 @@ def trained_on_noise(records: Records) -> list[dict]:
         entries.append(
             {
                 "condition": condition,
-                "plain": summarise([100 * r["result"]["test_accuracy"] for r in plain.records]),
-                "masked": summarise([100 * r["result"]["test_accuracy"] for r in masked.records]),
+                "plain": sample(plain),
+                "masked": sample(masked),
                 "gain": difference(masked, plain),
                 "focus": paired_difference([_focus(one) for one in found]),
                 "snr": paired_difference(
@@ -198,3 +226,85 @@ def trained_on_noise(records: Records) -> list[dict]:
 def _focus(found: Mapping) -> float:
     mask, brightness = found["masks"]["c1_attention"], found["trivial"]["brightness"]
     return mask["ink_auroc"] - brightness["ink_auroc"]
+
+
+# Attention, or just gating?
+
+
+MOVED = {
+    "mean": "its own mean at every place",
+    "another image": "the mask of another image",
+    "shuffled": "its own values at other places",
+}
+"""Interventions that leave the strength of a mask and take away where it looks."""
+
+PLACELESS = {
+    PLAIN: "LeNet-5 alone",
+    **{model: name for model, name in CONTROLS.items() if model != "lenet5_cbam"},
+}
+"""Networks that learn no weights for places: all controls but CBAM, which attends itself."""
+
+Standing = Literal["beaten", "as good", "open", "missing"]
+
+
+def rivals(records: Records) -> dict[str, Difference]:
+    """What the mask must beat if it attends -> the mask minus that, in points.
+
+    First what the mask itself becomes when it looks elsewhere (`MOVED`, in networks trained as the
+    paper says), then what was trained in its place (`PLACELESS`, under `BRIEF`). n is 0 where runs
+    or measurements are missing.
+    """
+    changed = _changed({}, records)
+    masked = whole_runs({**BRIEF, "model": MASKED}, records)
+    return {
+        **{
+            words: paired_difference([-points for points in changed.get(name, ())])
+            for name, words in MOVED.items()
+        },
+        **{
+            words: difference(masked, whole_runs({**BRIEF, "model": model}, records))
+            for model, words in PLACELESS.items()
+        },
+    }
+
+
+def standing(lead: Difference) -> Standing:
+    """What a lead of the mask over a rival shows.
+
+    Args:
+        lead: A value of `rivals`.
+
+    Returns:
+        "missing" with fewer than three seeds; "beaten" if the mask is shown to be better; "as
+        good" if the rival is, or if the two are shown to be equal within `inference.MARGIN`;
+        "open" if the seeds differ too much to tell.
+    """
+    if lead.n < ENOUGH_SEEDS:
+        return "missing"
+    if lead.direction > 0:
+        return "beaten"
+    return "as good" if lead.direction < 0 or lead.equivalent else "open"
+
+
+def attention_or_gating(records: Records) -> str:
+    """The answer in a sentence.
+
+    Attention: every rival is beaten. Then it counts where the mask looks, and no network that
+    cannot learn where to look does as well. Just gating: at least one rival is as good, so that
+    what it shares with the mask is enough. Otherwise not yet decided; nothing is while a rival is
+    missing. "Attention" needs all tests to succeed, so none has to be corrected for the others;
+    "just gating" needs one of nine, each at level 0.05, and says which.
+    """
+    found = {name: standing(lead) for name, lead in rivals(records).items()}
+    for case, answer in (
+        ("missing", "Not yet decided: {} is missing"),
+        ("as good", "Just gating: as good as the mask is {}"),
+        ("open", "Not yet decided: the seeds differ too much to tell the mask from {}"),
+    ):
+        names = [f"({name})" for name, state in found.items() if state == case]
+        if names:
+            return f"{answer.format(_listed(names))}."
+    return (
+        "Attention: the mask is worth more than anything that cannot look, and it counts where it "
+        "looks."
+    )

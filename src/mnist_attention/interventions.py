@@ -8,6 +8,7 @@ from keras import ops
 
 from .kernels import draw_kernels
 from .layers import AttentionMask1x1
+from .masks import mask_layers
 
 Scores = keras.KerasTensor
 
@@ -74,16 +75,11 @@ def intervene(model: keras.Model, name: str) -> keras.Model:
     if name not in INTERVENTIONS:
         known = ", ".join(INTERVENTIONS)
         raise ValueError(f"Expected an intervention among {known}. Received: name={name!r}")
-    maps, replaced = model.input, 0
+    masks, maps = mask_layers(model), model.input
     for layer in model.layers[1:]:  # the networks that have masks are chains of layers
-        if isinstance(layer, AttentionMask1x1):
-            layer, replaced = Intervention(layer, INTERVENTIONS[name]), replaced + 1
+        if layer.name in masks:
+            layer = Intervention(layer, INTERVENTIONS[name])
         maps = layer(maps)
-    if not replaced:
-        raise ValueError(
-            "Expected a model with an AttentionMask1x1 layer. Received: "
-            f"{model.name!r} with the layers {[layer.name for layer in model.layers]}"
-        )
     return keras.Model(model.input, maps, name=f"{model.name}_{name.replace(' ', '_')}")
 
 

@@ -37,6 +37,21 @@ def attention_maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarr
     )
 
 
+def mask_layers(model: keras.Model) -> dict[str, AttentionMask1x1]:
+    """The masks of a model, by name.
+
+    Raises:
+        ValueError: if it has none; the message names the layers that it has.
+    """
+    masks = {layer.name: layer for layer in model.layers if isinstance(layer, AttentionMask1x1)}
+    if not masks:
+        raise ValueError(
+            "Expected a model with an AttentionMask1x1 layer. "
+            f"Received: {model.name!r} with the layers {[layer.name for layer in model.layers]}"
+        )
+    return masks
+
+
 def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[str, np.ndarray]:
     """How much every mask raises the signal-to-noise ratio of the features; see `maps.snr_gain_db`.
 
@@ -69,13 +84,7 @@ def _around_masks(
 ) -> Iterator[tuple[slice, dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
     """Batch by batch: name of the mask -> features before and after it, and its scores."""
     check_images(images)
-    masks = {layer.name: layer for layer in model.layers if isinstance(layer, AttentionMask1x1)}
-    if not masks:
-        names = [layer.name for layer in model.layers]
-        raise ValueError(
-            "Expected a model with an AttentionMask1x1 layer. "
-            f"Received: {model.name!r} with the layers {names}"
-        )
+    masks = mask_layers(model)
     # What goes into a mask; the mask itself is then asked for the rest.
     features = keras.Model(model.input, {name: layer.input for name, layer in masks.items()})
     for part in _batches(len(images)):

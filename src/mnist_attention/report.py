@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from . import attention, evidence
+from .backgrounds import CLEAN, Condition
 from .evidence import Changes, Runs
 from .files import write_atomically
-from .inference import Difference
+from .inference import Difference, Sample
 from .paths import CHECKOUT
 from .records import read_records
 from .verdicts import PUBLISHED, verdict, verdicts
@@ -144,6 +145,38 @@ def _points(mean: float, low: float, high: float, digits: int = 2) -> str:
     mean, low, high = (round(value, digits) + 0.0 for value in (mean, low, high))
     interval = "no interval" if pd.isna(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
     return f"{mean:+.{digits}f} {interval}"
+
+
+def scores_table(records: Records, condition: Condition = CLEAN) -> pd.DataFrame:
+    """What the masks of LeNet+Attention cover, beside maps that learned nothing, ready to be shown.
+
+    Args:
+        records: With their measurements.
+        condition: What is behind the test digits.
+    """
+    found = attention.map_scores({}, records, condition)
+    return pd.DataFrame(
+        {
+            "map": name,
+            **{SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()},
+            "n": str(next(iter(scores.values())).n) if name.startswith("C") else "",
+        }
+        for name, scores in found.items()
+    ).fillna("")
+
+
+SCORE_NAMES = {
+    "ink_auroc": "AUROC for ink",
+    "relevance_mass": "mass on ink",
+    "relevance_rank": "rank on ink",
+    "pointing_game": "peak on ink",
+    "snr_gain_db": "signal to noise, dB",
+}
+"""Score -> heading of its column."""
+
+
+def _mean(sample: Sample) -> str:
+    return f"{sample.mean:.3f}" + (f" ± {sample.margin:.3f}" if sample.n > 1 else "")
 
 
 def controls_table(records: Records) -> pd.DataFrame:

@@ -123,6 +123,10 @@ STUDIES = {
             for model in ("lenet5", "lenet5_attention")
         ),
     ),
+    "growth": Study(
+        "How do the masks grow? (prefixes of one trajectory)",
+        tuple(replace(PAPER, epochs=epochs) for epochs in (1, 5, 20, 100)),
+    ),
     "permuted": Study(
         "What do masks look like when there is nothing to learn?",
         (replace(SHORT, permuted_labels=True),),
