@@ -22,10 +22,11 @@ def records() -> list[dict]:
 
 
 def test_what_costs_nothing_known_is_a_line_and_what_is_cut_short_is_hollow(records):
-    axis = networks.accuracy_over_cost(evidence.systems(records)).axes[0]
-    said = [text.get_text() for text in axis.texts]
-    assert said == ["LeNet", "VGG16\n2 of 100 epochs"]
-    assert axis.get_title(loc="left") == "dotted, from the top: k-nearest neighbours"
+    figure = networks.accuracy_over_cost(evidence.systems(records))
+    axis = figure.axes[0]
+    said = [text.get_text() for text in figure.legends[0].get_texts()]
+    methods = "no network, from the top:\nk-nearest neighbours"
+    assert set(said) == {"LeNet", "VGG16 (2 of 100 epochs)", methods}
     lenet, vgg16 = (container.lines[0] for container in axis.containers)
     assert lenet.get_xdata() == [evidence.MULTIPLY_ACCUMULATES["lenet5"]]
     assert lenet.get_ydata() == pytest.approx([100 - 98.3])

@@ -28,46 +28,54 @@ def accuracy_over_cost(systems: Sequence[System]) -> Figure:
         the 95 % interval of the mean where there are at least two seeds. Hollow: fewer epochs
         than asked. A classical method, which has no such cost, is a dotted line.
     """
-    figure, axes = subplots(width=8, height=4.2)
+    figure, axes = subplots(width=9, height=4.2)
     axis = axes[0, 0]
     drawn = [system for system in systems if system.runs.records]
-    networks = [system for system in drawn if system.multiply_accumulates is not None]
-    cheapest = min((system.multiply_accumulates for system in networks), default=None)
-    for system in networks:
-        # The two cheapest, LeNet without and with mask, cost nearly the same.
-        _draw_point(axis, system, label_left=system.multiply_accumulates == cheapest)
+    for system in drawn:
+        if system.multiply_accumulates is not None:
+            _draw_point(axis, system)
     _draw_levels(axis, [system for system in drawn if system.multiply_accumulates is None])
     axis.set_xscale("log")
     accuracy_axis(axis)
-    axis.margins(x=0.2, y=0.1)
+    axis.margins(x=0.1, y=0.1)
     axis.set(xlabel="multiply-accumulates per image", ylabel="test accuracy, %")
+    if drawn:
+        figure.legend(loc="outside right upper")
     return figure
 
 
-def _draw_point(axis: Axes, system: System, label_left: bool = False) -> None:
+_MARKERS = "os^DvPX*"
+
+
+def _draw_point(axis: Axes, system: System) -> None:
     ours, runs = evidence.sample(system.runs), system.runs
-    place = system.multiply_accumulates
     colour = _COLOUR_OF.get(system.heading, COLOURS["vermillion"])
-    look = {"color": colour, "marker": "o", "capsize": 3}
+    # A network keeps its marker where it is trained otherwise.
+    costs = sorted(set(evidence.MULTIPLY_ACCUMULATES.values()))
+    look = {"color": colour, "capsize": 3, "linestyle": "none"}
+    look["marker"] = _MARKERS[costs.index(system.multiply_accumulates)]
     if runs.done < runs.asked:
         look["markerfacecolor"] = "none"
     # The interval of few runs may go beyond 100 %, where there is nothing to show.
     reach = [[min(ours.margin, 0.9 * (100 - ours.mean))], [ours.margin]]
-    axis.errorbar([place], [100 - ours.mean], reach if ours.n > 1 else None, **look)
-    cut = f"\n{runs.done} of {runs.asked} epochs" if runs.done < runs.asked else ""
-    text = {"textcoords": "offset points", "va": "center", "color": colour, "fontsize": 8}
-    offset, text["ha"] = ((-7, 0), "right") if label_left else ((7, 0), "left")
-    axis.annotate(f"{system.name}{cut}", (place, 100 - ours.mean), offset, **text)
+    cut = f" ({runs.done} of {runs.asked} epochs)" if runs.done < runs.asked else ""
+    axis.errorbar(
+        [system.multiply_accumulates],
+        [100 - ours.mean],
+        reach if ours.n > 1 else None,
+        label=f"{system.name}{cut}",
+        **look,
+    )
 
 
 def _draw_levels(axis: Axes, systems: Sequence[System]) -> None:
-    """Dotted lines, named above the picture: they lie too close together to be labelled."""
+    """Dotted lines, named together in the legend: they lie too close to be labelled apart."""
     accuracies = {system.name: evidence.sample(system.runs).mean for system in systems}
-    for accuracy in accuracies.values():
-        axis.axhline(100 - accuracy, color=COLOURS["green"], linestyle=":", linewidth=1)
-    if names := sorted(accuracies, key=accuracies.get, reverse=True):
-        title = f"dotted, from the top: {', '.join(names)}"
-        axis.set_title(title, color=COLOURS["green"], fontsize=8, loc="left")
+    names = sorted(accuracies, key=accuracies.get, reverse=True)
+    for name in names:
+        label = "no network, from the top:\n" + "\n".join(names) if name == names[0] else None
+        style = {"color": COLOURS["green"], "linestyle": ":", "linewidth": 1, "label": label}
+        axis.axhline(100 - accuracies[name], **style)
 
 
 @style()
