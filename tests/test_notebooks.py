@@ -14,6 +14,8 @@ NAMES = [
     "02_train_lenet_with_attention",
     "03_sweep_hyperparameters",
     "04_see_the_attention",
+    "05_is_it_attention",
+    "06_does_it_filter_noise",
 ]
 
 

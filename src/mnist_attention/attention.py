@@ -5,8 +5,9 @@ Differences are paired by seed. Reads no Keras.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -49,8 +50,9 @@ def controls(records: Records) -> pd.DataFrame:
     """The mask and its controls against LeNet-5 alone.
 
     Returns:
-        One row a network. Columns network, n (paired seeds), accuracy (mean), gain, gain_low, gain_high
-        (over LeNet-5, 95 % interval), under, under_low, under_high (the mask minus this one).
+        One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
+        gain, gain_low, gain_high (over LeNet-5, 95 % interval), under, under_low, under_high (the
+        mask minus this one). Runs that were cut short are not used.
     """
     plain, masked = (whole_runs({**BRIEF, "model": model}, records) for model in (PLAIN, MASKED))
     rows = []
@@ -62,7 +64,7 @@ def controls(records: Records) -> pd.DataFrame:
             {
                 "network": name,
                 "n": gain.n,
-                "accuracy": sample(runs).mean,
+                "accuracy": sample(runs).mean if gain.n else math.nan,
                 **_interval("gain", gain),
                 **_interval("under", under),
             }
@@ -93,13 +95,12 @@ def over_seeds(changes: Changes, records: Records, pick: Callable[[dict], float]
 
 def interventions(changes: Changes, records: Records) -> dict[str, Difference]:
     """Intervention -> what it changes in the accuracy on clean digits, in points."""
-    return {
-        name: paired_difference(points) for name, points in _changed(changes, records).items()
-    }
+    changed = changed_by_seed(changes, records)
+    return {name: paired_difference(points) for name, points in changed.items()}
 
 
-def _changed(changes: Changes, records: Records) -> dict[str, list[float]]:
-    """Intervention -> the change of each seed."""
+def changed_by_seed(changes: Changes, records: Records) -> dict[str, list[float]]:
+    """Intervention -> what it changes in the accuracy of each seed, in points."""
     networks = measured({**changes, "model": MASKED}, records).values()
     names = next(iter(networks))["interventions"] if networks else ()
     return {
@@ -115,18 +116,17 @@ FROM_THE_TOP = ("output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1"
 """Layers in the order in which their weights are drawn anew; a record's keys are sorted."""
 
 
-def randomised(changes: Changes, records: Records) -> dict[str, dict[str, Sample]]:
+def randomised(changes: Changes, records: Records) -> dict[str, dict[str, list[float]]]:
     """How far maps survive when weights are drawn anew.
 
     Returns:
         Mask layer -> layer down to which the weights are drawn anew, from the top -> rank
-        correlation with the trained map, mean and interval over the seeds. Empty without
-        measurements.
+        correlation with the trained map, of each seed. Empty without measurements.
     """
     found = [one["randomised"] for one in measured({**changes, "model": MASKED}, records).values()]
     masks = sorted(found[0][FROM_THE_TOP[0]]) if found else ()
     return {
-        mask: {drawn: summarise([one[drawn][mask] for one in found]) for drawn in FROM_THE_TOP}
+        mask: {drawn: [one[drawn][mask] for one in found] for drawn in FROM_THE_TOP}
         for mask in masks
     }
 
@@ -203,7 +203,9 @@ def trained_on_noise(records: Records) -> list[dict]:
     entries = []
     for condition in TRAINED_ON:
         changes = {**BRIEF, **condition.fields}
-        plain, masked = (whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED))
+        plain, masked = (
+            whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED)
+        )
         found = [
             network["conditions"][str(condition)]
             for network in measured({**changes, "model": MASKED}, records).values()
@@ -216,11 +218,16 @@ def trained_on_noise(records: Records) -> list[dict]:
                 "gain": difference(masked, plain),
                 "focus": paired_difference([_focus(one) for one in found]),
                 "snr": paired_difference(
-                    [one["masks"]["c1_attention"]["snr_gain_db"] for one in found]
+                    [gain for one in found if (gain := _snr_gain(one)) is not None]
                 ),
             }
         )
     return entries
+
+
+def _snr_gain(found: Mapping) -> float | None:
+    """`None`, as JSON keeps what is no number, where a mask leaves neither signal nor noise."""
+    return found["masks"]["c1_attention"]["snr_gain_db"]
 
 
 def _focus(found: Mapping) -> float:
@@ -239,7 +246,7 @@ MOVED = {
 """Interventions that leave the strength of a mask and take away where it looks."""
 
 PLACELESS = {
-    PLAIN: "LeNet-5 alone",
+    PLAIN: "nothing in its place",
     **{model: name for model, name in CONTROLS.items() if model != "lenet5_cbam"},
 }
 """Networks that learn no weights for places: all controls but CBAM, which attends itself."""
@@ -254,7 +261,7 @@ def rivals(records: Records) -> dict[str, Difference]:
     paper says), then what was trained in its place (`PLACELESS`, under `BRIEF`). n is 0 where runs
     or measurements are missing.
     """
-    changed = _changed({}, records)
+    changed = changed_by_seed({}, records)
     masked = whole_runs({**BRIEF, "model": MASKED}, records)
     return {
         **{
@@ -296,15 +303,20 @@ def attention_or_gating(records: Records) -> str:
     "just gating" needs one of nine, each at level 0.05, and says which.
     """
     found = {name: standing(lead) for name, lead in rivals(records).items()}
-    for case, answer in (
-        ("missing", "Not yet decided: {} is missing"),
-        ("as good", "Just gating: as good as the mask is {}"),
-        ("open", "Not yet decided: the seeds differ too much to tell the mask from {}"),
-    ):
-        names = [f"({name})" for name, state in found.items() if state == case]
-        if names:
-            return f"{answer.format(_listed(names))}."
+    named = {
+        state: "; ".join(name for name, stands in found.items() if stands == state)
+        for state in get_args(Standing)
+    }
+    if named["missing"]:
+        return f"Not yet decided: no comparison yet with {named['missing']}."
+    if named["as good"]:
+        looks = all(found[name] == "beaten" for name in MOVED.values())
+        used = " It has come to rely on where its mask looks, but need not look to do as well."
+        gating = f"It is just gating: the network does as well with {named['as good']}."
+        return gating + used * looks
+    if named["open"]:
+        return f"Not yet decided: the seeds differ too much to tell the mask from {named['open']}."
     return (
-        "Attention: the mask is worth more than anything that cannot look, and it counts where it "
-        "looks."
+        "It is attention: the network does worse without the mask, with anything in its place that "
+        "cannot learn where to look, and with a mask that looks elsewhere."
     )

@@ -51,11 +51,11 @@ def forest_of_pairs(records: list[dict]) -> Figure:
     seeds = _differences(masked, plain)
     figure, axes = subplots(width=8, height=1.7 + 0.23 * len(seeds))
     axis = axes[0, 0]
-    _draw_equal(axis)
+    draw_equal(axis)
     _draw_papers_gain(axis)
     for row, value in enumerate(seeds.values()):
-        _draw_effect(axis, row, Difference(1, value), COLOURS["blue"], FARTHEST)
-        _write_beside(axis, row, _in_points(Difference(1, value)))
+        draw_effect(axis, row, Difference(1, value), COLOURS["blue"], FARTHEST)
+        write_beside(axis, row, in_points(Difference(1, value)))
     below = len(seeds) + 0.5  # set apart from the seeds
     mean = _draw_mean(axis, below, masked, plain)
     axis.set_yticks([*range(len(seeds)), below], [*(f"seed {seed}" for seed in seeds), mean])
@@ -63,7 +63,7 @@ def forest_of_pairs(records: list[dict]) -> Figure:
     low, high = axis.get_xlim()  # an interval may go on beyond the edge
     axis.set_xlim(max(low, -1.05 * FARTHEST), min(high, 1.05 * FARTHEST))
     axis.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    axis.xaxis.set_major_formatter(FuncFormatter(_signed))
+    axis.xaxis.set_major_formatter(FuncFormatter(signed))
     return figure
 
 
@@ -90,8 +90,8 @@ def _draw_mean(axis: Axes, row: float, masked: Runs, plain: Runs) -> str:
     if lack := _lack(masked, plain, paired):
         _write_in_row(axis, row, f"no interval yet. {lack}")
         return "mean"
-    _draw_effect(axis, row, paired, COLOURS["black"], FARTHEST)
-    _write_beside(axis, row, _in_points(paired))
+    draw_effect(axis, row, paired, COLOURS["black"], FARTHEST)
+    write_beside(axis, row, in_points(paired))
     return f"mean of {paired.n},\n95 % {paired.method}"
 
 
@@ -125,8 +125,8 @@ def forest_of_ledger(records: list[dict]) -> Figure:
     figure, axes = subplots(width=9, height=0.9 + 0.2 * (len(table) + 1.3 * len(choices)))
     axis = axes[0, 0]
     axis.set_xscale("symlog", linthresh=MARGIN, linscale=0.6)
-    axis.xaxis.set_major_formatter(FuncFormatter(_signed))
-    _draw_equal(axis)
+    axis.xaxis.set_major_formatter(FuncFormatter(signed))
+    draw_equal(axis)
     row = 0.0
     for (choice, ours), options in choices:
         _write_choice(axis, row, choice, ours)
@@ -134,7 +134,7 @@ def forest_of_ledger(records: list[dict]) -> Figure:
             row += 1
             _draw_option(axis, row, option)
         row += 1.3
-    _write_beside(axis, None, "effect [95 %]", "n", "epochs", color=_GREY)
+    write_beside(axis, None, "effect [95 %]", "n", "epochs", color=_GREY)
     label = "option minus ours, points of accuracy\n(linear where shaded, logarithmic beyond)"
     axis.set(ylim=(row - 0.3, -0.7), yticks=[], xlabel=label)
     axis.spines["left"].set_visible(False)
@@ -146,12 +146,12 @@ def forest_of_ledger(records: list[dict]) -> Figure:
 def _draw_option(axis: Axes, row: float, option) -> None:
     if option.n == 0:
         _write_left(axis, row, option.option, indent=10, color=_GREY)
-        _write_beside(axis, row, "missing", color=_GREY)
+        write_beside(axis, row, "missing", color=_GREY)
         return
     paired = Difference(option.n, option.effect, low=option.low, high=option.high)
     _write_left(axis, row, option.option, indent=10)
-    _draw_effect(axis, row, paired, COLOURS["blue"])
-    _write_beside(axis, row, _in_points(paired), str(option.n), str(option.epochs))
+    draw_effect(axis, row, paired, COLOURS["blue"])
+    write_beside(axis, row, in_points(paired), str(option.n), str(option.epochs))
 
 
 def _write_choice(axis: Axes, row: float, choice: str, ours: str) -> None:
@@ -190,8 +190,8 @@ def nearest_protocols(records: list[dict], rows: int = 10) -> Figure:
     for name, colour, marker, aside in looks:
         _draw_nearness(axis, table[name], aside, colour, marker)
     for row, protocol in enumerate(table.itertuples()):
-        _write_beside(axis, row, f"{protocol.distance:.2f}", str(protocol.n), str(protocol.epochs))
-    _write_beside(axis, None, "distance, points", "n", "epochs", color=_GREY)
+        write_beside(axis, row, f"{protocol.distance:.2f}", str(protocol.n), str(protocol.epochs))
+    write_beside(axis, None, "distance, points", "n", "epochs", color=_GREY)
     if table.empty:
         _write_in_row(axis, 0, f"missing: no protocol with runs of {', '.join(evidence.EXPLAINED)}")
     names = [textwrap.fill(setting, 45) for setting in table.setting]
@@ -215,13 +215,14 @@ def _draw_nearness(axis: Axes, ours: pd.Series, aside: float, colour: str, marke
 # What the figures share
 
 
-def _draw_equal(axis: Axes) -> None:
+def draw_equal(axis: Axes) -> None:
+    """Nil, and the band that counts as nil."""
     axis.axvspan(-MARGIN, MARGIN, color="0.92", linewidth=0, zorder=0)
     axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
     _write_above(axis, 0, f"equal within {MARGIN:g}", _GREY)
 
 
-def _draw_effect(
+def draw_effect(
     axis: Axes, row: float, paired: Difference, colour: str, farthest: float = np.inf
 ) -> None:
     """A point and its interval; an arrow at the edge where the point is beyond it."""
@@ -232,13 +233,14 @@ def _draw_effect(
     axis.plot([value], [row], color=colour, marker=marker, markersize=5)
 
 
-def _in_points(paired: Difference) -> str:
+def in_points(paired: Difference) -> str:
+    """A difference with its interval: "+0.04 [-0.02, 0.11]"."""
     # Adding nil turns -0.0 into 0.0: the sign of a rounded nil means nothing.
     mean, low, high = (round(value, 2) + 0.0 for value in (paired.mean, paired.low, paired.high))
     return f"{mean:+.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
 
 
-def _signed(value: float, _=None) -> str:
+def signed(value: float, _=None) -> str:
     """A tick: "+0.5", "0", "-10"."""
     value = round(value, 9)
     return f"{value:+g}" if value else "0"
@@ -250,7 +252,7 @@ def _write_left(axis: Axes, row: float, text: str, indent: float = 0, **look) ->
     return axis.annotate(text, (0, row), (indent - _LABELS, 0), **look)
 
 
-def _write_beside(axis: Axes, row: float | None, *columns: str, color: str = "black") -> None:
+def write_beside(axis: Axes, row: float | None, *columns: str, color: str = "black") -> None:
     """Write at the right of a row; without row, the headings of what is written there."""
     look = {"va": "center", "fontsize": _SMALL, "color": color, "textcoords": "offset points"}
     place, up = {"xy": (1, row), "xycoords": axis.get_yaxis_transform()}, 0
