@@ -37,12 +37,22 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset, train
+from mnist_attention import (
+    PAPER,
+    attention_maps,
+    build_model,
+    evidence,
+    figures,
+    load_dataset,
+    report,
+    train,
+)
 from mnist_attention.augmentation import network_input
 from mnist_attention.figures import attention
 from mnist_attention.maps import centres, ink, upsample
-from mnist_attention.paths import WEIGHTS
+from mnist_attention.paths import RESULTS, WEIGHTS
 from mnist_attention.protocol import run_id
+from mnist_attention.records import read_records
 from mnist_attention.runs import predict_classes
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
@@ -345,6 +355,111 @@ display(
 )
 
 # %% [markdown]
+# ## The mean mask of each class
+#
+# One mask is one image's. Averaged over all test images of a class, what belongs to single
+# handwritings is gone. Above each mask the mean image of the class, with the outline of its ink.
+
+
+# %%
+def class_means(stack: np.ndarray) -> np.ndarray:
+    """The mean over the test images of each class: (n, 28, 28) to (10, 28, 28)."""
+    return np.stack([stack[dataset.test_labels == digit].mean(axis=0) for digit in range(10)])
+
+
+# %%
+means_of_masks = {name: class_means(everything[f"{name} trained"])[..., None] for name in after}
+show(
+    attention.masks(class_means(dataset.test_images / 255), means_of_masks, [*"0123456789"]),
+    "04_class_means",
+    alt="The mean image of each class; below it the mean C1 mask, a blurred copy of it, and the "
+    "mean C3 mask, high on and below the strokes and low above them.",
+)
+
+# %% [markdown]
+# ## How the masks grow
+#
+# The same run, seed 0, stopped after some of its epochs. Epoch 0 is the untrained network.
+
+# %%
+stages = {0: untrained}
+for epochs in (1, 5, 20, 100):
+    stage = WEIGHTS / f"{run_id(replace(protocol, epochs=epochs), dataset.digest)}.weights.h5"
+    if stage.exists():
+        stages[epochs] = build_model(protocol)
+        stages[epochs].load_weights(stage)
+print("epochs with weights at hand:", *stages)
+
+# %%
+growth = {epochs: enlarged_masks(network, ten) for epochs, network in stages.items()}
+for layer in after:
+    rows = {f"epoch {epochs}": found[layer] for epochs, found in growth.items()}
+    alt = f"The {layer} masks of ten digits, one row for each stage of training."
+    display(show(attention.masks(ten, rows, captions), f"04_growth_{layer.lower()}", alt))
+
+# %%
+stage_accuracy = {}
+for epochs, network in stages.items():
+    right = predict_classes(network, dataset.test_images) == dataset.test_labels
+    stage_accuracy[f"epoch {epochs}"] = f"{right.mean():.1%}"
+pd.DataFrame([stage_accuracy], index=["test accuracy"])
+
+# %% [markdown]
+# ## The best and the worst seed
+#
+# Does a better network have a better mask? The records name the seeds with the highest and the
+# lowest test accuracy; their weights are in the same folder.
+
+# %%
+records, _ = read_records(RESULTS)
+full = evidence.runs_of({}, records)
+ranked = sorted(full.records, key=lambda record: record["result"]["test_accuracy"])
+chosen = {"worst": ranked[0], "best": ranked[-1]} if len(ranked) > 1 else {}
+
+# %%
+seeds = {}
+for name, record in chosen.items():
+    stage = WEIGHTS / f"{record['run_id']}.weights.h5"
+    if stage.exists() and not dataset.banner:
+        seeds[name] = build_model(replace(protocol, seed=record["protocol"]["seed"]))
+        seeds[name].load_weights(stage)
+        accuracy = record["result"]["test_accuracy"]
+        print(f"{name} of {len(ranked)}: seed {record['protocol']['seed']}, {accuracy:.2%}")
+
+# %%
+if seeds:
+    found = {name: enlarged_masks(network, ten) for name, network in seeds.items()}
+    rows = {f"{layer}\n{name}": found[name][layer] for layer in after for name in found}
+    alt = "The C1 and C3 masks of ten digits in the worst and in the best of all seeds."
+    display(show(attention.masks(ten, rows, [*"0123456789"]), "04_best_and_worst", alt))
+
+# %% [markdown]
+# ## The scores, beside maps that learned nothing
+#
+# Pictures persuade; scores can fail. Each compares a map, enlarged to the image, with the ink:
+#
+# - **AUROC for ink**: how often the map is higher at a pixel of ink than at one of background; 0.5
+#   is chance.
+# - **mass on ink**: the share of the map's sum that lies on ink.
+# - **rank on ink**: of as many pixels as there are ink, the highest ones, the share on ink.
+# - **peak on ink**: in how many images the highest pixel is ink.
+# - **signal to noise**: the mean squared feature on ink over that off ink, after the mask against
+#   before it, in decibels; +3 dB is twice.
+#
+# Below the masks stand those of the untrained network, and maps that need none: the image's own
+# brightness, its edges, a Gaussian in the middle, and random numbers. Means over seeds, with half
+# the width of the 95 % interval.
+
+# %%
+scores = report.scores_table(records)
+Markdown(report.markdown(scores) if len(scores) else "No network was measured yet.")
+
+# %% [markdown]
+# Read the table from below. On a black background the image's brightness has every score at its
+# highest by definition, and a blob in the middle comes far without looking at the image at all. A
+# mask has shown something only where it is above both, and on black it cannot be above the first.
+# Notebook 6 puts something behind the digits.
+#
 # ## What we have seen, and what not
 #
 # - The C1 mask is a soft copy of the digit: strokes pass whole, the empty background at about three
@@ -352,8 +467,8 @@ display(
 # - The C3 mask is coarse and lets most of the image pass. What it holds back most is not the
 #   background as such but a strip above the strokes.
 # - These are pictures of one trained network. That a map lies on the ink does not show that the
-#   mask helps: the brightness of the image itself lies on the ink as well. Whether the mask attends
-#   needs images with a background, trivial maps to compare with, and many seeds.
+#   mask helps: the brightness of the image itself lies on the ink as well, and scores higher.
+#   Notebook 5 asks what the mask is good for, notebook 6 puts a background behind the digits.
 #
 # ## On your own
 #
