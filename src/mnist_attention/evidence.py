@@ -79,7 +79,8 @@ MULTIPLY_ACCUMULATES = {
     "resnet18": 35_410_944,
     "resnet50": 77_107_200,
 }
-"""Model -> `zoo.multiply_accumulates` of it, kept here so that reading needs no Keras."""
+"""Network of Table 1 -> `zoo.multiply_accumulates` of it, kept here so that reading needs no
+Keras."""
 
 
 def changes_of(row: str) -> Changes:
