@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mnist_attention import attention
+from mnist_attention import attention, report
 from mnist_attention.attention import BRIEF, MASKED, PLAIN, attention_or_gating, standing
 from mnist_attention.backgrounds import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
 from mnist_attention.inference import Difference, paired_difference
@@ -381,3 +381,52 @@ def test_records_are_read_without_keras():
 def test_other_digits_are_never_used():
     other = make_record(0.5, digest="of other digits", model=PLAIN, **BRIEF)
     assert (attention.controls([other]).n == 0).all()
+
+
+# As tables
+
+
+def test_the_table_of_controls_says_what_is_missing():
+    records = [
+        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **BRIEF),
+        *make_runs([0.973, 0.974, 0.978], model=MASKED, **BRIEF),
+    ]
+    table = report.controls_table(records)
+    mask, constant = (table.iloc[row].to_dict() for row in (0, 1))
+    assert mask["test accuracy"] == "97.50"
+    assert mask["over LeNet alone"] == "+0.30 [0.05, 0.55]"
+    assert mask["the mask minus this"] == ""
+    assert constant == {
+        "behind C1 and C3": "one half everywhere",
+        "test accuracy": "missing",
+        "over LeNet alone": "missing",
+        "the mask minus this": "missing",
+        "n": "0",
+    }
+
+
+def test_the_table_of_noise_has_a_row_for_each_background():
+    behind = TRAINED_ON[0]
+    changes = {**BRIEF, **behind.fields}
+    records = [
+        *make_runs([0.90], model=PLAIN, **changes),
+        *networks([make_measured(c1=0.9, brightness=0.95, snr=0.25)], model=MASKED, **changes),
+    ]
+    table = report.noise_table(records)
+    assert [*table.background] == [str(condition) for condition in TRAINED_ON]
+    assert [*table.iloc[0]][1:] == [
+        "90.00", "98.00", "+8.00 no interval", "-0.050 no interval", "+0.25 no interval", "1",
+    ]  # fmt: skip
+    assert set(table.iloc[1][1:-1]) == {"missing"}
+
+
+def test_the_table_of_scores_stands_beside_trivial_maps():
+    records = networks([make_measured(c1=0.9), make_measured(c1=0.92)], model=MASKED)
+    table = report.scores_table(records).set_index("map")
+    assert [*table.index] == ["C1", "C3", "C1 untrained", "C3 untrained", "brightness"]
+    # t with 1 degree of freedom: 12.706 * 0.01
+    assert table.loc["C1", "AUROC for ink"] == "0.910 ± 0.127"
+    assert (table.loc["C1", "n"], table.loc["brightness", "n"]) == ("2", "")
+    assert table.loc["brightness", "AUROC for ink"] == "0.800"
+    assert table.loc["brightness", "signal to noise, dB"] == ""
+    assert report.scores_table([]).empty
