@@ -73,6 +73,11 @@ def summarise(values: Sequence[float]) -> Sample:
     return Sample(n, mean, deviation, mean - of_mean, mean + of_mean, mean - of_one, mean + of_one)
 
 
+def rounded(*values: float, digits: int = 2) -> tuple[float, ...]:
+    """Values as they are printed; -0.0 becomes 0.0, as the sign of a rounded nil means nothing."""
+    return tuple(round(value, digits) + 0.0 for value in values)
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """What n pairs say about a difference. Units are those of the differences.

@@ -71,15 +71,10 @@ def measure(model: keras.Model, untrained: keras.Model, shown: Conditions) -> di
         accuracy; `perturbation`: layer -> `deletion` and `insertion`; `randomised`: layer drawn
         anew, from the top -> mask layer -> mean rank correlation with the trained map.
     """
-    conditions = {str(condition): {} for condition in (CLEAN, *BEHIND, *OVER)}
-    for condition in (CLEAN, *BEHIND, *OVER):
-        images, labels = shown.images(condition), shown.dataset.test_labels
-        found = conditions[str(condition)]
-        found["accuracy"] = accuracy(model, images, labels)
-        if has_masks(model) and condition not in OVER:
-            found["masks"] = mask_scores(model, images[:SCORED], shown.ink)
-            found["untrained"] = mask_scores(untrained, images[:SCORED], shown.ink)
-            found["trivial"] = shown.trivial(condition)
+    conditions = {
+        str(condition): _condition(model, untrained, shown, condition)
+        for condition in (CLEAN, *BEHIND, *OVER)
+    }
     if not has_masks(model):
         return {"conditions": conditions}
     clean, labels = shown.images(CLEAN), shown.dataset.test_labels
@@ -90,6 +85,21 @@ def measure(model: keras.Model, untrained: keras.Model, shown: Conditions) -> di
         },
         "perturbation": perturbation(model, clean[:PERTURBED], labels[:PERTURBED]),
         "randomised": randomised(model, clean[:COMPARED]),
+    }
+
+
+def _condition(
+    model: keras.Model, untrained: keras.Model, shown: Conditions, condition: Condition
+) -> dict:
+    """One entry of `conditions`; see `measure`."""
+    images = shown.images(condition)
+    found: dict = {"accuracy": accuracy(model, images, shown.dataset.test_labels)}
+    if condition in OVER or not has_masks(model):
+        return found
+    return found | {
+        "masks": mask_scores(model, images[:SCORED], shown.ink),
+        "untrained": mask_scores(untrained, images[:SCORED], shown.ink),
+        "trivial": shown.trivial(condition),
     }
 
 

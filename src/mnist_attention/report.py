@@ -10,7 +10,7 @@ from . import attention, evidence
 from .backgrounds import CLEAN, Condition
 from .evidence import Changes, Runs
 from .files import write_atomically
-from .inference import Difference, Sample
+from .inference import Difference, Sample, rounded
 from .paths import CHECKOUT
 from .records import read_records
 from .verdicts import PUBLISHED, verdict, verdicts
@@ -141,8 +141,7 @@ def ledger_table(records: Records) -> pd.DataFrame:
 def _points(mean: float, low: float, high: float, digits: int = 2) -> str:
     if pd.isna(mean):
         return MISSING
-    # Adding nil turns -0.0 into 0.0: the sign of a rounded nil means nothing.
-    mean, low, high = (round(value, digits) + 0.0 for value in (mean, low, high))
+    mean, low, high = rounded(mean, low, high, digits=digits)
     interval = "no interval" if pd.isna(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
     return f"{mean:+.{digits}f} {interval}"
 

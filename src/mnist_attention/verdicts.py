@@ -22,7 +22,7 @@ from .evidence import (
     runs_of,
     sample,
 )
-from .inference import ENOUGH_PAIRS, MARGIN, Difference, Sample, paired_difference
+from .inference import ENOUGH_PAIRS, MARGIN, Difference, Sample, paired_difference, rounded
 
 Outcome = Literal[
     "reproduced", "not reproduced", "contradicted", "cannot be tested", "not yet tested"
@@ -89,8 +89,7 @@ def in_percent(runs: Runs, metric: str = "test_accuracy") -> str:
 
 def in_points(paired: Difference) -> str:
     """A difference in words: "+0.04 points [-0.02, 0.11], 10 paired seeds"."""
-    # Adding nil turns -0.0 into 0.0: the sign of a rounded nil means nothing.
-    mean, low, high = (round(value, 2) + 0.0 for value in (paired.mean, paired.low, paired.high))
+    mean, low, high = rounded(paired.mean, paired.low, paired.high)
     return f"{mean:+.2f} points [{low:.2f}, {high:.2f}], {plural(paired.n, 'paired seed')}"
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .. import evidence
 from ..evidence import ENOUGH_SEEDS, Runs
-from ..inference import MARGIN, Difference
+from ..inference import MARGIN, Difference, rounded
 from . import COLOURS, style, subplots
 from .training import SERIES_COLOURS, accuracy_axis, error
 
@@ -235,8 +235,7 @@ def draw_effect(
 
 def in_points(paired: Difference) -> str:
     """A difference with its interval: "+0.04 [-0.02, 0.11]"."""
-    # Adding nil turns -0.0 into 0.0: the sign of a rounded nil means nothing.
-    mean, low, high = (round(value, 2) + 0.0 for value in (paired.mean, paired.low, paired.high))
+    mean, low, high = rounded(paired.mean, paired.low, paired.high)
     return f"{mean:+.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
 
 
