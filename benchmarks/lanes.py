@@ -35,6 +35,7 @@ from mnist_attention.augmentation import network_input
 from mnist_attention.data import Dataset, epoch_plan
 from mnist_attention.lane_program import LOWERINGS, LaneProgram, _stacked
 from mnist_attention.lanes import train_lanes
+from mnist_attention.models import EVALUATION_BATCH
 
 CHAIN = 200
 """Small kernels in a row whose time gives the time of a launch."""
@@ -139,7 +140,7 @@ def fit_seconds(protocol: Protocol, dataset: Dataset) -> float:
         epochs=protocol.epochs,
         shuffle=False,
         validation_data=(network_input(dataset.test_images), dataset.test_labels.astype("int32")),
-        validation_batch_size=runs.EVALUATION_BATCH,
+        validation_batch_size=EVALUATION_BATCH,
         callbacks=[clock],
         verbose=0,
     )

@@ -1,6 +1,7 @@
 """What is measured of trained networks, and how it is kept beside their records."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 from mnist_attention import Protocol, build_model, cli, measurements, train
 from mnist_attention.backgrounds import BEHIND, CLEAN, OVER, Condition
 from mnist_attention.maps import SCORES, TRIVIAL_MAPS
+from mnist_attention.masks import deletion
 from mnist_attention.measurements import (
     Conditions,
     agreement,
@@ -18,6 +20,7 @@ from mnist_attention.measurements import (
     trained_model,
 )
 from mnist_attention.records import MEASUREMENTS, read_records, record_text
+from mnist_attention.studies import measure_studies
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, learning_rate=0.1)
 
@@ -106,6 +109,16 @@ def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(results, s
     assert all(set(conditions[str(condition)]) == {"accuracy"} for condition in OVER)
 
 
+def test_deletion_and_insertion_of_every_map_on_the_trained_network(results, shown, uci):
+    found = measure_run(PROTOCOL, shown, results)["measured"]["perturbation"]
+    masks = {"c1_attention", "c3_attention"}
+    assert set(found) == {*masks, *(f"{name} untrained" for name in masks), *TRIVIAL_MAPS}
+    images, labels = uci.test_images[:20], uci.test_labels[:20]
+    model = trained_model(PROTOCOL, uci, results)
+    expected = deletion(model, images, labels, TRIVIAL_MAPS["brightness"](images)).mean()
+    assert found["brightness"]["deletion"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_feed_forward_mask_knows_nothing_of_the_layers_above_it(results, shown):
     randomised = measure_run(PROTOCOL, shown, results)["measured"]["randomised"]
     for drawn in ("output", "f6", "c5"):
@@ -116,16 +129,41 @@ def test_a_feed_forward_mask_knows_nothing_of_the_layers_above_it(results, shown
 
 
 def test_a_network_without_masks_has_accuracies_alone(uci, shown):
-    model = build_model(Protocol(model="lenet5"))
-    measured = measure(model, model, shown)
+    plain = Protocol(model="lenet5")
+    measured = measure(build_model(plain), plain, shown)
     assert set(measured) == {"conditions"}
     assert all(set(found) == {"accuracy"} for found in measured["conditions"].values())
 
 
+def test_a_network_trained_on_a_background_is_measured_on_backgrounds_alone(shown):
+    on_noise = replace(PROTOCOL, background="uniform", strength=0.5)
+    measured = measure(build_model(on_noise), on_noise, shown)
+    assert set(measured) == {"conditions"}
+    assert set(measured["conditions"]) == {str(c) for c in (CLEAN, *BEHIND)}
+    assert "masks" in measured["conditions"]["uniform at 0.5"]
+
+
+def test_studies_are_measured_in_processes_of_their_own(uci, tmp_path):
+    """Of the four runs of the study one is there."""
+    train(replace(PROTOCOL, model="lenet5"), dataset=uci, results=tmp_path, verbose=False)
+    options = {"results": tmp_path, "jobs": 2, "verbose": False}
+    measured, lacking = measure_studies(["smoke"], **options)
+    assert (measured, len(lacking)) == (1, 3)
+    (path,) = (tmp_path / MEASUREMENTS).glob("*.json")
+    written = path.read_text()
+    assert measure_studies(["smoke"], **options) == (measured, lacking)
+    assert path.read_text() == written
+
+
+def test_no_process_is_too_few(results):
+    with pytest.raises(ValueError, match=r"at least one job\. Received: jobs=0"):
+        measure_studies(["smoke"], jobs=0, results=results)
+
+
 def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     """Of the four runs of the study one is there."""
-    options = ["measure", "smoke", "--results", str(results), "--weights", str(results)]
-    result = CliRunner().invoke(cli.commands, options)
+    options = ["--jobs", "1", "--results", str(results), "--weights", str(results)]
+    result = CliRunner().invoke(cli.commands, ["measure", "smoke", *options])
     assert result.exit_code == 1
     assert "1 network is measured" in result.output
     assert result.output.count("not measured: ") == 3

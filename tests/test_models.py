@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mnist_attention import MODELS, PAPER, AttentionMask1x1, Protocol, build_model, lenet5
+from mnist_attention.augmentation import network_input
+from mnist_attention.models import logits, start_of
 from mnist_attention.protocol import Initializer, ModelName
 
 PARAMETERS = {
@@ -147,3 +149,21 @@ def test_a_layer_behind_nothing_is_refused():
         ValueError, match=r"Expected the layers of `behind` among .*Received: \['c9'\]"
     ):
         lenet5(behind={"c9": AttentionMask1x1()})
+
+
+def test_networks_that_start_alike_share_their_start():
+    here = replace(PAPER, seed=3, mask_channels=None)
+    noisy = replace(here, epochs=20, background="clutter", strength=1.0, momentum=0.9)
+    assert start_of(noisy) == here == start_of(here)
+    assert start_of(replace(here, model="lenet5")) != start_of(replace(PAPER, model="lenet5"))
+    first, second = (weights_by_path(build_model(p)) for p in (noisy, start_of(noisy)))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_logits_are_the_same_with_a_compiled_call_and_without(uci):
+    model, images = build_model(PAPER), uci.test_images[:7]
+    expected = np.asarray(model(network_input(images), training=False))
+    np.testing.assert_allclose(logits(model, images), expected, rtol=1e-5)
+    model.compile(jit_compile=False)
+    np.testing.assert_allclose(logits(model, images), expected, rtol=1e-5)

@@ -11,7 +11,6 @@ import click
 
 from .paths import CHECKOUT, RESULTS, WEIGHTS
 from .protocol import DatasetName, Protocol, choices
-from .quiet import silenced_stderr
 
 BENCHMARKS = ("throughput", "scaling", "lanes")
 
@@ -78,6 +77,14 @@ _results_option = click.option(
 )
 
 
+_seeds_option = click.option(
+    "--seeds", type=int, default=1, show_default=True, help="How many seeds, from 0 on."
+)
+
+_jobs_option = click.option("--jobs", type=int, help="Processes at a time. [default: one per core]")
+
+_epochs_option = click.option("--epochs", type=int, help="Instead of each protocol's own.")
+
 _budget_option = click.option(
     "--budget-minutes",
     type=float,
@@ -136,10 +143,10 @@ def train(
 
 @commands.command()
 @click.argument("name", metavar="NAME")
-@click.option("--seeds", type=int, default=1, show_default=True, help="How many seeds, from 0 on.")
+@_seeds_option
 @click.option("--engine", default="loky", show_default=True, help="loky, dask, ray or lanes.")
-@click.option("--jobs", type=int, help="Processes at a time. [default: one per core]")
-@click.option("--epochs", type=int, help="Instead of each protocol's own.")
+@_jobs_option
+@_epochs_option
 @_budget_option
 @_results_option
 def study(name: str, results: Path, **options) -> None:
@@ -166,9 +173,10 @@ def study(name: str, results: Path, **options) -> None:
 
 
 @commands.command()
-@click.argument("name", metavar="NAME")
-@click.option("--seeds", type=int, default=1, show_default=True, help="How many seeds, from 0 on.")
-@click.option("--epochs", type=int, help="Instead of each protocol's own.")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_seeds_option
+@_jobs_option
+@_epochs_option
 @_results_option
 @click.option(
     "--weights",
@@ -176,16 +184,15 @@ def study(name: str, results: Path, **options) -> None:
     default=WEIGHTS,
     help="Folder of trained weights. [default: weights/ of the project]",
 )
-def measure(name: str, **options) -> None:
-    """Measure the trained networks of the study NAME: noise, what the masks cover, interventions.
+def measure(names: tuple[str, ...], **options) -> None:
+    """Measure the trained networks of studies: noise, what the masks cover, interventions.
 
     Needs the weights that `study` leaves in RESULTS/.checkpoints. A network is measured once: the
     same command goes on.
     """
-    with silenced_stderr():
-        from .measurements import measure_study
+    from .studies import measure_studies
 
-    measured, lacking = measure_study(name, **options)
+    measured, lacking = measure_studies(names, **options)
     count = "1 network is" if measured == 1 else f"{measured} networks are"
     click.echo(f"{count} measured; see {options['results'] / 'measurements'}")
     for run, reason in lacking.items():

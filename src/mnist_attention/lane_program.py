@@ -13,6 +13,7 @@ from keras import ops
 from . import runs
 from .augmentation import augment, augmentation_table, network_input
 from .data import Dataset, EpochPlan
+from .models import EVALUATION_BATCH
 from .protocol import Protocol
 
 LOWERINGS = ("grouped", "patches")
@@ -131,7 +132,7 @@ class LaneProgram:
             image = augment(table, index[None], jnp.zeros(1, bool), jnp.zeros((1, 2), "int32"))
             return self._model.stateless_call(*values[:2], image, training=False)[0][0]
 
-        return jax.lax.map(of_one, jnp.arange(len(table)), batch_size=runs.EVALUATION_BATCH)
+        return jax.lax.map(of_one, jnp.arange(len(table)), batch_size=EVALUATION_BATCH)
 
 
 def _kinds(model: keras.Model) -> tuple[list[keras.Variable], ...]:

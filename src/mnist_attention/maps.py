@@ -67,16 +67,13 @@ def upsample(maps: np.ndarray) -> np.ndarray:
     """
     _check_square(maps)
     side = maps.shape[1]
-    # Pixel p lies at position first + step * p of the map: `centres`, solved for i.
-    first, step = -centres(side)[0] / STRIDE_OF_MAP[side], 1 / STRIDE_OF_MAP[side]
-    return ndimage.affine_transform(
-        maps,
-        matrix=(1, step, step, 1),
-        offset=(0, first, first, 0),
-        output_shape=(len(maps), 28, 28, maps.shape[-1]),
-        order=1,
-        mode="nearest",
+    # Row p: how much each position counts at pixel p. Two matrix products take a tenth of the time
+    # of a general affine transform.
+    weights = np.stack(
+        [np.interp(np.arange(28), centres(side), position) for position in np.eye(side)], axis=1
     )
+    enlarged = np.einsum("pi,nijc,qj->npqc", weights, maps, weights, optimize=True)
+    return enlarged.astype(maps.dtype)
 
 
 def mask_on_image(scores: np.ndarray) -> np.ndarray:

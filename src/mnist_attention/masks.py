@@ -10,6 +10,7 @@ from .augmentation import network_input
 from .data import check_images
 from .layers import AttentionMask1x1
 from .maps import brightness, check_maps, ink_on_grid, snr_gain_db
+from .models import logits
 
 _BATCH = 500  # images at once, which bounds the memory
 
@@ -228,8 +229,8 @@ def _places(maps: np.ndarray) -> np.ndarray:
 
 def _probability(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """What the network gives the true class of each image, from 0 to 1."""
-    logits = keras.ops.convert_to_numpy(model(network_input(images), training=False))
-    return special.softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    odds = special.softmax(logits(model, images).astype(np.float64), axis=1)
+    return odds[np.arange(len(labels)), labels]
 
 
 def _area(shares: np.ndarray, curves: np.ndarray) -> np.ndarray:

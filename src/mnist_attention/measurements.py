@@ -10,33 +10,30 @@ from pathlib import Path
 import keras
 import numpy as np
 from scipy import stats
-from tqdm import tqdm
 
 from . import masks, runs
 from .backgrounds import BEHIND, CLEAN, OVER, Condition
 from .data import Dataset, load_dataset
-from .files import require_writable
 from .interventions import INTERVENTIONS, intervene, randomised_from_the_top
 from .layers import AttentionMask1x1
 from .machine import describe_machine
 from .maps import SCORES, TRIVIAL_MAPS, ink, mask_on_image
-from .models import build_model
+from .models import build_model, start_of
 from .protocol import Protocol, described, run_id
 from .records import MEASUREMENTS, read_measurement, write_record
-from .studies import study_protocols
 
 SCORED = 2_000
 """Test images, the first ones, on which maps are scored; accuracies are of all test images."""
 
-PERTURBED = 1_000
-"""Test images for deletion and insertion, which take 29 evaluations of each."""
+PERTURBED = 500
+"""Test images for deletion and insertion, which take 29 evaluations of each, for every map."""
 
 COMPARED = 500
 """Test images for the comparison of maps before and after weights are drawn anew."""
 
 
 class Conditions:
-    """The disturbed test digits of a dataset, and what needs no network: made once for all."""
+    """The disturbed test digits of a dataset, and what no training changes: made once for all."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -44,6 +41,7 @@ class Conditions:
             lambda condition: condition.apply(dataset.test_images, "test")
         )
         self.trivial = functools.cache(self._trivial)
+        self.untrained = functools.cache(self._untrained)
 
     @functools.cached_property
     def ink(self) -> np.ndarray:
@@ -54,13 +52,19 @@ class Conditions:
         images = self.images(condition)[:SCORED]
         return {name: _mean_scores(make(images), self.ink) for name, make in TRIVIAL_MAPS.items()}
 
+    def _untrained(self, start: Protocol, condition: Condition) -> dict[str, dict[str, float]]:
+        return mask_scores(build_model(start), self.images(condition)[:SCORED], self.ink)
 
-def measure(model: keras.Model, untrained: keras.Model, shown: Conditions) -> dict:
+
+def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
     """Everything that is measured of one trained network.
+
+    Networks that were trained on a background are measured on backgrounds, all of them; the rest
+    is of networks that know clean digits.
 
     Args:
         model: A network with `AttentionMask1x1` layers, or without.
-        untrained: The same network before training.
+        protocol: How it was trained; this says what it was before.
         shown: The test digits.
 
     Returns:
@@ -68,14 +72,17 @@ def measure(model: keras.Model, untrained: keras.Model, shown: Conditions) -> di
         backgrounds and a network with masks, what the maps cover, as means over the first
         `SCORED` images: `masks` and `untrained`: layer -> score; `trivial`: map -> score
         (`snr_gain_db` in decibels). With masks also, on clean digits, `interventions`: name ->
-        accuracy; `perturbation`: layer -> `deletion` and `insertion`; `randomised`: layer drawn
-        anew, from the top -> mask layer -> mean rank correlation with the trained map.
+        accuracy; `perturbation`: mask layer, `<layer> untrained` or trivial map -> `deletion` and
+        `insertion`; `randomised`: layer drawn anew, from the top -> mask layer -> mean rank
+        correlation with the trained map.
     """
+    start = start_of(protocol)
+    knows_clean = protocol.background == "none"
     conditions = {
-        str(condition): _condition(model, untrained, shown, condition)
-        for condition in (CLEAN, *BEHIND, *OVER)
+        str(condition): _condition(model, start, shown, condition)
+        for condition in (CLEAN, *BEHIND, *(OVER if knows_clean else ()))
     }
-    if not has_masks(model):
+    if not (has_masks(model) and knows_clean):
         return {"conditions": conditions}
     clean, labels = shown.images(CLEAN), shown.dataset.test_labels
     return {
@@ -83,13 +90,15 @@ def measure(model: keras.Model, untrained: keras.Model, shown: Conditions) -> di
         "interventions": {
             name: accuracy(intervene(model, name), clean, labels) for name in INTERVENTIONS
         },
-        "perturbation": perturbation(model, clean[:PERTURBED], labels[:PERTURBED]),
+        "perturbation": perturbation(
+            model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
+        ),
         "randomised": randomised(model, clean[:COMPARED]),
     }
 
 
 def _condition(
-    model: keras.Model, untrained: keras.Model, shown: Conditions, condition: Condition
+    model: keras.Model, start: Protocol, shown: Conditions, condition: Condition
 ) -> dict:
     """One entry of `conditions`; see `measure`."""
     images = shown.images(condition)
@@ -98,7 +107,7 @@ def _condition(
         return found
     return found | {
         "masks": mask_scores(model, images[:SCORED], shown.ink),
-        "untrained": mask_scores(untrained, images[:SCORED], shown.ink),
+        "untrained": shown.untrained(start, condition),
         "trivial": shown.trivial(condition),
     }
 
@@ -144,15 +153,32 @@ def _mean_scores(maps: np.ndarray, inked: np.ndarray) -> dict[str, float]:
 
 
 def perturbation(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray
+    model: keras.Model, untrained: keras.Model, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """Mask layer -> mean areas under the curves of deletion and insertion."""
+    """Mean areas under the curves of deletion and insertion, in the order of each map.
+
+    All maps are tried on the trained network: what differs is the order of the pixels alone.
+
+    Args:
+        model: The trained network, with masks.
+        untrained: The same before training, whose masks are maps too.
+        images: Clean digits, shape `(n, 28, 28)`.
+        labels: Their classes.
+
+    Returns:
+        Mask layer, `<layer> untrained` or name of a trivial map -> `deletion` and `insertion`.
+    """
+    orders = {
+        **_maps(model, images),
+        **{f"{layer} untrained": maps for layer, maps in _maps(untrained, images).items()},
+        **{name: make(images) for name, make in TRIVIAL_MAPS.items()},
+    }
     return {
-        layer: {
+        name: {
             "deletion": float(np.mean(masks.deletion(model, images, labels, maps))),
             "insertion": float(np.mean(masks.insertion(model, images, labels, maps))),
         }
-        for layer, maps in _maps(model, images).items()
+        for name, maps in orders.items()
     }
 
 
@@ -198,7 +224,7 @@ def trained_model(
     name = run_id(protocol, dataset.digest)
     kept = Path(weights) / f"{name}.weights.h5" if weights else None
     if kept and kept.is_file():
-        model = build_model(protocol)
+        model = runs.start_model(protocol, dataset, runs.initial_state(protocol, dataset, None))
         model.load_weights(kept)
         return model
     checkpoint = runs.checkpoint_path(Path(results), protocol, dataset)
@@ -210,6 +236,12 @@ def trained_model(
             f"{protocol.epochs} epochs. `mnist-attention train` and `study` leave them there"
         )
     return runs.start_model(protocol, dataset, state)
+
+
+@functools.cache
+def conditions_of(name: str) -> Conditions:
+    """Those of a dataset, made once in a process."""
+    return Conditions(load_dataset(name))
 
 
 def measure_run(
@@ -229,7 +261,7 @@ def measure_run(
         "run_id": name,
         "protocol": described(protocol),
         "dataset": shown.dataset.described(),
-        "measured": _rounded(measure(model, build_model(protocol), shown)),
+        "measured": _rounded(measure(model, protocol, shown)),
         "environment": describe_machine("keras", keras.backend.backend(), "numpy", "scipy"),
     }
     write_record(measurement, results, MEASUREMENTS)
@@ -241,43 +273,3 @@ def _rounded(measured):
     if isinstance(measured, dict):
         return {name: _rounded(value) for name, value in measured.items()}
     return round(measured, 6)
-
-
-def measure_study(
-    name: str,
-    *,
-    seeds: int = 1,
-    epochs: int | None = None,
-    results: Path,
-    weights: Path | None = None,
-    verbose: bool = True,
-) -> tuple[int, dict[str, str]]:
-    """Measure every network of a study whose weights are here and that was not measured yet.
-
-    Args:
-        name: A key of `studies.STUDIES`.
-        seeds: How many seeds, from 0 on.
-        epochs: Instead of each protocol's own.
-        results: Folder of the records and of the states that training left.
-        weights: Folder of weights that were kept.
-        verbose: Whether to show a progress bar.
-
-    Returns:
-        How many networks are measured now, and run id -> why one is not.
-
-    Raises:
-        ValueError: for an unknown study or fewer than one seed.
-        OSError: if the data cannot be had or `results` cannot be written.
-    """
-    results = require_writable(Path(results))
-    datasets = functools.cache(lambda dataset: Conditions(load_dataset(dataset)))
-    measured, lacking = 0, {}
-    protocols = study_protocols(name, seeds, epochs)
-    for protocol in tqdm(protocols, name, unit="network", disable=not verbose):
-        shown = datasets(protocol.dataset)
-        try:
-            measure_run(protocol, shown, results, weights)
-            measured += 1
-        except (FileNotFoundError, ValueError) as error:
-            lacking[run_id(protocol, shown.dataset.digest)] = str(error)
-    return measured, lacking

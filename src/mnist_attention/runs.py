@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import filelock
@@ -14,16 +13,13 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from .augmentation import network_input
 from .backgrounds import SPLITS, Condition
 from .checkpoints import State, latest_state
 from .data import Dataset
 from .machine import describe_machine
-from .models import build_model
+from .models import build_model, logits
 from .protocol import CANVAS, Protocol, by_trajectory, described, run_id, trajectory_id
 from .records import is_finished, read_record
-
-EVALUATION_BATCH = 500
 
 HISTORY = {
     "loss": "loss",
@@ -283,13 +279,7 @@ def predict_classes(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Returns:
         Integers of shape `(n,)`. Where a logit is NaN, the first such class.
     """
-    # One compiled call a batch where there is one: op by op takes twice the time and more.
-    apply = model.predict_on_batch if model.compiled else partial(model, training=False)
-    logits = [
-        keras.ops.convert_to_numpy(apply(network_input(images[start : start + EVALUATION_BATCH])))
-        for start in range(0, len(images), EVALUATION_BATCH)
-    ]
-    return np.concatenate(logits).argmax(axis=1)
+    return logits(model, images).argmax(axis=1)
 
 
 def make_record(

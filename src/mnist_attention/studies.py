@@ -1,4 +1,5 @@
-"""A study is a named list of protocols. ``run_study`` trains what of it is not finished yet."""
+"""A study is a named list of protocols. ``run_study`` trains what of it is not finished yet,
+``measure_studies`` measures the trained networks."""
 
 import contextlib
 import dataclasses
@@ -8,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .classical import METHODS, ClassicalProtocol
 from .data import load_dataset
 from .files import require_writable
 from .protocol import PAPER, PROPERLY, SHORT, ModelName, Protocol, by_trajectory, choices, run_id
+from .quiet import silenced_stderr
 from .records import is_finished, read_records, record_path, write_longer
 
 ENGINES = ("loky", "dask", "ray", "lanes")
@@ -266,8 +268,7 @@ class _Order:
         if self.engine not in ENGINES:
             names = ", ".join(ENGINES)
             raise ValueError(f"Expected an engine among {names}. Received: {self.engine!r}")
-        if self.jobs < 1:
-            raise ValueError(f"Expected at least one job. Received: jobs={self.jobs}")
+        _check_jobs(self.jobs)
         minutes = self.budget_minutes
         if minutes is not None and not minutes > 0:
             raise ValueError(
@@ -277,6 +278,11 @@ class _Order:
     def is_done(self, record: dict | None) -> bool:
         """Whether a run needs no more epochs."""
         return record is not None and is_finished(record, self.budget_minutes)
+
+
+def _check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
 
 
 def _run_ids(runs: list[Run]) -> dict[Run, str]:
@@ -485,3 +491,69 @@ def _run_lanes(
         except (RuntimeError, MemoryError) as error:  # too large for this GPU, say
             failed[run] = f"{type(error).__name__}: {error}"
     return made, failed
+
+
+# What is measured of trained networks
+
+
+def measure_studies(
+    names: Sequence[str],
+    *,
+    seeds: int = 1,
+    epochs: int | None = None,
+    jobs: int | None = None,
+    results: Path | str,
+    weights: Path | str | None = None,
+    verbose: bool = True,
+) -> tuple[int, dict[str, str]]:
+    """Measure every network of some studies whose weights are here and that was not measured yet.
+
+    Args:
+        names: Keys of `STUDIES`.
+        seeds: How many seeds, from 0 on.
+        epochs: Instead of each protocol's own.
+        jobs: Processes at a time, each of one thread; by default one per core. 1: this process.
+        results: Folder of the records and of the states that training left.
+        weights: Folder of weights that were kept.
+        verbose: Whether to show a progress bar over the networks.
+
+    Returns:
+        How many networks are measured now, and run id -> why one is not.
+
+    Raises:
+        ValueError: for an unknown study, fewer than one seed or no job.
+        OSError: if the data cannot be had or `results` cannot be written.
+    """
+    jobs = os.cpu_count() if jobs is None else jobs
+    _check_jobs(jobs)
+    # The first seeds of all studies first, as they start from the same networks.
+    protocols = sorted(
+        {p for name in names for p in study_protocols(name, seeds, epochs)},
+        key=lambda protocol: (protocol.seed, protocol.model),
+    )
+    require_writable(Path(results))
+    ids = _run_ids(protocols)
+    measure = joblib.delayed(_measure)
+    tasks = (measure(p, Path(results), weights, jobs > 1) for p in protocols)
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        outcomes = joblib.Parallel(
+            n_jobs=jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
+        )(tasks)
+        bar = {"total": len(protocols), "unit": "network", "disable": not verbose}
+        lacking = {ids[protocol]: why for protocol, why in tqdm(outcomes, "measure", **bar) if why}
+    return len(protocols) - len(lacking), lacking
+
+
+def _measure(
+    protocol: Protocol, results: Path, weights: Path | None, own_process: bool
+) -> tuple[Protocol, str]:
+    """Measure one network. Returns why it could not be, or an empty text."""
+    if own_process:
+        _use_one_thread()
+    with silenced_stderr():
+        from .measurements import conditions_of, measure_run
+    try:
+        measure_run(protocol, conditions_of(protocol.dataset), results, weights)
+    except (FileNotFoundError, ValueError) as error:
+        return protocol, str(error)
+    return protocol, ""

@@ -14,10 +14,10 @@ from .augmentation import augment, augmentation_table, network_input
 from .checkpoints import State, write_state
 from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable
+from .models import EVALUATION_BATCH
 from .protocol import Protocol, run_id
 from .records import record_path, write_longer
 from .runs import (
-    EVALUATION_BATCH,
     check_fit,
     checkpoint_path,
     claimed,
