@@ -110,13 +110,6 @@ def test_measured_are_whole_runs_that_were_measured():
     assert attention.measured({}, networks([make_measured()], epochs_done=99)) == {}
 
 
-def test_over_seeds_summarises_one_number():
-    records = networks([make_measured(0.97), make_measured(0.99)])
-    found = attention.over_seeds({}, records, lambda m: m["conditions"]["clean"]["accuracy"])
-    assert (found.n, found.mean) == pytest.approx((2, 0.98))
-    assert attention.over_seeds({}, [], lambda m: m).n == 0
-
-
 def test_interventions_are_changes_of_the_same_network_in_points():
     records = networks(
         [
@@ -166,6 +159,17 @@ def test_robustness_compares_each_condition_seed_by_seed():
     assert attention.robustness({}, plain).empty
 
 
+def test_gains_behind_backgrounds_are_paired_by_seed():
+    plain = networks([make_measured(accuracy=0.5), make_measured(accuracy=0.6)], model=PLAIN)
+    swish = networks([make_measured(accuracy=0.52)] * 3, model="lenet5_swish")
+    noisy = Condition("uniform", 1.0)
+    found = attention.gains_behind("lenet5_swish", {}, plain + swish, (CLEAN, noisy))
+    assert [*found] == [CLEAN, noisy]
+    assert (found[noisy].n, found[noisy].mean) == pytest.approx((2, -3))  # 2, -8
+    assert (found[CLEAN].n, found[CLEAN].mean) == (2, 0)
+    assert attention.gains_behind(MASKED, {}, plain + swish, (noisy,))[noisy].n == 0
+
+
 def test_map_scores_put_masks_beside_what_learned_nothing():
     records = networks([make_measured(c1=0.9), make_measured(c1=0.7)])
     found = attention.map_scores({}, records)
@@ -174,6 +178,26 @@ def test_map_scores_put_masks_beside_what_learned_nothing():
     assert found["C1 untrained"]["ink_auroc"].mean == pytest.approx(0.3)
     assert found["brightness"]["ink_auroc"].n == 1
     assert attention.map_scores({}, []) == {}
+
+
+def with_areas(deletion: float) -> dict:
+    names = ("c1_attention", "c1_attention untrained", "brightness")
+    return make_measured() | {"perturbation": {name: {"deletion": deletion} for name in names}}
+
+
+def test_deletion_of_every_map_has_a_spread_for_it_asks_the_network():
+    found = attention.map_scores({}, networks([with_areas(0.2), with_areas(0.4)]))
+    for name in ("C1", "C1 untrained", "brightness"):
+        assert (found[name]["deletion"].mean, found[name]["deletion"].n) == pytest.approx((0.3, 2))
+    assert "deletion" not in found["C3"]
+    noisy = attention.map_scores({}, networks([with_areas(0.2)]), Condition("uniform", 1.0))
+    assert "deletion" not in noisy["C1"]
+
+
+def test_a_score_that_one_network_lacks_is_left_out():
+    found = attention.map_scores({}, networks([with_areas(0.2), make_measured()]))
+    assert all("deletion" not in scores for scores in found.values())
+    assert found["C1"]["ink_auroc"].n == 2
 
 
 def test_map_scores_are_of_the_condition_asked_for():
@@ -430,3 +454,12 @@ def test_the_table_of_scores_stands_beside_trivial_maps():
     assert table.loc["brightness", "AUROC for ink"] == "0.800"
     assert table.loc["brightness", "signal to noise, dB"] == ""
     assert report.scores_table([]).empty
+
+
+def test_the_table_of_scores_ends_in_how_many_networks_were_asked():
+    records = networks([with_areas(0.2), with_areas(0.4)], **BRIEF)
+    table = report.scores_table(records, changes=BRIEF).set_index("map")
+    assert [*table.columns[-2:]] == ["deletion", "n"]
+    assert table.loc["brightness", "deletion"].startswith("0.300 ± ")
+    assert (table.loc["brightness", "n"], table.loc["C3", "deletion"]) == ("2", "")
+    assert report.scores_table(records).empty

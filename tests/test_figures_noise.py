@@ -229,6 +229,28 @@ def test_training_on_noise_is_drawn_from_records():
     assert means.get_xdata() == pytest.approx([np.mean(found)])
 
 
+# One square a condition
+
+
+def test_gains_are_written_on_their_squares_and_framed_where_they_are_shown():
+    shown, open_ = paired_difference([3.0, 3.1, 2.9]), paired_difference([-5.0, 5.0, -1.0])
+    rows = {"one": {CLEAN: shown, BEHIND[0]: open_}, "two": {CLEAN: open_, BEHIND[0]: shown}}
+    axis, bar = noise.gains(rows, "trained on").axes
+    assert [text.get_text() for text in axis.texts] == ["+3.0", "-0.3", "-0.3", "+3.0"]
+    centres = np.array([patch.get_center() for patch in axis.patches])
+    assert centres == pytest.approx(np.array([(0, 0), (1, 1)]))
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["one", "two"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["clean", str(BEHIND[0])]
+    assert (axis.get_ylabel(), bar.get_ylabel()) == ("trained on", "points over LeNet-5 alone")
+
+
+def test_gains_that_were_not_measured_leave_their_square_empty():
+    nothing = Difference(0)
+    found = {"one": {CLEAN: paired_difference([-0.1, 0.08]), BEHIND[0]: nothing}}
+    assert [text.get_text() for text in noise.gains(found).axes[0].texts] == ["+0.0"]
+    assert "missing" in texts(noise.gains({"one": {CLEAN: nothing}}).axes[0])
+
+
 # All
 
 

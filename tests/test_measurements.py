@@ -15,6 +15,8 @@ from mnist_attention.masks import deletion
 from mnist_attention.measurements import (
     Conditions,
     agreement,
+    kept_model,
+    kept_or_brief,
     measure,
     measure_run,
     trained_model,
@@ -76,6 +78,24 @@ def test_the_trained_network_is_the_one_of_the_record(results, uci):
     model = trained_model(PROTOCOL, uci, results)
     predictions = measurements.runs.predict_classes(model, uci.test_images)
     assert "".join(map(str, predictions)) == record["test_predictions"]
+
+
+def test_a_network_whose_weights_were_kept_is_that_network(uci, tmp_path):
+    assert kept_model(PROTOCOL, uci, tmp_path) is None
+    record = train(PROTOCOL, dataset=uci, weights=tmp_path, verbose=False)
+    model, notice = kept_or_brief(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    predictions = measurements.runs.predict_classes(model, uci.test_images)
+    assert "".join(map(str, predictions)) == record["test_predictions"]
+    assert notice == ""
+
+
+def test_where_no_weights_were_kept_a_brief_training_stands_in_and_says_so(uci, tmp_path):
+    model, notice = kept_or_brief(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    assert notice == "trained for 1 of 2 epochs"
+    brief = train(replace(PROTOCOL, epochs=1), dataset=uci, verbose=False)
+    predictions = measurements.runs.predict_classes(model, uci.test_images)
+    assert "".join(map(str, predictions)) == brief["test_predictions"]
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_measurement_joins_its_record_and_is_made_once(results, shown, monkeypatch):

@@ -6,7 +6,7 @@ Differences are paired by seed. Reads no Keras.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import pandas as pd
@@ -88,11 +88,6 @@ def measured(changes: Changes, records: Records) -> dict[int, dict]:
     }
 
 
-def over_seeds(changes: Changes, records: Records, pick: Callable[[dict], float]) -> Sample:
-    """Mean and interval over the seeds of one number of the measurements."""
-    return summarise([pick(found) for found in measured(changes, records).values()])
-
-
 def interventions(changes: Changes, records: Records) -> dict[str, Difference]:
     """Intervention -> what it changes in the accuracy on clean digits, in points."""
     changed = changed_by_seed(changes, records)
@@ -131,6 +126,33 @@ def randomised(changes: Changes, records: Records) -> dict[str, dict[str, list[f
     }
 
 
+def gains_behind(
+    model: str, trained: Changes, records: Records, conditions: Sequence[Condition]
+) -> dict[Condition, Difference]:
+    """What a network gains over LeNet-5 alone on disturbed test digits, in points.
+
+    Args:
+        model: The network.
+        trained: The setting that both were trained in.
+        records: With their measurements.
+        conditions: How the test digits are disturbed.
+    """
+    plain, other = (measured({**trained, "model": name}, records) for name in (PLAIN, model))
+    return {
+        condition: paired_difference(
+            [
+                100 * (_accuracy(other[seed], condition) - _accuracy(plain[seed], condition))
+                for seed in sorted(plain.keys() & other.keys())
+            ]
+        )
+        for condition in conditions
+    }
+
+
+def _accuracy(found: Mapping, condition: Condition) -> float:
+    return found["conditions"][str(condition)]["accuracy"]
+
+
 def robustness(changes: Changes, records: Records) -> pd.DataFrame:
     """Networks on test digits that are disturbed as their training digits were not.
 
@@ -144,23 +166,19 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
     """
     plain, masked = (measured({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     seeds = sorted(plain.keys() & masked.keys())
-    rows = []
-    for condition in (CLEAN, *BEHIND, *OVER) if seeds else ():
-        without, with_mask = (
-            [100 * found[seed]["conditions"][str(condition)]["accuracy"] for seed in seeds]
-            for found in (plain, masked)
-        )
-        paired = paired_difference([a - b for a, b in zip(with_mask, without, strict=True)])
-        rows.append(
-            {
-                **vars(condition),
-                "plain": summarise(without).mean,
-                "masked": summarise(with_mask).mean,
-                "n": paired.n,
-                **_interval("gain", paired),
-            }
-        )
-    return pd.DataFrame(rows)
+    conditions = (CLEAN, *BEHIND, *OVER) if seeds else ()
+    return pd.DataFrame(
+        {
+            **vars(condition),
+            **{
+                name: summarise([100 * _accuracy(found[seed], condition) for seed in seeds]).mean
+                for name, found in (("plain", plain), ("masked", masked))
+            },
+            "n": gain.n,
+            **_interval("gain", gain),
+        }
+        for condition, gain in gains_behind(MASKED, changes, records, conditions).items()
+    )
 
 
 def map_scores(
@@ -169,26 +187,39 @@ def map_scores(
     """What the masks cover, beside the untrained network's and maps that need no network.
 
     Returns:
-        Name of a map -> score -> mean and interval over the seeds. Trivial maps see the images
-        alone, so that they have no spread.
+        Name of a map -> score -> mean and interval over the seeds. How trivial maps cover the ink
+        has no spread, as they see the images alone; deletion and insertion, of clean digits only,
+        depend on the network too. A score that was not measured of all seeds is left out.
     """
     networks = [
-        found["conditions"][str(condition)]
+        _scores_by_map(found, condition)
         for found in measured({**changes, "model": MASKED}, records).values()
     ]
-    if not networks:
-        return {}
-    found = {}
-    for kind in ("masks", "untrained"):
-        for layer in networks[0][kind]:
-            name = layer.partition("_")[0].upper() + (" untrained" if kind == "untrained" else "")
-            found[name] = _samples([network[kind][layer] for network in networks])
-    trivial = networks[0]["trivial"]
-    return found | {name: _samples([scores]) for name, scores in trivial.items()}
+    shown: dict[str, dict[str, Sample]] = {}
+    for name, scores in networks[0].items() if networks else ():
+        shown[name] = {}
+        for score in scores:
+            values = [one[name][score] for one in networks if score in one[name]]
+            if len(values) == len(networks):
+                varies = name.startswith("C") or score in AREAS
+                shown[name][score] = summarise(values if varies else values[:1])
+    return shown
 
 
-def _samples(scores: list[Mapping[str, float]]) -> dict[str, Sample]:
-    return {name: summarise([one[name] for one in scores]) for name in scores[0]}
+AREAS = ("deletion", "insertion")
+"""Scores of a map that ask the trained network."""
+
+
+def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, float]]:
+    """Of one network: "C1", "C1 untrained" or name of a trivial map -> score -> value."""
+    covered = found["conditions"][str(condition)]
+    areas = found.get("perturbation", {}) if condition == CLEAN else {}
+    shown = {}
+    for kind, suffix in (("masks", ""), ("untrained", " untrained"), ("trivial", "")):
+        for name, scores in covered[kind].items():
+            title = name if kind == "trivial" else name.partition("_")[0].upper() + suffix
+            shown[title] = {**scores, **areas.get(name + suffix, {})}
+    return shown
 
 
 def trained_on_noise(records: Records) -> list[dict]:

@@ -5,6 +5,8 @@ beside the records under the same name. Reading joins the two (`records.read_rec
 """
 
 import functools
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -19,6 +21,7 @@ from .layers import AttentionMask1x1
 from .machine import describe_machine
 from .maps import SCORES, TRIVIAL_MAPS, ink, mask_on_image
 from .models import build_model, start_of
+from .paths import WEIGHTS
 from .protocol import Protocol, described, run_id
 from .records import MEASUREMENTS, read_measurement, write_record
 
@@ -213,6 +216,42 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean((first * second).sum(axis=1) / np.where(norm > 0, norm, 1)))
 
 
+def kept_model(protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS) -> keras.Model | None:
+    """The network at the end of a run, if its weights are in the folder `weights`."""
+    path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
+    if not path.is_file():
+        return None
+    model = runs.start_model(protocol, dataset, runs.initial_state(protocol, dataset, None))
+    model.load_weights(path)
+    return model
+
+
+def kept_or_brief(
+    protocol: Protocol, dataset: Dataset, epochs: int, weights: Path = WEIGHTS
+) -> tuple[keras.Model, str]:
+    """The network at the end of a run, or, where its weights were not kept, one trained just now.
+
+    Args:
+        protocol: The run.
+        dataset: The digits.
+        epochs: How long the one that stands in is trained.
+        weights: Folder of weights that were kept.
+
+    Returns:
+        The network, and what is to be said of it: empty where it is the one of the run.
+    """
+    model = kept_model(protocol, dataset, weights)
+    if model is not None:
+        return model, ""
+    from .training import train
+
+    brief = replace(protocol, epochs=epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        train(brief, dataset=dataset, weights=folder, verbose=False)
+        notice = f"trained for {epochs} of {protocol.epochs} epochs"
+        return kept_model(brief, dataset, Path(folder)), notice
+
+
 def trained_model(
     protocol: Protocol, dataset: Dataset, results: Path, weights: Path | None = None
 ) -> keras.Model:
@@ -221,18 +260,16 @@ def trained_model(
     Raises:
         FileNotFoundError: if neither is there; the message says what makes them.
     """
-    name = run_id(protocol, dataset.digest)
-    kept = Path(weights) / f"{name}.weights.h5" if weights else None
-    if kept and kept.is_file():
-        model = runs.start_model(protocol, dataset, runs.initial_state(protocol, dataset, None))
-        model.load_weights(kept)
-        return model
+    kept = kept_model(protocol, dataset, weights) if weights else None
+    if kept is not None:
+        return kept
     checkpoint = runs.checkpoint_path(Path(results), protocol, dataset)
     state = runs.initial_state(protocol, dataset, checkpoint)
     if not state.variables or (state.epoch < protocol.epochs and not runs.diverged(state)):
         raise FileNotFoundError(
-            f"Expected the trained weights of run {name} ({protocol.model}, seed {protocol.seed}) "
-            f"in {checkpoint.parent}{f' or {kept}' if kept else ''}. Received: none after "
+            f"Expected the trained weights of run {run_id(protocol, dataset.digest)} "
+            f"({protocol.model}, seed {protocol.seed}) in {checkpoint.parent}"
+            f"{f' or {weights}' if weights else ''}. Received: none after "
             f"{protocol.epochs} epochs. `mnist-attention train` and `study` leave them there"
         )
     return runs.start_model(protocol, dataset, state)

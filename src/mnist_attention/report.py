@@ -146,22 +146,25 @@ def _points(mean: float, low: float, high: float, digits: int = 2) -> str:
     return f"{mean:+.{digits}f} {interval}"
 
 
-def scores_table(records: Records, condition: Condition = CLEAN) -> pd.DataFrame:
+def scores_table(
+    records: Records, condition: Condition = CLEAN, changes: Changes | None = None
+) -> pd.DataFrame:
     """What the masks of LeNet+Attention cover, beside maps that learned nothing, ready to be shown.
 
     Args:
         records: With their measurements.
         condition: What is behind the test digits.
+        changes: The setting that the networks were trained in; by default the paper's.
     """
-    found = attention.map_scores({}, records, condition)
-    return pd.DataFrame(
-        {
-            "map": name,
-            **{SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()},
-            "n": str(next(iter(scores.values())).n) if name.startswith("C") else "",
-        }
-        for name, scores in found.items()
-    ).fillna("")
+    found = attention.map_scores(changes or {}, records, condition)
+    rows = []
+    for name, scores in found.items():
+        shown = {SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()}
+        seeds = max(sample.n for sample in scores.values())
+        alone = seeds == 1 and not name.startswith("C")  # a map that needs no network
+        rows.append({"map": name, **shown, "n": "" if alone else str(seeds)})
+    table = pd.DataFrame(rows).fillna("")
+    return table[[*table.columns.drop("n"), "n"]] if rows else table
 
 
 SCORE_NAMES = {
@@ -170,6 +173,8 @@ SCORE_NAMES = {
     "relevance_rank": "rank on ink",
     "pointing_game": "peak on ink",
     "snr_gain_db": "signal to noise, dB",
+    "deletion": "deletion",
+    "insertion": "insertion",
 }
 """Score -> heading of its column."""
 

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
 from .. import attention
@@ -14,8 +17,6 @@ from . import COLOURS, effects, style, subplots
 from .training import SERIES_COLOURS
 
 _GREY = "0.45"
-_LIGHT = 0.5
-"""Size of a correlation up to which its square is light, and what is written on it black."""
 
 
 # Differences
@@ -155,18 +156,32 @@ def agreements(tables: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         tables: Title of a panel -> rank correlations from -1 to 1, by row and column.
     """
-    rows, columns = next(iter(tables.values())).shape
+    rows, _ = next(iter(tables.values())).shape
     figure, axes = subplots(1, len(tables), width=9, height=max(1.9, 1.2 + 0.35 * rows))
-    size = min(9, 78 / columns)  # so that the numbers of ten seeds fit their squares
     for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
-        shown = axis.imshow(table, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
-        axis.set_xticks(range(columns), table.columns, rotation=30, ha="right")
-        axis.set_yticks(range(rows), table.index)
+        shown = draw_squares(axis, table, Normalize(-1, 1), "z.2f")
         axis.set_title(title)
-        axis.spines[:].set_visible(False)
-        for (row, column), value in np.ndenumerate(table.to_numpy()):
-            colour = "black" if abs(value) < _LIGHT else "white"
-            look = {"ha": "center", "va": "center", "color": colour, "fontsize": size}
-            axis.text(column, row, f"{round(value, 2) + 0.0:.2f}", **look)  # no "-0.00"
     figure.colorbar(shown, ax=axes[0], label="rank correlation")
     return figure
+
+
+def draw_squares(axis: Axes, table: pd.DataFrame, scale: Normalize, form: str) -> AxesImage:
+    """A table as coloured squares with the number in each; 0 is white, NaN is left empty.
+
+    Args:
+        axis: Where to draw.
+        table: Numbers; index and columns name them.
+        scale: From numbers to colours, the same on either side of 0.
+        form: How a number is written, e.g. "+z.1f"; "z" makes "-0.0" "0.0".
+    """
+    shown = axis.imshow(table, cmap="PuOr", norm=scale, aspect="auto")
+    axis.set_xticks(range(table.shape[1]), table.columns, rotation=30, ha="right")
+    axis.set_yticks(range(table.shape[0]), table.index)
+    axis.spines[:].set_visible(False)
+    size = min(9, 78 / table.shape[1])  # so that the numbers of ten seeds fit their squares
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        if not np.isnan(value):
+            dark = abs(scale(value) - 0.5) > 0.25
+            look = {"color": "white" if dark else "black", "fontsize": size}
+            axis.text(column, row, f"{value:{form}}", ha="center", va="center", **look)
+    return shown

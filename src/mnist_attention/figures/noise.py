@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ..backgrounds import BEHIND, CLEAN, OVER, Condition
 from ..evidence import plural
@@ -14,6 +16,7 @@ from ..report import SCORE_NAMES
 from ..verdicts import PARTS
 from . import COLOURS, style, subplots
 from .attention import draw_mask, draw_outline
+from .controls import draw_squares
 from .digits import draw_digit
 
 FAMILIES = tuple(dict.fromkeys((c.name, c.gamma) for c in BEHIND))
@@ -259,6 +262,44 @@ def trained_on_noise(entries: Sequence[Mapping]) -> Figure:
     accuracies = {name: [entry[name].mean for entry in entries] for name in NETWORKS}
     parts = {title: [entry[part] for entry in entries] for part, title in _PARTS.items()}
     return _forest([str(entry["condition"]) for entry in entries], accuracies, parts)
+
+
+@style()
+def gains(found: Mapping[str, Mapping[Condition, Difference]], trained_on: str = "") -> Figure:
+    """What networks gain over LeNet-5 alone on test digits with backgrounds.
+
+    Args:
+        found: Name of a row -> what `attention.gains_behind` gives for it, the same conditions in
+            every row.
+        trained_on: What the rows are, as a label.
+
+    Returns:
+        A square for each row and condition: the mean over the seeds in points, framed where it is
+        shown to differ from nil, empty where nothing was measured. The colours are linear up to one
+        point and logarithmic beyond.
+    """
+    conditions = [*next(iter(found.values()))]
+    table = pd.DataFrame(
+        [[row[condition].mean for condition in conditions] for row in found.values()],
+        index=[*found],
+        columns=[str(condition) for condition in conditions],
+    )
+    figure, axes = subplots(width=9, height=1.5 + 0.3 * len(table))
+    axis = axes[0, 0]
+    scale = SymLogNorm(linthresh=1, vmin=-100, vmax=100)
+    shown = draw_squares(axis, table, scale, "+z.1f")
+    for row, gained in enumerate(found.values()):
+        for column, condition in enumerate(conditions):
+            if gained[condition].direction:
+                corner = (column - 0.47, row - 0.45)
+                axis.add_patch(Rectangle(corner, 0.94, 0.9, fill=False, linewidth=1.5))
+    if table.isna().all(axis=None):
+        _write(axis, "missing")
+    axis.set_ylabel(trained_on)
+    ticks = [-100, -10, -1, 0, 1, 10, 100]
+    bar = figure.colorbar(shown, ax=axis, label="points over LeNet-5 alone", ticks=ticks)
+    bar.ax.set_yticklabels([f"{tick:+d}" if tick else "0" for tick in ticks])
+    return figure
 
 
 def _forest(
