@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model, train
-from mnist_attention.augmentation import augment, augmentation_table, network_input
+from mnist_attention.augmentation import (
+    augment,
+    augmentation_table,
+    augmented,
+    network_input,
+    scaled,
+)
 from mnist_attention.data import epoch_plan
 from mnist_attention.protocol import described, run_id
 from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
@@ -134,11 +140,22 @@ def test_augmentation_is_flip_then_shift_and_loses_no_pixel(small):
         np.testing.assert_allclose(image[..., 0], expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("shift", [0, 1, 8])
+def test_a_whole_epoch_is_augmented_as_its_batches_are(small, shift):
+    plan = epoch_plan(replace(PROTOCOL, shift=shift), 0, 300)
+    table = augmentation_table(small.train_images, shift)
+    whole = augmented(table, plan.order, plan.flip, plan.shift)
+    assert (whole.dtype, whole.shape) == (np.uint8, (300, 32, 32, 1))
+    batch = keras.ops.convert_to_numpy(augment(table, plan.order, plan.flip, plan.shift))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(scaled(whole)), batch)
+
+
 def test_float_images_are_taken_as_they_are(small):
     images = (small.train_images[:5] / 255).astype("float32")
-    order, flip, shift = np.arange(5), np.zeros(5, bool), np.zeros((5, 2), "int32")
-    fed = keras.ops.convert_to_numpy(augment(augmentation_table(images, 2), order, flip, shift))
-    np.testing.assert_allclose(fed, network_input(images), atol=1e-7)
+    plan = np.arange(5), np.zeros(5, bool), np.zeros((5, 2), "int32")
+    table = augmentation_table(images, 2)
+    for fed in (augment(table, *plan), scaled(augmented(table, *plan))):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(fed), network_input(images))
 
 
 # What is refused before any training starts

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from .augmentation import augment, augmentation_table, network_input
+from .augmentation import augmentation_table, augmented, network_input, scaled
 from .checkpoints import State, write_state
 from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable
 from .models import EVALUATION_BATCH
-from .protocol import Protocol, run_id
+from .protocol import CANVAS, Protocol, run_id
 from .records import record_path, write_longer
 from .runs import (
     check_fit,
@@ -143,32 +143,29 @@ def training_batches(protocol: Protocol, dataset: Dataset, first_epoch: int = 0)
     Yields:
         Images float32 `(batch, 32, 32, 1)` and labels `(batch,)`.
     """
-    table = tf.constant(augmentation_table(dataset.train_images, protocol.shift))
-    labels = tf.constant(dataset.train_labels, tf.int32)
-    size, batch_size = len(dataset.train_images), protocol.batch_size
+    table = augmentation_table(dataset.train_images, protocol.shift)
+    size, batch_size = len(table), protocol.batch_size
 
-    def plans() -> Iterator[tuple]:
+    def epochs() -> Iterator[tuple]:
         for epoch in range(first_epoch, protocol.epochs):
             plan = epoch_plan(protocol, epoch, size)
-            yield plan.order, plan.flip, plan.shift
+            images = augmented(table, plan.order, plan.flip, plan.shift)
+            yield images, dataset.train_labels[plan.order]
 
-    def batches(order, flip, shift) -> tf.data.Dataset:
+    def batches(images, labels) -> tf.data.Dataset:
         def batch(step):
             start = tf.cast(step, tf.int32) * batch_size
             part = slice(start, start + batch_size)
-            return augment(table, order[part], flip[part], shift[part]), tf.gather(
-                labels, order[part]
-            )
+            return scaled(images[part]), tf.cast(labels[part], tf.int32)
 
         return tf.data.Dataset.range(steps_per_epoch(protocol, dataset)).map(batch)
 
     signature = (
-        tf.TensorSpec((size,), tf.int32),
-        tf.TensorSpec((size,), tf.bool),
-        tf.TensorSpec((size, 2), tf.int32),
+        tf.TensorSpec((size, CANVAS, CANVAS, 1), table.dtype),
+        tf.TensorSpec((size,), dataset.train_labels.dtype),
     )
-    planned = tf.data.Dataset.from_generator(plans, output_signature=signature)
-    return planned.flat_map(batches).prefetch(1)
+    shown = tf.data.Dataset.from_generator(epochs, output_signature=signature)
+    return shown.flat_map(batches).prefetch(1)
 
 
 class StateKeeper(keras.callbacks.Callback):
