@@ -9,7 +9,14 @@ from click.testing import CliRunner
 from scipy import stats
 
 from mnist_attention import Protocol, build_model, cli, measurements, train
-from mnist_attention.backgrounds import BEHIND, CLEAN, OVER, Condition
+from mnist_attention.backgrounds import (
+    BEHIND,
+    CLEAN,
+    HALF_AND_FULL,
+    OVER,
+    TRAINED_ON,
+    Condition,
+)
 from mnist_attention.maps import SCORES, TRIVIAL_MAPS
 from mnist_attention.masks import deletion
 from mnist_attention.measurements import (
@@ -159,7 +166,8 @@ def test_a_network_trained_on_a_background_is_measured_on_backgrounds_alone(show
     on_noise = replace(PROTOCOL, background="uniform", strength=0.5)
     measured = measure(build_model(on_noise), on_noise, shown)
     assert set(measured) == {"conditions"}
-    assert set(measured["conditions"]) == {str(c) for c in (CLEAN, *BEHIND)}
+    assert set(measured["conditions"]) == {str(c) for c in (CLEAN, *HALF_AND_FULL)}
+    assert {str(condition) for condition in TRAINED_ON} <= set(measured["conditions"])
     assert "masks" in measured["conditions"]["uniform at 0.5"]
 
 

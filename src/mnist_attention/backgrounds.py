@@ -315,6 +315,9 @@ BEHIND = tuple(
 )
 """Backgrounds: accuracy, and what the masks cover."""
 
+HALF_AND_FULL = tuple(condition for condition in BEHIND if condition.strength in (0.5, 1.0))
+"""Backgrounds that networks trained on a background are tested on."""
+
 OVER = tuple(Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0))
 """Corruptions of the digit itself: accuracy only."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from . import masks, runs
-from .backgrounds import BEHIND, CLEAN, OVER, Condition
+from .backgrounds import BEHIND, CLEAN, HALF_AND_FULL, OVER, Condition
 from .data import Dataset, load_dataset
 from .interventions import INTERVENTIONS, intervene, randomised_from_the_top
 from .layers import AttentionMask1x1
@@ -62,8 +62,8 @@ class Conditions:
 def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
     """Everything that is measured of one trained network.
 
-    Networks that were trained on a background are measured on backgrounds, all of them; the rest
-    is of networks that know clean digits.
+    Networks that were trained on a background are measured on backgrounds alone, at half and at
+    full strength; the rest is of networks that know clean digits.
 
     Args:
         model: A network with `AttentionMask1x1` layers, or without.
@@ -83,7 +83,7 @@ def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
     knows_clean = protocol.background == "none"
     conditions = {
         str(condition): _condition(model, start, shown, condition)
-        for condition in (CLEAN, *BEHIND, *(OVER if knows_clean else ()))
+        for condition in (CLEAN, *((*BEHIND, *OVER) if knows_clean else HALF_AND_FULL))
     }
     if not (has_masks(model) and knows_clean):
         return {"conditions": conditions}

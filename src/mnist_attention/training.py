@@ -146,11 +146,11 @@ def training_batches(protocol: Protocol, dataset: Dataset, first_epoch: int = 0)
     table = augmentation_table(dataset.train_images, protocol.shift)
     size, batch_size = len(table), protocol.batch_size
 
-    def epochs() -> Iterator[tuple]:
+    # TensorFlow keeps a generator for ever, but not its arguments.
+    def epochs(table: np.ndarray, labels: np.ndarray) -> Iterator[tuple]:
         for epoch in range(first_epoch, protocol.epochs):
             plan = epoch_plan(protocol, epoch, size)
-            images = augmented(table, plan.order, plan.flip, plan.shift)
-            yield images, dataset.train_labels[plan.order]
+            yield augmented(table, plan.order, plan.flip, plan.shift), labels[plan.order]
 
     def batches(images, labels) -> tf.data.Dataset:
         def batch(step):
@@ -164,7 +164,9 @@ def training_batches(protocol: Protocol, dataset: Dataset, first_epoch: int = 0)
         tf.TensorSpec((size, CANVAS, CANVAS, 1), table.dtype),
         tf.TensorSpec((size,), dataset.train_labels.dtype),
     )
-    shown = tf.data.Dataset.from_generator(epochs, output_signature=signature)
+    shown = tf.data.Dataset.from_generator(
+        epochs, args=(table, dataset.train_labels), output_signature=signature
+    )
     return shown.flat_map(batches).prefetch(1)
 
 
