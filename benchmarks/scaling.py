@@ -28,8 +28,8 @@ def seconds_for(protocols: list[Protocol], jobs: int) -> float:
 
 
 @click.command(help=__doc__.splitlines()[0])
-@click.option("--runs", default=4, show_default=True, help="Runs per turn.")
-@click.option("--epochs", default=1, show_default=True, help="Epochs per run.")
+@click.option("--runs", default=2, show_default=True, help="Runs per turn.")
+@click.option("--epochs", default=5, show_default=True, help="Epochs per run.")
 @click.option("--rounds", default=3, show_default=True, help="Turns of one and of two workers.")
 @click.option("--dataset", type=click.Choice(["mnist", "uci"]), default="mnist", show_default=True)
 def main(runs: int, epochs: int, rounds: int, dataset: str) -> None:

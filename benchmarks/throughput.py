@@ -17,15 +17,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import click
-import keras
 import numpy as np
 import pandas as pd
 
 from mnist_attention import PAPER, Protocol, build_model, load_dataset
-from mnist_attention.augmentation import network_input
+from mnist_attention.augmentation import augmentation_table, network_input
 from mnist_attention.data import Dataset
 from mnist_attention.runs import compile_model, steps_per_epoch
-from mnist_attention.training import training_batches
+from mnist_attention.training import epoch_batches
 
 Turn = Callable[[], None]
 
@@ -94,42 +93,29 @@ def eager_pytorch(protocol: Protocol, dataset: Dataset) -> Turn:
     return turn
 
 
-class TakeTurns(keras.callbacks.Callback):
-    """Times each epoch of `fit`, and lets the others have their turn between two epochs."""
-
-    def __init__(self, others: dict[str, Turn]):
-        super().__init__()
-        self.others = others
-        self.rounds: list[dict[str, float]] = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = {"fit (ours)": time.perf_counter() - self.started}
-        for name, turn in self.others.items():
-            started = time.perf_counter()
-            turn()
-            seconds[name] = time.perf_counter() - started
-        self.rounds.append(seconds)
-
-
 def seconds_per_round(
     protocol: Protocol, dataset: Dataset, others: dict[str, Turn]
 ) -> pd.DataFrame:
-    """Train as `train` does; one row a round. The first warms up and is not counted."""
-    steps = steps_per_epoch(protocol, dataset)
-    model = compile_model(build_model(protocol), protocol, steps)
-    turns = TakeTurns(others)
-    model.fit(
-        training_batches(protocol, dataset),
-        epochs=protocol.epochs,
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,
-        callbacks=[turns],
-    )
-    return pd.DataFrame(turns.rounds[1:])
+    """Train as `train` does, the others between two epochs; one row a round.
+
+    The first round warms up and is not counted.
+    """
+    model = compile_model(build_model(protocol), protocol, steps_per_epoch(protocol, dataset))
+    table = augmentation_table(dataset.train_images, protocol.shift)
+    rounds = []
+    for epoch in range(protocol.epochs):
+
+        def ours(epoch: int = epoch) -> None:
+            batches = epoch_batches(protocol, table, dataset.train_labels, epoch)
+            model.fit(batches, shuffle=False, verbose=0)
+
+        seconds = {}
+        for name, turn in {"fit (ours)": ours, **others}.items():
+            started = time.perf_counter()
+            turn()
+            seconds[name] = time.perf_counter() - started
+        rounds.append(seconds)
+    return pd.DataFrame(rounds[1:])
 
 
 @click.command(help=__doc__.splitlines()[0])

@@ -19,7 +19,7 @@ from mnist_attention.data import epoch_plan
 from mnist_attention.protocol import described, run_id
 from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
 from mnist_attention.runs import presented
-from mnist_attention.training import training_batches
+from mnist_attention.training import epoch_batches
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)
 
@@ -112,16 +112,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, capsys):
 
 def test_every_image_is_fed_once_an_epoch_in_the_planned_order(small):
     protocol = replace(PROTOCOL, flip=False, shift=0)
-    batches = [*training_batches(protocol, small).as_numpy_iterator()]
-    sizes = [len(images) for images, _ in batches]
-    assert sizes == 2 * [96, 96, 96, 12]
-    fed = np.concatenate([images for images, _ in batches[:4]])
-    order = epoch_plan(protocol, 0, 300).order
-    np.testing.assert_allclose(fed, network_input(small.train_images[order]), atol=1e-7)
-    np.testing.assert_array_equal(
-        np.concatenate([labels for _, labels in batches[4:]]),
-        small.train_labels[epoch_plan(protocol, 1, 300).order],
-    )
+    table = augmentation_table(small.train_images, 0)
+    for epoch in (0, 1):
+        batches = epoch_batches(protocol, table, small.train_labels, epoch)
+        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+        assert [len(batch) for batch in images] == [96, 96, 96, 12]
+        order = epoch_plan(protocol, epoch, 300).order
+        expected = network_input(small.train_images[order])
+        np.testing.assert_allclose(np.concatenate(images), expected, atol=1e-7)
+        np.testing.assert_array_equal(np.concatenate(labels), small.train_labels[order])
 
 
 def test_augmentation_is_flip_then_shift_and_loses_no_pixel(small):

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -15,7 +14,7 @@ from .checkpoints import State, write_state
 from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable
 from .models import EVALUATION_BATCH
-from .protocol import CANVAS, Protocol, run_id
+from .protocol import Protocol, run_id
 from .records import record_path, write_longer
 from .runs import (
     check_fit,
@@ -31,7 +30,6 @@ from .runs import (
     presented,
     spent,
     start_model,
-    steps_per_epoch,
     variables,
 )
 
@@ -105,11 +103,9 @@ def _run(
 ) -> dict:
     shown = presented(protocol, dataset)
     state = initial_state(protocol, dataset, checkpoint)
-    keeper = StateKeeper(state, checkpoint, budget_minutes)
     model = start_model(protocol, dataset, state)
-    if state.epoch < protocol.epochs and not keeper.ended:
-        _fit(model, protocol, shown, keeper, verbose)
-    record = _record(model, protocol, dataset, shown, keeper.state)
+    state = _fit(model, protocol, shown, state, checkpoint, budget_minutes, verbose)
+    record = _record(model, protocol, dataset, shown, state)
     if weights:
         model.save_weights(weights)
     return record
@@ -137,94 +133,74 @@ def _record(
     )
 
 
-def training_batches(protocol: Protocol, dataset: Dataset, first_epoch: int = 0) -> tf.data.Dataset:
-    """The batches of all epochs from `first_epoch` on, as `epoch_plan` orders them.
+def epoch_batches(
+    protocol: Protocol, table: np.ndarray, labels: np.ndarray, epoch: int
+) -> tf.data.Dataset:
+    """The batches of one epoch, as `epoch_plan` orders them.
+
+    Args:
+        protocol: How to order, mirror and shift the images, and how many make a batch.
+        table: What `augmentation_table` makes of the training images.
+        labels: Their classes.
+        epoch: Number of the epoch, from 0.
 
     Yields:
         Images float32 `(batch, 32, 32, 1)` and labels `(batch,)`.
     """
-    table = augmentation_table(dataset.train_images, protocol.shift)
-    size, batch_size = len(table), protocol.batch_size
-
-    # TensorFlow keeps a generator for ever, but not its arguments.
-    def epochs(table: np.ndarray, labels: np.ndarray) -> Iterator[tuple]:
-        for epoch in range(first_epoch, protocol.epochs):
-            plan = epoch_plan(protocol, epoch, size)
-            yield augmented(table, plan.order, plan.flip, plan.shift), labels[plan.order]
-
-    def batches(images, labels) -> tf.data.Dataset:
-        def batch(step):
-            start = tf.cast(step, tf.int32) * batch_size
-            part = slice(start, start + batch_size)
-            return scaled(images[part]), tf.cast(labels[part], tf.int32)
-
-        return tf.data.Dataset.range(steps_per_epoch(protocol, dataset)).map(batch)
-
-    signature = (
-        tf.TensorSpec((size, CANVAS, CANVAS, 1), table.dtype),
-        tf.TensorSpec((size,), dataset.train_labels.dtype),
-    )
-    shown = tf.data.Dataset.from_generator(
-        epochs, args=(table, dataset.train_labels), output_signature=signature
-    )
-    return shown.flat_map(batches).prefetch(1)
+    plan = epoch_plan(protocol, epoch, len(labels))
+    images = augmented(table, plan.order, plan.flip, plan.shift)
+    shown = tf.data.Dataset.from_tensor_slices((images, labels[plan.order].astype("int32")))
+    batches = shown.batch(protocol.batch_size)
+    batches = batches.map(lambda images, labels: (scaled(images), labels))
+    return _without_autotuning(batches.prefetch(1))
 
 
-class StateKeeper(keras.callbacks.Callback):
-    """Keeps the run's state, in memory and on disk; stops a run whose loss is not finite or whose
-    time is spent."""
-
-    def __init__(self, state: State, path: Path | None, budget_minutes: float | None = None):
-        super().__init__()
-        self.state, self.path, self.budget_minutes = state, path, budget_minutes
-
-    @property
-    def ended(self) -> bool:
-        return diverged(self.state) or spent(self.state, self.budget_minutes)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        values = [np.asarray(value) for value in variables(self.model)]
-        seconds = time.perf_counter() - self.started
-        rate = float(self.model.optimizer.learning_rate)
-        self.state = next_state(self.state, logs, seconds, values, rate)
-        if self.path:
-            write_state(self.path, self.state)
-        self.model.stop_training = self.ended
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """One bar over the epochs, with the time left."""
-
-    def __init__(self, protocol: Protocol, done: int):
-        super().__init__()
-        name = f"{protocol.model}, seed {protocol.seed}"
-        self.bar = tqdm(total=protocol.epochs, initial=done, desc=name, unit="epoch")
-
-    def on_epoch_end(self, epoch, logs=None):
-        shown = {"loss": "loss", "val_accuracy": "test accuracy"}
-        self.bar.set_postfix({name: f"{logs[key]:.4f}" for key, name in shown.items()})
-        self.bar.update()
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
+def _without_autotuning(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """There is nothing to tune here. And with TensorFlow 2.21 an iterator that goes away while the
+    tuner sleeps waits for its alarm: up to half a run's time, which no processor is used in."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _fit(
-    model: keras.Model, protocol: Protocol, dataset: Dataset, keeper: StateKeeper, verbose: bool
-) -> None:
-    first = keeper.state.epoch
+    model: keras.Model,
+    protocol: Protocol,
+    dataset: Dataset,
+    state: State,
+    checkpoint: Path | None,
+    budget_minutes: float | None,
+    verbose: bool,
+) -> State:
+    """Train on from `state`: one call of Keras's `fit` an epoch, whose end is kept on the disk.
+
+    Returns:
+        The state at the end: of the protocol, of a run that diverged, or of the time budget.
+    """
+    table = augmentation_table(dataset.train_images, protocol.shift)
     test = (network_input(dataset.test_images), dataset.test_labels.astype("int32"))
-    callbacks = [keeper, *([ProgressBar(protocol, first)] if verbose else [])]
-    model.fit(
-        training_batches(protocol, dataset, first),
-        initial_epoch=first,
-        epochs=protocol.epochs,
-        steps_per_epoch=steps_per_epoch(protocol, dataset),
-        validation_data=tf.data.Dataset.from_tensor_slices(test).batch(EVALUATION_BATCH),
-        shuffle=False,
-        callbacks=callbacks,
-        verbose=0,
+    validation = _without_autotuning(
+        tf.data.Dataset.from_tensor_slices(test).batch(EVALUATION_BATCH)
     )
+    options = {"desc": f"{protocol.model}, seed {protocol.seed}", "unit": "epoch"}
+    with tqdm(total=protocol.epochs, initial=state.epoch, disable=not verbose, **options) as bar:
+        while state.epoch < protocol.epochs and not (
+            diverged(state) or spent(state, budget_minutes)
+        ):
+            started = time.perf_counter()
+            batches = epoch_batches(protocol, table, dataset.train_labels, state.epoch)
+            logs = model.fit(batches, validation_data=validation, shuffle=False, verbose=0).history
+            values = [np.asarray(value) for value in variables(model)]
+            state = next_state(
+                state,
+                {name: of_epoch[0] for name, of_epoch in logs.items()},
+                time.perf_counter() - started,
+                values,
+                float(model.optimizer.learning_rate),
+            )
+            if checkpoint:
+                write_state(checkpoint, state)
+            shown = {"loss": state.history["loss"], "test accuracy": state.history["test_accuracy"]}
+            bar.set_postfix({name: f"{values[-1]:.4f}" for name, values in shown.items()})
+            bar.update()
+    return state
