@@ -28,10 +28,8 @@
 # there are multiplied (notebook 2). Run time: about half a minute.
 
 # %%
-import tempfile
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,13 +43,13 @@ from mnist_attention import (
     figures,
     load_dataset,
     report,
-    train,
 )
+from mnist_attention.attention import BRIEF
 from mnist_attention.augmentation import network_input
 from mnist_attention.figures import attention
 from mnist_attention.maps import centres, ink, upsample
-from mnist_attention.paths import RESULTS, WEIGHTS
-from mnist_attention.protocol import run_id
+from mnist_attention.measurements import kept_model, kept_or_brief
+from mnist_attention.paths import RESULTS
 from mnist_attention.records import read_records
 from mnist_attention.runs import predict_classes
 
@@ -74,20 +72,12 @@ if banner:
 # %%
 protocol = replace(PAPER, dataset=dataset.name, seed=0)
 untrained = build_model(protocol)
-trained = build_model(protocol)
-weights = WEIGHTS / f"{run_id(protocol, dataset.digest)}.weights.h5"
+trained, notice = kept_or_brief(protocol, dataset, EPOCHS)
 
 # %%
-if not weights.exists():
-    folder = Path(tempfile.mkdtemp())
-    record = train(replace(protocol, epochs=EPOCHS), dataset=dataset, weights=folder, verbose=False)
-    weights = folder / f"{record['run_id']}.weights.h5"
-    notice = f"trained for {EPOCHS} of {protocol.epochs} epochs"
-    banner = f"{banner}, {notice}" if banner else notice
+if notice:
     display(Markdown(f"> **NO TRAINED WEIGHTS FOUND.** All that follows was {notice}, just now."))
-
-# %%
-trained.load_weights(weights)
+banner = ", ".join(filter(None, (banner, notice)))
 show = partial(figures.show, banner=banner)
 
 # %% [markdown]
@@ -384,10 +374,9 @@ show(
 # %%
 stages = {0: untrained}
 for epochs in (1, 5, 20, 100):
-    stage = WEIGHTS / f"{run_id(replace(protocol, epochs=epochs), dataset.digest)}.weights.h5"
-    if stage.exists():
-        stages[epochs] = build_model(protocol)
-        stages[epochs].load_weights(stage)
+    network = kept_model(replace(protocol, epochs=epochs), dataset)
+    if network is not None:
+        stages[epochs] = network
 print("epochs with weights at hand:", *stages)
 
 # %%
@@ -419,12 +408,11 @@ chosen = {"worst": ranked[0], "best": ranked[-1]} if len(ranked) > 1 else {}
 # %%
 seeds = {}
 for name, record in chosen.items():
-    stage = WEIGHTS / f"{record['run_id']}.weights.h5"
-    if stage.exists() and not dataset.banner:
-        seeds[name] = build_model(replace(protocol, seed=record["protocol"]["seed"]))
-        seeds[name].load_weights(stage)
-        accuracy = record["result"]["test_accuracy"]
-        print(f"{name} of {len(ranked)}: seed {record['protocol']['seed']}, {accuracy:.2%}")
+    seed, accuracy = record["protocol"]["seed"], record["result"]["test_accuracy"]
+    network = kept_model(replace(protocol, seed=seed), dataset)
+    if network is not None:
+        seeds[name] = network
+        print(f"{name} of {len(ranked)}: seed {seed}, {accuracy:.2%}")
 
 # %%
 if seeds:
@@ -445,6 +433,9 @@ if seeds:
 # - **peak on ink**: in how many images the highest pixel is ink.
 # - **signal to noise**: the mean squared feature on ink over that off ink, after the mask against
 #   before it, in decibels; +3 dB is twice.
+# - **deletion**: the probability that the network gives the true class, averaged while pixels are
+#   taken out in the order of the map, the highest first. Small if the map knows what is needed.
+# - **insertion**: the same while they are put into an empty image. Large if it knows.
 #
 # Below the masks stand those of the untrained network, and maps that need none: the image's own
 # brightness, its edges, a Gaussian in the middle, and random numbers. Means over seeds, with half
@@ -455,11 +446,19 @@ scores = report.scores_table(records)
 Markdown(report.markdown(scores) if len(scores) else "No network was measured yet.")
 
 # %% [markdown]
-# Read the table from below. On a black background the image's brightness has every score at its
-# highest by definition, and a blob in the middle comes far without looking at the image at all. A
-# mask has shown something only where it is above both, and on black it cannot be above the first.
+# Read the table from below. On a black background the image's brightness has AUROC, rank and peak
+# at 1 by definition, and a blob in the middle gets far in these without looking at the image at
+# all. In these three a mask can at best equal brightness. Mass, deletion and insertion are open.
 # Notebook 6 puts something behind the digits.
 #
+# Deletion and insertion ask the network itself. Of the networks above they were measured for their
+# trained masks alone; here are all maps, of networks trained for fewer epochs:
+
+# %%
+brief = report.scores_table(records, changes=BRIEF)
+Markdown(report.markdown(brief) if len(brief) else "No such network was measured yet.")
+
+# %% [markdown]
 # ## What we have seen, and what not
 #
 # - The C1 mask is a soft copy of the digit: strokes pass whole, the empty background at about three
@@ -467,7 +466,7 @@ Markdown(report.markdown(scores) if len(scores) else "No network was measured ye
 # - The C3 mask is coarse and lets most of the image pass. What it holds back most is not the
 #   background as such but a strip above the strokes.
 # - These are pictures of one trained network. That a map lies on the ink does not show that the
-#   mask helps: the brightness of the image itself lies on the ink as well, and scores higher.
+#   mask helps: the brightness of the image itself lies on the ink as well, and ranks it higher.
 #   Notebook 5 asks what the mask is good for, notebook 6 puts a background behind the digits.
 #
 # ## On your own

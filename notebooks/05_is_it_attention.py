@@ -29,11 +29,9 @@
 # masks and the comparing of maps are live.
 
 # %%
-import tempfile
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,15 +46,13 @@ from mnist_attention import (
     figures,
     load_dataset,
     report,
-    train,
 )
 from mnist_attention.figures import attention as pictures
 from mnist_attention.figures import controls, effects
 from mnist_attention.interventions import INTERVENTIONS, intervene
-from mnist_attention.maps import brightness, mask_on_image
-from mnist_attention.measurements import COMPARED, agreement
-from mnist_attention.paths import RESULTS, WEIGHTS
-from mnist_attention.protocol import run_id
+from mnist_attention.maps import brightness, mask_on_image, upsample
+from mnist_attention.measurements import COMPARED, agreement, kept_model, kept_or_brief
+from mnist_attention.paths import RESULTS
 from mnist_attention.records import read_records
 from mnist_attention.runs import predict_classes
 
@@ -109,9 +105,9 @@ missing = ledger[ledger.n == 0]
 Markdown(f"{len(ledger) - len(missing)} of {len(ledger)} options are on record.")
 
 # %% [markdown]
-# Most options are compared after fewer epochs than the paper's, ours too. The last two rows are no
-# options of the network but ways to report the same runs: a paper that is silent on them leaves its
-# numbers open by as much.
+# The last column says after how many epochs an option and ours were compared. The last two rows
+# are no options of the network but ways to report the same runs: a paper that is silent on them
+# leaves its numbers open by as much.
 #
 # ## The controls
 #
@@ -150,7 +146,7 @@ Markdown(report.markdown(table.astype(str)))
 # %% [markdown]
 # All but CBAM can only do what the mask would do if it were *not* attention: scale, gate, add
 # weights. CBAM is the fair rival, attention as its authors mean it: it sees a neighbourhood, where
-# the paper's mask sees a single position. What they reach:
+# the paper's mask sees a single position. What they reach after 20 epochs:
 
 # %%
 Markdown(report.markdown(report.controls_table(records)))
@@ -179,21 +175,12 @@ if len(lacking):
 
 # %%
 protocol = replace(PAPER, dataset=dataset.name, seed=0)
-trained = build_model(protocol)
-weights = WEIGHTS / f"{run_id(protocol, dataset.digest)}.weights.h5"
+trained, notice = kept_or_brief(protocol, dataset, EPOCHS)
 
 # %%
-if not weights.exists():
-    folder = Path(tempfile.mkdtemp())
-    record = train(replace(protocol, epochs=EPOCHS), dataset=dataset, weights=folder, verbose=False)
-    weights = folder / f"{record['run_id']}.weights.h5"
-    notice = f"trained for {EPOCHS} of {protocol.epochs} epochs"
-    banner = f"{banner}, {notice}" if banner else notice
+if notice:
     display(Markdown(f"> **NO TRAINED WEIGHTS FOUND.** What is live was {notice}, just now."))
-
-# %%
-trained.load_weights(weights)
-show = partial(figures.show, banner=banner)
+show = partial(figures.show, banner=", ".join(filter(None, (banner, notice))))
 
 # %% [markdown]
 # What it means, on the first test image of each class:
@@ -326,6 +313,23 @@ for record in dealt.records:
     print(f"seed {record['protocol']['seed']}: {fitted:.1%} of the permuted labels were learned")
 
 # %% [markdown]
+# The same in pictures, on ten digits: masks of a network that had the right labels, and of one that
+# had permuted ones.
+
+# %%
+rows = {}
+for name, changes in LABELS.items():
+    network = kept_model(replace(protocol, **changes), dataset)
+    for layer, scores in attention_maps(network, ten).items() if network is not None else ():
+        rows[f"{layer[:2].upper()}\n{name}"] = upsample(scores)
+
+# %%
+if rows:
+    figure = pictures.masks(ten, dict(sorted(rows.items())), [*"0123456789"])
+    alt = "Ten digits and their C1 and C3 masks, trained on permuted labels and on the right ones."
+    display(show(figure, "05_permuted", alt))
+
+# %% [markdown]
 # Where masks score alike in both rows, the score is no sign of having learned digits. And mind how
 # many of the permuted labels were learned: a network that learns none of them has only stayed near
 # its start, which makes this the untrained network once more.
@@ -338,12 +342,8 @@ for record in dealt.records:
 # needs no network.
 
 # %%
-networks = {}
-for seed in range(10):
-    kept = WEIGHTS / f"{run_id(replace(protocol, seed=seed), dataset.digest)}.weights.h5"
-    if kept.exists():
-        networks[seed] = build_model(replace(protocol, seed=seed))
-        networks[seed].load_weights(kept)
+kept = {seed: kept_model(replace(protocol, seed=seed), dataset) for seed in range(10)}
+networks = {seed: network for seed, network in kept.items() if network is not None}
 networks = networks or {0: trained}  # where there are no weights at all: from just now
 
 # %%
@@ -426,8 +426,8 @@ Markdown(f"**{attention.attention_or_gating(records)}**")
 
 # %% [markdown]
 # How far this sentence reaches: it is about LeNet-5 on MNIST, digits on a black background, where
-# there is little to look away from. The next notebook puts something there. And "just gating" is no
-# insult: gates are useful. But a gate should not be sold as a look.
+# there is little to look away from. The next notebook puts something there. A gate may be useful
+# without being a look; whether this one is useful, the row *nothing in its place* says.
 #
 # ## On your own
 #

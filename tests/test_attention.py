@@ -275,6 +275,11 @@ def test_a_mask_that_may_as_well_look_elsewhere_is_a_gate():
     )
 
 
+def test_where_lenet_alone_does_as_well_the_gate_is_idle():
+    assert " Not even the gate is needed." in attention_or_gating(trial(lenet5=0.0))
+    assert "needed" not in attention_or_gating(trial(lenet5_swish=0.0))
+
+
 def test_seeds_that_differ_too_much_leave_it_open():
     records = trial()
     swish = [r for r in records if r["protocol"]["model"] == "lenet5_swish"]

@@ -344,7 +344,8 @@ def attention_or_gating(records: Records) -> str:
         looks = all(found[name] == "beaten" for name in MOVED.values())
         used = " It has come to rely on where its mask looks, but need not look to do as well."
         gating = f"It is just gating: the network does as well with {named['as good']}."
-        return gating + used * looks
+        idle = " Not even the gate is needed." * (found[PLACELESS[PLAIN]] == "as good")
+        return gating + idle + used * looks
     if named["open"]:
         return f"Not yet decided: the seeds differ too much to tell the mask from {named['open']}."
     return (
