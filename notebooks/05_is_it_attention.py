@@ -321,7 +321,7 @@ rows = {}
 for name, changes in LABELS.items():
     network = kept_model(replace(protocol, **changes), dataset)
     for layer, scores in attention_maps(network, ten).items() if network is not None else ():
-        rows[f"{layer[:2].upper()}\n{name}"] = upsample(scores)
+        rows["\n".join((layer[:2].upper(), *name.split()))] = upsample(scores)
 
 # %%
 if rows:

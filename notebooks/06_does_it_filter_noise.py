@@ -301,7 +301,8 @@ def counted(rows: dict) -> pd.DataFrame:
     counts = {}
     for name, row in rows.items():
         shown = [gain.direction for condition, gain in row.items() if condition != CLEAN]
-        counts[name] = {"better": shown.count(1), "worse": shown.count(-1)}
+        seeds = max(gain.n for gain in row.values())
+        counts[name] = {"seeds": seeds, "better": shown.count(1), "worse": shown.count(-1)}
     return pd.DataFrame.from_dict(counts, orient="index")
 
 
@@ -462,6 +463,11 @@ if used_to:
     display(show(noise.masks(digits[pair], seen, columns), "06_masks_trained_on_noise", alt))
 
 # %% [markdown]
+# Here the C1 mask does what the paper says of it: after training on noise it is brighter on the
+# strokes than elsewhere, where the mask that knows clean digits alone is open all over. So this
+# layer can learn to hold back a background. Whether the network reads better for it is another
+# question, and the accuracies above answer it.
+#
 # ## Does it carry over?
 #
 # A filter for noise should work on noise that it has not met. Each row is a background that
