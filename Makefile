@@ -5,9 +5,9 @@ PYTHON  ?= python3
 JOBS    ?= 2
 ENGINE  ?= loky
 SEEDS   ?= 10
-STUDIES ?= lenets table4 table2 table3 assumptions explain growth controls noise permuted
+STUDIES ?= lenets table4 table2 table3 assumptions explain growth controls controls_on_noise noise permuted
 # Studies whose trained networks are measured: noise, what the masks cover, interventions.
-MEASURE ?= lenets controls noise permuted
+MEASURE ?= lenets controls controls_on_noise noise permuted
 # Minutes for each network of Table 1 that is larger than LeNet: 100 epochs of all need a GPU.
 BUDGET  ?= 60
 
@@ -98,6 +98,7 @@ paper: setup ## every study from scratch: hours on a CPU; resumable (SEEDS=10 BU
 bench: setup ## the benchmarks, each a table of ratios
 	@$(BIN)/mnist-attention bench throughput
 	@$(BIN)/mnist-attention bench scaling
+	@$(BIN)/mnist-attention bench maps
 
 torture: setup ## a run killed a hundred times equals the unbroken run
 	@$(BIN)/pytest -m torture

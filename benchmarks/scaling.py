@@ -33,6 +33,8 @@ def seconds_for(protocols: list[Protocol], jobs: int) -> float:
 @click.option("--rounds", default=3, show_default=True, help="Turns of one and of two workers.")
 @click.option("--dataset", type=click.Choice(["mnist", "uci"]), default="mnist", show_default=True)
 def main(runs: int, epochs: int, rounds: int, dataset: str) -> None:
+    if runs < 2 or runs % 2:
+        raise click.BadParameter(f"Expected an even number, as two share them. Received: {runs}")
     dataset = load_dataset(dataset, fallback=True)
     base = replace(PAPER, dataset=dataset.name, epochs=epochs)
     protocols = [replace(base, seed=seed) for seed in range(runs)]

@@ -65,19 +65,25 @@ def test_the_reproducible_part_is_all_but_the_environment():
     assert reproducible_text(here) != reproducible_text(make_record(0.5))
 
 
+WORDS = {"test_accuracy": "99.3 %", "train_accuracy": 0.99}
+
 BAD_FILES = {
     "truncated.json": (record_text(make_record())[:-9].encode(), "damaged"),
     "empty.json": (b"", "damaged"),
     "binary.json": (b"\xff\xfe\x00", "damaged"),
-    "foreign.json": (b'{"name": "package"}', "no record: it lacks dataset, environment"),
+    "foreign.json": (b'{"name": "package"}', "no record: it has no usable dataset, environment"),
     "list.json": (b"[1, 2]", "no record"),
     "hollow.json": (
         record_text({**make_record(), "run_id": "hollow", "result": {"epochs": 3}}).encode(),
-        "lacks result.test_accuracy, result.train_accuracy",
+        "no usable result.test_accuracy, result.train_accuracy",
     ),
     "flat.json": (
         record_text({**make_record(), "run_id": "flat", "protocol": "paper"}).encode(),
-        "lacks protocol",
+        "no usable protocol",
+    ),
+    "words.json": (
+        record_text({**make_record(), "run_id": "words", "result": WORDS}).encode(),
+        "no usable result.test_accuracy$",
     ),
     "copy.json": (record_text(make_record()).encode(), "misplaced"),
 }
@@ -101,12 +107,14 @@ def test_all_records_are_read_and_the_rest_is_skipped_and_counted(tmp_path):
     (tmp_path / ".checkpoints").mkdir()
     (tmp_path / ".checkpoints" / "state.json").write_text("{}")
     (tmp_path / "table1" / ".half-written.json").write_text("{")
+    (tmp_path / "stray.json").write_text(record_text(good[0]))
     (tmp_path / "summary.csv").write_text("no record, and not said to be one")
 
     records, problems = read_records(tmp_path)
     assert sorted(map(record_text, records)) == sorted(map(record_text, good))
-    assert len(problems) == len(BAD_FILES)
-    assert all(any(name in problem for problem in problems) for name in BAD_FILES)
+    named = (*BAD_FILES, "stray.json")
+    assert len(problems) == len(named)
+    assert all(any(name in problem for problem in problems) for name in named)
 
 
 def test_a_run_in_two_studies_is_read_once_and_a_study_goes_before_a_run_by_hand(tmp_path):

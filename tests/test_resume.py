@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from killed_runs import DIGITS, PROTOCOL
 from mnist_attention import train
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.runs import checkpoint_path
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,9 @@ def test_killed_at_every_write(tmp_path, unbroken):
     records = [*tmp_path.glob("single/*.json")]
     assert len(records) == 1
     assert reproducible_text(read_record(records[0])) == unbroken
+    # Of the files that a kill left half written, those of the state are gone.
+    states = checkpoint_path(tmp_path, PROTOCOL, DIGITS).parent
+    assert sorted(path.name for path in states.iterdir()) == ["3.lock", "3.npz"]
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.torture)])
@@ -72,33 +75,32 @@ def test_an_unusable_checkpoint_is_refused_and_the_run_starts_over(
     assert reproducible_text(record) == unbroken
 
 
+SAME_RUN = """
+import sys
+from killed_runs import DIGITS, PROTOCOL, train
+train(PROTOCOL, dataset=DIGITS, results=sys.argv[1], verbose=False)
+"""
+
+
 def test_two_processes_asked_for_the_same_run_make_it_once(tmp_path, unbroken):
-    """Both wait for the same lock; threads stand in for processes, as the lock is the file's."""
-    records = []
-
-    def ask():
-        records.append(train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False))
-
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(records) == 2
+    command = [sys.executable, "-c", SAME_RUN, str(tmp_path)]
+    processes = [subprocess.Popen(command, cwd=Path(__file__).parent) for _ in range(2)]
+    (path,) = wait_for(lambda: [*tmp_path.glob("single/*.json")])
+    first = path.read_bytes()
+    assert [process.wait(timeout=200) for process in processes] == [0, 0]
     # The second found the first's record: even what varies from run to run is the same.
-    assert records[0] == records[1]
-    assert reproducible_text(records[0]) == unbroken
+    assert path.read_bytes() == first
+    assert reproducible_text(read_record(path)) == unbroken
 
 
 FULL_DISK = """
 import resource, sys
-from killed_runs import DIGITS, PROTOCOL, train
+from killed_runs import DIGITS
+from mnist_attention import cli, training
 # No file may grow beyond 100 kB: the state does not fit, as on a full disk.
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    train(PROTOCOL, dataset=DIGITS, results=sys.argv[1], verbose=False)
-except OSError as error:
-    sys.exit(f"OSError: {error}")
+training.load_dataset = lambda name: DIGITS
+cli.main()
 """
 
 
@@ -106,14 +108,19 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, unbro
     train(replace(PROTOCOL, epochs=1), dataset=DIGITS, results=tmp_path, verbose=False)
     checkpoint = checkpoint_path(tmp_path, replace(PROTOCOL, epochs=1), DIGITS)
     before = checkpoint.read_bytes()
+    options = "--dataset uci --epochs 3 --learning-rate 0.1 --momentum 0.9"
+    command = [sys.executable, "-c", FULL_DISK, "train", *options.split()]
     run = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        [*command, "--results", str(tmp_path)],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 1
-    assert run.stderr.strip().splitlines()[-1].startswith("OSError: [Errno 27] File too large")
+    assert run.returncode == 2
+    line = run.stderr.strip().splitlines()[-1]
+    assert line.startswith("Error: [Errno 27] File too large (what was there before is unchanged)")
+    assert line.endswith(f"'{checkpoint.with_name('3.npz')}'")
+    assert "Traceback" not in run.stderr
     assert checkpoint.read_bytes() == before
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
         "1.lock",

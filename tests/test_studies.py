@@ -13,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from mnist_attention import PAPER, studies
+from mnist_attention import PAPER, cli, evidence, studies
+from mnist_attention.protocol import SHORT
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.studies import STUDIES, run_study, study_protocols
+from waiting import wait_for
 
 
 def texts(results: Path) -> dict[str, str]:
@@ -59,6 +62,20 @@ def test_assumptions_vary_one_factor_or_all_augmentation():
     for variation in variations:
         changed = {name for name, value in vars(variation).items() if value != getattr(base, name)}
         assert len(changed) == 1 or changed == {"flip", "shift"}
+
+
+def test_assumptions_measure_every_option_of_the_ledger_for_lenet():
+    options = [
+        replace(SHORT, **changes)
+        for choice in evidence.CHOICES
+        for changes in choice.options.values()
+        if not choice.base
+    ]
+    assert {SHORT, *options} == set(study_protocols("assumptions"))
+    assert {name for option in options for name in vars(option) if vars(option) != vars(SHORT)} >= {
+        *("mask_placement", "mask_channels", "mask_activation", "activation", "pooling"),
+        *("flip", "shift", "momentum", "initializer"),
+    }
 
 
 def test_epochs_can_be_set_for_all():
@@ -111,6 +128,37 @@ def test_a_damaged_record_is_made_again_and_no_other(smoke, tmp_path):
     assert [path.stat().st_mtime_ns for path in sound] == before
 
 
+def test_files_that_are_no_records_are_named_and_counted(smoke, tmp_path):
+    shutil.copytree(smoke / "smoke", tmp_path / "smoke")
+    (tmp_path / "smoke" / "foreign.json").write_text('{"name": "package"}')
+    (tmp_path / "stray.json").write_text("{}")
+    command = ["study", "smoke", "--jobs", "1", "--results", str(tmp_path)]
+    result = CliRunner().invoke(cli.commands, command)
+    assert result.exit_code == 1
+    assert "4 runs are finished" in result.stdout
+    skipped = [line for line in result.stderr.splitlines() if line.startswith("skipped: ")]
+    assert [Path(line.split()[1]).name for line in skipped] == ["stray.json", "foreign.json"]
+
+
+class Unforeseen(Exception):
+    """As TensorFlow's own errors: of no class that Python has."""
+
+
+def test_any_error_ends_a_chain_and_not_the_study(monkeypatch, tmp_path):
+    def fail(run, *_):
+        if run.epochs > 2:
+            raise Unforeseen("out of something")
+        return {"run_id": "first"}
+
+    monkeypatch.setattr(studies, "_make", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    short = study_protocols("smoke")[0]
+    chain = short, replace(short, epochs=3), replace(short, epochs=4)
+    _, records, errors = studies._run_chain(chain, "smoke", str(tmp_path))
+    assert records == [{"run_id": "first"}]
+    assert errors == dict.fromkeys(chain[1:], "Unforeseen: out of something")
+
+
 def test_a_run_that_fails_is_reported_and_the_rest_goes_on(smoke, tmp_path):
     blocked = sorted((smoke / "smoke").glob("*.json"))[0].name
     (tmp_path / "smoke" / blocked).mkdir(parents=True)  # a folder where the record belongs
@@ -143,25 +191,23 @@ def workers_of(parent: int) -> list[int]:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
-def start_study(results: Path, *options: str) -> subprocess.Popen:
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+def start_study(results: Path, *options: str, **environment: str) -> subprocess.Popen:
+    """The smoke study in a terminal of its own, whose environment says nothing of threads."""
     command = [sys.executable, "-m", "mnist_attention", "study", "smoke", "--results", str(results)]
+    inherited = {name: value for name, value in os.environ.items() if name not in THREADS}
     return subprocess.Popen(
         [*command, *options],
+        env=inherited | environment,
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A shell in the background has its children ignore Ctrl-C; a terminal does not.
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-
-
-def wait_for(condition, seconds: float = 120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")
 
 
 @needs_proc
@@ -172,34 +218,42 @@ def test_a_killed_worker_costs_one_more_try(smoke, tmp_path):
     output, errors = study.communicate(timeout=200)
     assert study.returncode == 0, errors
     assert "A process died; its run is tried once more." in errors
+    assert "smoke: 100%" in errors
     assert "4 runs are finished" in output
     assert texts(tmp_path) == texts(smoke)
+    # Each worker pins its threads before TensorFlow is imported.
+    records = map(read_record, tmp_path.glob("smoke/*.json"))
+    assert {record["environment"]["threads"] for record in records} == {1}
 
 
 @needs_proc
-def test_a_run_that_kills_its_process_twice_is_reported(smoke, tmp_path):
+@pytest.mark.parametrize("engine", ["loky", "dask"])
+def test_a_run_that_kills_its_process_twice_is_reported(smoke, tmp_path, engine):
     """The culprit is killed whenever it is under way; the other trajectory must get through."""
-    study = start_study(tmp_path, "--jobs", "1")
+    if engine == "dask":
+        pytest.importorskip("distributed")
+    study = start_study(tmp_path, "--jobs", "1", "--engine", engine)
     first = wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.lock")])[0].parent
     killer = threading.Thread(target=_kill_while, args=(study, first))
     killer.start()
     _, errors = study.communicate(timeout=200)
     killer.join()
     assert study.returncode == 1
-    assert errors.count("its process died twice") == 2
+    assert errors.count("its process died 2 times") == 2
+    assert "Traceback" not in errors
     done = texts(tmp_path)
     assert len(done) == 2
     assert done.items() <= texts(smoke).items()
 
 
 def _kill_while(study: subprocess.Popen, folder: Path) -> None:
-    """Kill every worker that holds the lock of the run whose states are in `folder`."""
+    """Kill every process that holds the lock of the run whose states are in `folder`."""
     while study.poll() is None:
-        for worker in workers_of(study.pid):
+        for process in processes_named(b"python"):
             with contextlib.suppress(OSError):
-                held = [entry.readlink() for entry in Path(f"/proc/{worker}/fd").iterdir()]
+                held = [entry.readlink() for entry in Path(f"/proc/{process}/fd").iterdir()]
                 if any(path.parent == folder for path in held):
-                    os.kill(worker, signal.SIGKILL)
+                    os.kill(process, signal.SIGKILL)
         time.sleep(0.05)
 
 
@@ -208,7 +262,7 @@ def test_ctrl_c_leaves_everything_resumable(smoke, tmp_path):
     study = start_study(tmp_path, "--jobs", "1")
     wait_for(lambda: [*tmp_path.glob("smoke/*.json")])
     workers = workers_of(study.pid)
-    study.send_signal(signal.SIGINT)
+    os.killpg(study.pid, signal.SIGINT)  # as a terminal does: parent and workers alike
     _, errors = study.communicate(timeout=60)
     assert study.returncode == 130
     assert "The same command goes on" in errors
@@ -226,15 +280,8 @@ def test_on_dask_a_killed_worker_does_not_matter(smoke, tmp_path):
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": cluster.scheduler_address}
-        command = [sys.executable, "-m", "mnist_attention", "study", "smoke", "--engine", "dask"]
-        study = subprocess.Popen(
-            [*command, "--jobs", "2", "--results", str(tmp_path)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        address = cluster.scheduler_address
+        study = start_study(tmp_path, "--engine", "dask", DASK_SCHEDULER_ADDRESS=address)
         wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.npz")])
         os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
         output, errors = study.communicate(timeout=200)
@@ -253,3 +300,18 @@ def test_on_ray_a_killed_worker_does_not_matter(smoke, tmp_path):
     assert study.returncode == 0, errors
     assert "4 runs are finished" in output
     assert texts(tmp_path) == texts(smoke)
+
+
+def test_lanes_finish_a_study_without_being_told_of_a_backend(smoke, tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    study = start_study(tmp_path, "--engine", "lanes")
+    output, errors = study.communicate(timeout=300)
+    assert study.returncode == 0, errors
+    assert "4 runs are finished" in output
+    for path in tmp_path.glob("smoke/*.json"):
+        record, fitted = read_record(path), read_record(smoke / "smoke" / path.name)
+        assert record["environment"]["engine"] == "lanes"
+        # Over 15 steps on all digits rounding already moves the maximum of some pooling window.
+        losses = [run["history"]["loss"][0] for run in (record, fitted)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-3)

@@ -115,6 +115,8 @@ def test_every_image_is_fed_once_an_epoch_in_the_planned_order(small):
     table = augmentation_table(small.train_images, 0)
     for epoch in (0, 1):
         batches = epoch_batches(protocol, table, small.train_labels, epoch)
+        # TensorFlow's tuner, asleep at an epoch's end, would hold up the run for seconds.
+        assert not batches.options().autotune.enabled
         images, labels = zip(*batches.as_numpy_iterator(), strict=True)
         assert [len(batch) for batch in images] == [96, 96, 96, 12]
         order = epoch_plan(protocol, epoch, 300).order

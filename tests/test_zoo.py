@@ -216,6 +216,8 @@ def test_the_command_line_says_how_far_a_budget_reached(tmp_path):
 def test_a_budget_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"above 0 minutes\. Received: budget_minutes=0"):
         studies.run_study("smoke", results=tmp_path, budget_minutes=0)
+    with pytest.raises(ValueError, match=r"above 0 minutes\. Received: budget_minutes=0"):
+        train(Protocol(dataset="uci"), results=tmp_path, budget_minutes=0)
 
 
 # On a GPU, or wherever there is JAX and no TensorFlow

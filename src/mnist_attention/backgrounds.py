@@ -331,3 +331,6 @@ TRAINED_ON = (
     Condition("clutter", 1.0),
 )
 """Backgrounds that networks are trained on as well."""
+
+CONTROLLED = TRAINED_ON[1]
+"""The one of these that the mask's controls are trained on too: noise at full strength."""

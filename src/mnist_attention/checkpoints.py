@@ -4,11 +4,18 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from .files import write_atomically
+
+_DAMAGE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged archive may raise."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +63,7 @@ def read_state(path: Path, trajectory: str) -> State:
             count = described.pop("variables")
             variables = [archive[f"variable_{index}"] for index in range(count)]
         state = State(**described, variables=variables)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if state.trajectory != trajectory:
         raise ValueError(f"{path} is the state of another run ({state.trajectory})")

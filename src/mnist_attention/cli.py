@@ -12,7 +12,7 @@ import click
 from .paths import CHECKOUT, RESULTS, WEIGHTS
 from .protocol import DatasetName, Protocol, choices
 
-BENCHMARKS = ("throughput", "scaling", "lanes")
+BENCHMARKS = ("throughput", "scaling", "lanes", "maps")
 
 
 def main() -> None:
@@ -152,8 +152,8 @@ def train(
 def study(name: str, results: Path, **options) -> None:
     """Train every run of the study NAME that has no record yet.
 
-    Ctrl-C loses at most the epoch under way: the same command goes on. So it does after a budget,
-    with a larger one or with none.
+    Ctrl-C loses at most the epoch under way (of lanes, the last ten): the same command goes on. So
+    it does after a budget, with a larger one or with none.
 
     On a GPU, with JAX: KERAS_BACKEND=jax mnist-attention study zoo --seeds 3 --engine lanes
     """
@@ -162,14 +162,16 @@ def study(name: str, results: Path, **options) -> None:
     try:
         outcome = run_study(name, results=results, **options)
     except KeyboardInterrupt:
-        click.echo("Interrupted. The same command goes on from the last epoch's end.", err=True)
+        click.echo("Interrupted. The same command goes on from the last states on disk.", err=True)
         sys.exit(130)
     click.echo(f"{outcome.finished} runs are finished; their records are in {results / name}")
     if outcome.cut_short:
         click.echo(f"{outcome.cut_short} runs were ended early by the budget, as their records say")
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
-    sys.exit(1 if outcome.failed else 0)
+    for problem in outcome.problems:
+        click.echo(f"skipped: {problem}", err=True)
+    sys.exit(1 if outcome.failed or outcome.problems else 0)
 
 
 @commands.command()

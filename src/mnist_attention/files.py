@@ -15,8 +15,19 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write: Called with the open temporary file, in binary mode.
 
     Raises:
-        OSError: if the folder cannot be written or the disk is full; `path` is then unchanged.
+        OSError: naming `path`, if the folder cannot be written or the disk is full; `path` is then
+            unchanged.
     """
+    try:
+        _write_and_rename(path, write)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        reason = f"{error.strerror} (what was there before is unchanged)"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def _write_and_rename(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

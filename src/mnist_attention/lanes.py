@@ -20,7 +20,7 @@ from .data import Dataset, EpochPlan, epoch_plan, load_dataset
 from .files import require_writable
 from .lane_program import LaneProgram
 from .protocol import PAPER, Protocol, run_id
-from .records import record_path, write_longer
+from .records import check_budget, record_path, write_longer
 
 LANE_FIELDS = ("epochs", "seed", "learning_rate", "initializer", "flip")
 """The lanes of one program may differ in these fields; every other one shapes the program."""
@@ -61,6 +61,7 @@ def train_lanes(
         )
     if checkpoint_every < 1:
         raise ValueError(f"Expected checkpoint_every >= 1. Received: {checkpoint_every=}")
+    check_budget(budget_minutes)
     results = require_writable(Path(results)) if results else None
     groups: dict[Protocol, list[Protocol]] = {}
     for protocol in dict.fromkeys(protocols):
@@ -137,17 +138,12 @@ def _records(
     engine = {"engine": "lanes", "lanes": len(lanes), "lowering": program.lowering}
     engine |= {"device": jax.default_backend(), "threads": os.cpu_count()}
     for number, lane in enumerate(lanes):
+        predictions = {f"{split}_predictions": of_all[number] for split, of_all in classes.items()}
         for protocol in lane.ended():
-            record = runs.make_record(
-                protocol,
-                data,
-                lane.state,
-                parameters=program.parameters,
-                train_predictions=classes["train"][number],
-                test_predictions=classes["test"][number],
-                environment=runs.describe_environment(
-                    lane.state.seconds, len(data.train_labels), **engine
-                ),
-            )
-            yield protocol, record
+            seconds, size = lane.state.seconds, len(data.train_labels)
+            described = {
+                "parameters": program.parameters,
+                "environment": runs.describe_environment(seconds, size, **engine),
+            }
+            yield protocol, runs.make_record(protocol, data, lane.state, **predictions, **described)
             lane.due.remove(protocol)

@@ -25,13 +25,13 @@ RECORD_KEYS = (
 )
 
 _PARTS = {
-    "dataset": ("digest",),
-    "environment": (),
-    "history": (),
-    "protocol": ("dataset", "model"),
-    "result": ("test_accuracy", "train_accuracy"),
+    "dataset": {"digest": str},
+    "environment": {},
+    "history": {},
+    "protocol": {"dataset": str, "model": str},
+    "result": {"test_accuracy": (int, float), "train_accuracy": (int, float)},
 }
-"""The objects inside a record, and what must be in each of them."""
+"""The objects inside a record, and what must be in each of them: name -> type."""
 
 
 def record_text(record: dict) -> str:
@@ -97,6 +97,16 @@ def epochs_done(record: dict) -> int:
     return record["result"].get("epochs", record["protocol"].get("epochs", 0))
 
 
+def check_budget(budget_minutes: float | None) -> None:
+    """Check that a run may train for some time.
+
+    Raises:
+        ValueError: if it may not.
+    """
+    if budget_minutes is not None and not budget_minutes > 0:
+        raise ValueError(f"Expected a budget above 0 minutes. Received: {budget_minutes=}")
+
+
 def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
     """Whether a run has all its epochs, has diverged, or has used up its time.
 
@@ -120,7 +130,7 @@ def read_record(path: Path) -> dict:
     record = _read_json(path)
     missing = _missing(record)
     if missing:
-        raise ValueError(f"{path} is no record: it lacks {', '.join(missing)}")
+        raise ValueError(f"{path} is no record: it has no usable {', '.join(missing)}")
     if record["run_id"] != Path(path).stem:
         raise ValueError(f"{path} is misplaced: it is the record of run {record['run_id']}")
     return record
@@ -134,7 +144,7 @@ def _read_json(path: Path):
 
 
 def _missing(record) -> list[str]:
-    """What a record must have and this JSON value has not, as dotted names."""
+    """What a record must have and this JSON value has not, or not as that type; dotted names."""
     if not isinstance(record, dict):
         return list(RECORD_KEYS)
     missing = sorted(set(RECORD_KEYS) - set(record))
@@ -143,7 +153,7 @@ def _missing(record) -> list[str]:
         if not isinstance(part, dict):
             missing.append(name)
         elif name in record:
-            missing += [f"{name}.{key}" for key in keys if part.get(key) is None]
+            missing += [f"{name}.{key}" for key in keys if not isinstance(part.get(key), keys[key])]
     return missing
 
 
@@ -165,11 +175,14 @@ def read_records(results: Path, study: str | None = None) -> tuple[list[dict], l
     Returns:
         The records, sorted by study and run; the name of the study is added to `environment`, and
         what was measured of the network afterwards, if anything, as `measured`. And one line for
-        each JSON file that is neither: those are left out, not repaired.
+        each JSON file that is neither, or lies beside the studies' folders: those are left out,
+        not repaired.
     """
     folders = [Path(results) / study] if study else sorted(Path(results).glob("[!.]*/"))
     folders = [folder for folder in folders if folder.name != MEASUREMENTS]
-    records, problems = {}, []
+    stray = [] if study else sorted(Path(results).glob("[!.]*.json"))
+    problems = [f"{path} is misplaced: records lie in the folder of a study" for path in stray]
+    records = {}
     for path in sorted(
         (path for folder in folders for path in folder.glob("[!.]*.json")),
         key=lambda path: (path.parent.name == "single", path),

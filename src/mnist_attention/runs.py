@@ -110,6 +110,8 @@ def claimed(checkpoints: Iterable[Path]) -> Iterator[None]:
         for path in sorted(checkpoints):  # in one order everywhere: no two wait for each other
             path.parent.mkdir(parents=True, exist_ok=True)
             locks.enter_context(filelock.FileLock(path.with_suffix(".lock")))
+            for half_written in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+                half_written.unlink(missing_ok=True)
         yield
 
 

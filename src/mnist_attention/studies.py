@@ -18,13 +18,13 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from . import classical
-from .backgrounds import TRAINED_ON
+from .backgrounds import CONTROLLED, TRAINED_ON
 from .classical import METHODS, ClassicalProtocol
 from .data import load_dataset
 from .files import require_writable
 from .protocol import PAPER, PROPERLY, SHORT, ModelName, Protocol, by_trajectory, choices, run_id
 from .quiet import silenced_stderr
-from .records import is_finished, read_records, record_path, write_longer
+from .records import check_budget, is_finished, read_records, record_path, write_longer
 
 ENGINES = ("loky", "dask", "ray", "lanes")
 
@@ -54,6 +54,17 @@ ZOO = tuple(replace(PAPER, model=name) for name in ("resnet18", "alexnet", "resn
 ZOO_PROPER = tuple(replace(protocol, **PROPERLY) for protocol in ZOO)
 
 CLASSICAL = tuple(ClassicalProtocol(model=name) for name in METHODS)
+
+PLAUSIBLE = tuple(
+    {"pooling": "average", **choice}
+    for choice in (
+        {"activation": "tanh"},
+        {"activation": "sigmoid"},
+        {"activation": "tanh", "initializer": "narrow_normal"},
+        {"activation": "relu", "initializer": "narrow_normal"},
+    )
+)
+"""Readings of the paper in the manner of 1998, which might give its odd numbers."""
 
 STUDIES = {
     "table1": Study(
@@ -88,31 +99,35 @@ STUDIES = {
                 flip=(False,),
                 shift=(0,),
                 momentum=(0.9,),
-                initializer=("lecun_normal", "narrow_normal"),
+                initializer=("lecun_normal", "he_normal", "narrow_normal"),
             ),
             replace(SHORT, flip=False, shift=0),
         ),
     ),
     "explain": Study(
         "Which plausible protocol gives the paper's odd numbers?",
-        tuple(
-            replace(SHORT, model=model, learning_rate=rate, pooling="average", **choice)
-            for model, rate, choice in itertools.product(
-                ("lenet5", "lenet5_attention"),
-                (0.01, 0.001),
-                (
-                    {"activation": "tanh"},
-                    {"activation": "sigmoid"},
-                    {"activation": "tanh", "initializer": "narrow_normal"},
-                    {"activation": "relu", "initializer": "narrow_normal"},
-                ),
-            )
+        (
+            *(
+                replace(SHORT, model=model, learning_rate=rate, **reading)
+                for model, rate, reading in itertools.product(
+                    ("lenet5", "lenet5_attention"), (0.01, 0.001), PLAUSIBLE
+                )
+            ),
+            *(replace(SHORT, epochs=50, **reading) for reading in PLAUSIBLE),
         ),
     ),
     "controls": Study(
         "Is it attention, or would something simpler in its place do as well?",
         tuple(
             replace(SHORT, model=model)
+            for model in choices(ModelName)
+            if model.startswith("lenet5")
+        ),
+    ),
+    "controls_on_noise": Study(
+        "And would something simpler do as well where there is something to filter out?",
+        tuple(
+            replace(SHORT, model=model, **CONTROLLED.fields)
             for model in choices(ModelName)
             if model.startswith("lenet5")
         ),
@@ -181,11 +196,13 @@ class Outcome:
         finished: Runs whose record is there, those of earlier calls included.
         failed: Run id -> why it has no record.
         cut_short: Runs whose record says that the budget ended them early.
+        problems: One line for each JSON file among the records that is none.
     """
 
     finished: int
     failed: dict[str, str]
     cut_short: int = 0
+    problems: tuple[str, ...] = ()
 
 
 def run_study(
@@ -238,7 +255,8 @@ def run_study(
     records |= {record["run_id"]: record for record in made}
     failed = {ids[run]: reason for run, reason in failed.items()}
     cut_short = sum(not is_finished(records[i]) for i in set(ids.values()) - set(failed))
-    return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short)
+    problems = tuple(read_records(order.results)[1])  # what is left: damaged runs were made anew
+    return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short, problems)
 
 
 Run = Protocol | ClassicalProtocol
@@ -269,11 +287,7 @@ class _Order:
             names = ", ".join(ENGINES)
             raise ValueError(f"Expected an engine among {names}. Received: {self.engine!r}")
         _check_jobs(self.jobs)
-        minutes = self.budget_minutes
-        if minutes is not None and not minutes > 0:
-            raise ValueError(
-                f"Expected a budget above 0 minutes. Received: budget_minutes={minutes}"
-            )
+        check_budget(self.budget_minutes)
 
     def is_done(self, record: dict | None) -> bool:
         """Whether a run needs no more epochs."""
@@ -306,7 +320,7 @@ def _run_all(
     # Lanes of finished runs stay in: without them the others' last bits would change.
     here = {run for run in runs if record_path(order.results, order.study, ids[run]).exists()}
     lanes = [r for r in runs if isinstance(r, Protocol) and (r in networks or r in here)]
-    made, failed = _run_lanes(order, lanes, networks)
+    made, failed = _run_lanes(order, lanes, networks, ids)
     bar.update(len(networks))
     others = dataclasses.replace(order, engine="loky")  # for what is no network
     records, reasons = _run_chains(others, chains, bar)
@@ -338,7 +352,7 @@ def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> tuple[list[dic
             under_way = [chain for chain in started if chain not in ended]
             if alone:
                 bar.update(len(batch[0]))
-                reason = f"its process died twice ({str(error).splitlines()[0]})"
+                reason = f"its process died 2 times ({str(error).splitlines()[0]})"
                 failed.update(dict.fromkeys(batch[0], reason))
             else:
                 tqdm.write("A process died; its run is tried once more.", file=sys.stderr)
@@ -366,17 +380,34 @@ def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
     # joblib runs a single job in this very process. Asking for two and handing out one keeps
     # every run in a process of its own, with its own threads and its own death.
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from _joblib(tasks, n_jobs=max(2, jobs), pre_dispatch=jobs)
+        parallel = joblib.Parallel(
+            n_jobs=max(2, jobs), batch_size=1, pre_dispatch=jobs, return_as="generator_unordered"
+        )
+        yield from parallel(joblib.delayed(_run_chain)(*task) for task in tasks)
 
 
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
-    with _dask_client(jobs), joblib.parallel_config(backend="dask"):
-        yield from _joblib(tasks, n_jobs=-1, pre_dispatch="n_jobs")
+    """Dask's own calls: on a single worker joblib's would train in this very process."""
+    _need("distributed", "cluster")
+    from distributed import wait
+    from distributed.scheduler import KilledWorker
 
-
-def _joblib(tasks: Iterator[Task], **workers) -> Iterator[Done]:
-    parallel = joblib.Parallel(batch_size=1, return_as="generator_unordered", **workers)
-    yield from parallel(joblib.delayed(_run_chain)(*task) for task in tasks)
+    with _dask_client(jobs) as client:
+        waiting = {}
+        while True:
+            # No more than run at once: what only waits on a worker that dies counts as killed.
+            free = sum(client.nthreads().values()) - len(waiting)
+            for task in itertools.islice(tasks, max(free, not waiting)):
+                waiting[client.submit(_run_chain, *task, pure=False)] = task[0]
+            if not waiting:
+                return
+            for future in wait([*waiting], return_when="FIRST_COMPLETED").done:
+                chain = waiting.pop(future)
+                try:
+                    yield future.result()
+                except KilledWorker as error:
+                    times = error.allowed_failures + 1
+                    yield chain, [], dict.fromkeys(chain, f"its process died {times} times")
 
 
 def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -393,7 +424,7 @@ def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
             try:
                 yield ray.get(ready)
             except ray.exceptions.WorkerCrashedError:
-                yield chain, [], dict.fromkeys(chain, "its process died twice")
+                yield chain, [], dict.fromkeys(chain, "its process died 2 times")
 
 
 @contextlib.contextmanager
@@ -412,13 +443,13 @@ _POOLS = {"loky": _loky, "dask": _dask, "ray": _ray}
 
 def _dask_client(jobs: int):
     """The cluster that `DASK_SCHEDULER_ADDRESS` names, or one of `jobs` processes made here."""
-    _need("distributed", "cluster")
     import dask
     import distributed
 
     if dask.config.get("scheduler-address", None):
         return distributed.Client()
-    return distributed.Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        return distributed.Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
 
 
 def _need(module: str, extra: str) -> None:
@@ -440,10 +471,8 @@ def _run_chain(chain: Chain, study: str, results: str, budget_minutes: float | N
     for run in chain:
         try:
             records.append(_make(run, study, results, budget_minutes))
-            # TensorFlow's graphs hold the images, and each other: without this a process grows by
-            # 100 MB a run, until loky takes it for leaking and starts another.
-            gc.collect()
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            gc.collect()  # graphs hold each other: without this a process grows with every run
+        except Exception as error:  # TensorFlow's own errors have no closer common class
             reason = f"{type(error).__name__}: {error}"
             return chain, records, dict.fromkeys(chain[len(records) :], reason)
     return chain, records, {}
@@ -466,7 +495,7 @@ def _use_one_thread() -> None:
 
 
 def _run_lanes(
-    order: _Order, lanes: list[Protocol], pending: list[Protocol]
+    order: _Order, lanes: list[Protocol], pending: list[Protocol], ids: dict[Run, str]
 ) -> tuple[list[dict], dict[Run, str]]:
     """LeNets side by side; each network of the zoo, which fills a GPU by itself, alone."""
     _need("jax", "jax")
@@ -474,22 +503,26 @@ def _run_lanes(
         os.environ["KERAS_BACKEND"] = "jax"
     from .lanes import train_lanes
 
-    options = {
-        "results": order.results,
-        "study": order.study,
-        "budget_minutes": order.budget_minutes,
-        "verbose": order.verbose,
-    }
     large = {protocol.model for protocol in ZOO}
     small = [run for run in lanes if run.model not in large]
+    groups = [] if set(small).isdisjoint(pending) else [small]
+    groups += [[run] for run in pending if run.model in large]
     made, failed = [], {}
-    if not set(small).isdisjoint(pending):
-        made += train_lanes(small, **options)
-    for run in (run for run in pending if run.model in large):
+    for group in groups:
         try:
-            made += train_lanes([run], checkpoint_every=1, **options)
-        except (RuntimeError, MemoryError) as error:  # too large for this GPU, say
-            failed[run] = f"{type(error).__name__}: {error}"
+            train_lanes(
+                group,
+                results=order.results,
+                study=order.study,
+                checkpoint_every=1 if group[0].model in large else 10,
+                budget_minutes=order.budget_minutes,
+                verbose=order.verbose,
+                callback=made.append,
+            )
+        except (RuntimeError, MemoryError, OSError) as error:  # too large for this GPU, say
+            done = {record["run_id"] for record in made}
+            lost = [run for run in group if run in pending and ids[run] not in done]
+            failed |= dict.fromkeys(lost, f"{type(error).__name__}: {error}")
     return made, failed
 
 

@@ -15,7 +15,7 @@ from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable
 from .models import EVALUATION_BATCH
 from .protocol import Protocol, run_id
-from .records import record_path, write_longer
+from .records import check_budget, record_path, write_longer
 from .runs import (
     check_fit,
     checkpoint_path,
@@ -68,10 +68,12 @@ def train(
         `environment`. Accuracies are fractions.
 
     Raises:
-        ValueError: if the protocol does not fit the data, or `study` is not a plain name.
+        ValueError: if the protocol does not fit the data, the budget is nothing, or `study` is not
+            a plain name.
         MemoryError: if the machine has too little memory for the network.
         OSError: if the data cannot be had or a folder cannot be written.
     """
+    check_budget(budget_minutes)
     dataset = dataset or load_dataset(protocol.dataset)
     check_fit(protocol, dataset)
     if Path(study).name != study:
@@ -144,8 +146,8 @@ def epoch_batches(
         labels: Their classes.
         epoch: Number of the epoch, from 0.
 
-    Yields:
-        Images float32 `(batch, 32, 32, 1)` and labels `(batch,)`.
+    Returns:
+        Images float32 `(batch, 32, 32, 1)` and labels `(batch,)`, batch after batch.
     """
     plan = epoch_plan(protocol, epoch, len(labels))
     images = augmented(table, plan.order, plan.flip, plan.shift)
@@ -156,8 +158,11 @@ def epoch_batches(
 
 
 def _without_autotuning(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """There is nothing to tune here. And with TensorFlow 2.21 an iterator that goes away while the
-    tuner sleeps waits for its alarm: up to half a run's time, which no processor is used in."""
+    """The same batches without tf.data's tuner, which has nothing to tune here.
+
+    With TensorFlow 2.21 an iterator that goes away while the tuner sleeps waits until it wakes: up
+    to half of a run's time, in which no processor is used.
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)

@@ -1,0 +1,71 @@
+"""What it costs to score the masks of LeNet-5 on all test images, score by score.
+
+Every score of both masks, C1 and C3: against the ink, in decibels, and by deletion and insertion,
+which ask the network 29 times each. Processes of one thread share the images; they are started and
+warmed up first.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import click
+import joblib
+import numpy as np
+import pandas as pd
+
+from mnist_attention import PAPER, build_model, load_dataset
+from mnist_attention.maps import SCORES, ink
+from mnist_attention.masks import deletion, insertion, maps_on_image, snr_gain
+from mnist_attention.studies import _use_one_thread
+
+
+def timed_scores(dataset: str, start: int, stop: int) -> dict[str, float]:
+    """Score -> seconds for both masks on some of the test images."""
+    digits, model = load_dataset(dataset), build_model(PAPER)
+    images, labels = digits.test_images[start:stop], digits.test_labels[start:stop]
+    return dict(_timed(model, images, labels))
+
+
+def _timed(model, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, float]]:
+    inked = ink(images)
+    maps, seconds = _clocked(lambda: maps_on_image(model, images))
+    yield "maps", seconds
+    for name, score in SCORES.items():
+        yield name, _clocked(lambda score=score: [score(m, inked) for m in maps.values()])[1]
+    yield "snr_gain_db", _clocked(lambda: snr_gain(model, images, inked))[1]
+    for area in (deletion, insertion):
+        seconds = _clocked(
+            lambda area=area: [area(model, images, labels, m) for m in maps.values()]
+        )[1]
+        yield area.__name__, seconds
+
+
+def _clocked(function: Callable):
+    started = time.perf_counter()
+    value = function()
+    return value, time.perf_counter() - started
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--images", default=10_000, show_default=True, help="Test images.")
+@click.option("--jobs", default=2, show_default=True, help="Processes of one thread.")
+@click.option("--dataset", type=click.Choice(["mnist", "uci"]), default="mnist", show_default=True)
+def main(images: int, jobs: int, dataset: str) -> None:
+    digits = load_dataset(dataset, fallback=True)
+    images = min(images, len(digits.test_labels))
+    cuts = np.linspace(0, images, jobs + 1).astype(int)
+    task = joblib.delayed(timed_scores)
+    _use_one_thread()  # what is started from here on inherits it
+    with joblib.Parallel(n_jobs=jobs, batch_size=1) as parallel:
+        parallel(task(digits.name, 0, 20) for _ in range(jobs))
+        started = time.perf_counter()
+        parts = parallel(task(digits.name, a, b) for a, b in itertools.pairwise(cuts))
+        whole = time.perf_counter() - started
+    slowest = pd.DataFrame(parts).max().rename("seconds").rename_axis("score").reset_index()
+    click.echo(slowest.to_string(index=False, float_format="{:.2f}".format))
+    click.echo(f"all scores of both masks, {images:,} images, {jobs} processes: {whole:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
