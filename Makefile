@@ -85,17 +85,20 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
 
 paper: setup ## every study from scratch: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
-	@for study in $(STUDIES); do \
+	@status=0; \
+	for study in $(STUDIES); do \
 	  echo "== $$study, $(SEEDS) seeds"; \
-	  $(BIN)/mnist-attention study $$study --seeds $(SEEDS) --engine $(ENGINE) || exit 1; \
-	done
-	@echo "== The whole Table 1, one seed, $(BUDGET) minutes for each network"
-	@$(BIN)/mnist-attention study table1 --budget-minutes $(BUDGET) --engine $(ENGINE)
-	@echo "== Measuring the networks of $(MEASURE)"
-	@$(BIN)/mnist-attention measure $(MEASURE) --seeds $(SEEDS)
-	@$(BIN)/mnist-attention report
+	  $(BIN)/mnist-attention study $$study --seeds $(SEEDS) --engine $(ENGINE) || status=$$?; \
+	  test $$status -lt 130 || exit $$status; \
+	done; \
+	echo "== The whole Table 1, one seed, $(BUDGET) minutes for each network"; \
+	$(BIN)/mnist-attention study table1 --budget-minutes $(BUDGET) --engine $(ENGINE) || status=$$?; \
+	echo "== Measuring the networks of $(MEASURE)"; \
+	$(BIN)/mnist-attention measure $(MEASURE) --seeds $(SEEDS) || status=$$?; \
+	$(BIN)/mnist-attention report || status=$$?; \
+	exit $$status
 
-bench: setup ## the benchmarks, each a table of ratios
+bench: setup ## the benchmarks, each a table
 	@$(BIN)/mnist-attention bench throughput
 	@$(BIN)/mnist-attention bench scaling
 	@$(BIN)/mnist-attention bench maps

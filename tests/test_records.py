@@ -65,7 +65,7 @@ def test_the_reproducible_part_is_all_but_the_environment():
     assert reproducible_text(here) != reproducible_text(make_record(0.5))
 
 
-WORDS = {"test_accuracy": "99.3 %", "train_accuracy": 0.99}
+WORDS = {"test_accuracy": "99.3 %", "train_accuracy": 0.99, "epochs": "all"}
 
 BAD_FILES = {
     "truncated.json": (record_text(make_record())[:-9].encode(), "damaged"),
@@ -83,7 +83,7 @@ BAD_FILES = {
     ),
     "words.json": (
         record_text({**make_record(), "run_id": "words", "result": WORDS}).encode(),
-        "no usable result.test_accuracy$",
+        "no usable result.test_accuracy, result.epochs$",
     ),
     "copy.json": (record_text(make_record()).encode(), "misplaced"),
 }

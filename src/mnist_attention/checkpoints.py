@@ -12,7 +12,7 @@ import numpy as np
 from .files import write_atomically
 
 _DAMAGE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, NotImplementedError),
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
 """What reading a damaged archive may raise."""

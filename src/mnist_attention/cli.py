@@ -169,6 +169,10 @@ def study(name: str, results: Path, **options) -> None:
         click.echo(f"{outcome.cut_short} runs were ended early by the budget, as their records say")
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
+    if outcome.problems:
+        click.echo(
+            f"JSON files in {results} that are no records: {len(outcome.problems)}", err=True
+        )
     for problem in outcome.problems:
         click.echo(f"skipped: {problem}", err=True)
     sys.exit(1 if outcome.failed or outcome.problems else 0)

@@ -23,8 +23,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        reason = f"{error.strerror} (what was there before is unchanged)"
+        reason = f"{error.strerror} (no file was changed)"
         raise OSError(error.errno, reason, str(path)) from error
+    _sync_folder(path.parent)
 
 
 def _write_and_rename(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -40,7 +41,6 @@ def _write_and_rename(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
 
 
 def require_writable(folder: Path) -> Path:

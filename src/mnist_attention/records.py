@@ -154,6 +154,8 @@ def _missing(record) -> list[str]:
             missing.append(name)
         elif name in record:
             missing += [f"{name}.{key}" for key in keys if not isinstance(part.get(key), keys[key])]
+            if not isinstance(part.get("epochs", 0), int):  # methods without epochs have none
+                missing.append(f"{name}.epochs")
     return missing
 
 

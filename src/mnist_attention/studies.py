@@ -247,16 +247,23 @@ def run_study(
     runs = [*study_protocols(name, seeds, epochs), *study_methods(name, seeds)]
     require_writable(order.results)
     ids = _run_ids(runs)
-    records = {record["run_id"]: record for record in read_records(order.results)[0]}
+    records, _ = _by_id(order.results)
     pending = [run for run in runs if not order.is_done(records.get(ids[run]))]
     options = {"total": len(runs), "initial": len(runs) - len(pending), "disable": not verbose}
     with tqdm(desc=name, unit="run", **options) as bar:
-        made, failed = _run_all(order, runs, pending, ids, bar)
-    records |= {record["run_id"]: record for record in made}
-    failed = {ids[run]: reason for run, reason in failed.items()}
+        reasons = _run_all(order, runs, pending, ids, bar)
+    # Read again: another process may have made some of them meanwhile, or damaged ones are whole.
+    records, problems = _by_id(order.results)
+    undone = [run for run in runs if not order.is_done(records.get(ids[run]))]
+    failed = {ids[run]: reasons.get(run, "its record is gone") for run in undone}
     cut_short = sum(not is_finished(records[i]) for i in set(ids.values()) - set(failed))
-    problems = tuple(read_records(order.results)[1])  # what is left: damaged runs were made anew
-    return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short, problems)
+    return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short, tuple(problems))
+
+
+def _by_id(results: Path) -> tuple[dict[str, dict], list[str]]:
+    """Run id -> record, of all studies; and what of the folder is none."""
+    records, problems = read_records(results)
+    return {record["run_id"]: record for record in records}, problems
 
 
 Run = Protocol | ClassicalProtocol
@@ -310,8 +317,8 @@ def _run_ids(runs: list[Run]) -> dict[Run, str]:
 
 def _run_all(
     order: _Order, runs: list[Run], pending: list[Run], ids: dict[Run, str], bar: tqdm
-) -> tuple[list[dict], dict[Run, str]]:
-    """Make the pending runs. Returns their records, and why runs have none."""
+) -> dict[Run, str]:
+    """Make the pending runs. Returns what ended those that failed."""
     networks = [run for run in pending if isinstance(run, Protocol)]
     chains = [(run,) for run in pending if not isinstance(run, Protocol)]
     if order.engine != "lanes":
@@ -320,21 +327,19 @@ def _run_all(
     # Lanes of finished runs stay in: without them the others' last bits would change.
     here = {run for run in runs if record_path(order.results, order.study, ids[run]).exists()}
     lanes = [r for r in runs if isinstance(r, Protocol) and (r in networks or r in here)]
-    made, failed = _run_lanes(order, lanes, networks, ids)
+    failed = _run_lanes(order, lanes, networks)
     bar.update(len(networks))
     others = dataclasses.replace(order, engine="loky")  # for what is no network
-    records, reasons = _run_chains(others, chains, bar)
-    return made + records, failed | reasons
+    return failed | _run_chains(others, chains, bar)
 
 
-def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> tuple[list[dict], dict[Run, str]]:
+def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> dict[Run, str]:
     """Run all chains; when a process dies, run what it may have been working on alone, once more.
 
     joblib does not say which process died, so all chains that were under way are repeated, one
     by one: a chain that kills its process again is surely the cause, and the others only go on
     from their checkpoints.
     """
-    made: list[dict] = []
     failed: dict[Run, str] = {}
     waiting, suspects = list(chains), []
     while waiting or suspects:
@@ -343,9 +348,8 @@ def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> tuple[list[dic
         started: list[Chain] = []
         ended: list[Chain] = []
         try:
-            for chain, records, errors in _outcomes(order, batch, started):
+            for chain, errors in _outcomes(order, batch, started):
                 ended.append(chain)
-                made += records
                 failed.update(errors)
                 bar.update(len(chain))
         except TerminatedWorkerError as error:
@@ -359,11 +363,16 @@ def _run_chains(order: _Order, chains: list[Chain], bar: tqdm) -> tuple[list[dic
                 suspects = under_way
         if not alone:
             waiting = [c for c in waiting if c not in ended and c not in suspects]
-    return made, failed
+    return failed
 
 
-def _outcomes(order: _Order, chains: list[Chain], started: list[Chain]) -> Iterator[Done]:
-    """Run chains in parallel; yield what comes of each as it ends. `started` grows meanwhile."""
+def _outcomes(
+    order: _Order, chains: list[Chain], started: list[Chain]
+) -> Iterator[tuple[Chain, dict[Run, str]]]:
+    """Run chains in parallel; yield each as it ends, and what ended runs of it that failed.
+
+    `started` grows meanwhile.
+    """
 
     def tasks() -> Iterator[Task]:
         for chain in chains:
@@ -372,8 +381,9 @@ def _outcomes(order: _Order, chains: list[Chain], started: list[Chain]) -> Itera
 
     for chain, records, errors in _POOLS[order.engine](tasks(), order.jobs):
         # On a cluster without a shared disk the record exists only where it was made.
-        kept = [write_longer(record, order.results, order.study) for record in records]
-        yield chain, kept, errors
+        for record in records:
+            write_longer(record, order.results, order.study)
+        yield chain, errors
 
 
 def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -386,6 +396,13 @@ def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
         yield from parallel(joblib.delayed(_run_chain)(*task) for task in tasks)
 
 
+_PATIENCE = 600
+"""Seconds until the first worker of a cluster must have come."""
+
+_LOOK_AGAIN = 5
+"""Seconds between two looks at how many workers a cluster has."""
+
+
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
     """Dask's own calls: on a single worker joblib's would train in this very process."""
     _need("distributed", "cluster")
@@ -393,6 +410,7 @@ def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
     from distributed.scheduler import KilledWorker
 
     with _dask_client(jobs) as client:
+        client.wait_for_workers(1, timeout=_PATIENCE)
         waiting = {}
         while True:
             # No more than run at once: what only waits on a worker that dies counts as killed.
@@ -401,7 +419,11 @@ def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
                 waiting[client.submit(_run_chain, *task, pure=False)] = task[0]
             if not waiting:
                 return
-            for future in wait([*waiting], return_when="FIRST_COMPLETED").done:
+            try:
+                done = wait([*waiting], timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                continue  # other workers may have come meanwhile
+            for future in done:
                 chain = waiting.pop(future)
                 try:
                     yield future.result()
@@ -494,9 +516,7 @@ def _use_one_thread() -> None:
         os.environ[name] = "1"
 
 
-def _run_lanes(
-    order: _Order, lanes: list[Protocol], pending: list[Protocol], ids: dict[Run, str]
-) -> tuple[list[dict], dict[Run, str]]:
+def _run_lanes(order: _Order, lanes: list[Protocol], pending: list[Protocol]) -> dict[Run, str]:
     """LeNets side by side; each network of the zoo, which fills a GPU by itself, alone."""
     _need("jax", "jax")
     if "keras" not in sys.modules:
@@ -507,7 +527,7 @@ def _run_lanes(
     small = [run for run in lanes if run.model not in large]
     groups = [] if set(small).isdisjoint(pending) else [small]
     groups += [[run] for run in pending if run.model in large]
-    made, failed = [], {}
+    failed: dict[Run, str] = {}
     for group in groups:
         try:
             train_lanes(
@@ -517,13 +537,10 @@ def _run_lanes(
                 checkpoint_every=1 if group[0].model in large else 10,
                 budget_minutes=order.budget_minutes,
                 verbose=order.verbose,
-                callback=made.append,
             )
         except (RuntimeError, MemoryError, OSError) as error:  # too large for this GPU, say
-            done = {record["run_id"] for record in made}
-            lost = [run for run in group if run in pending and ids[run] not in done]
-            failed |= dict.fromkeys(lost, f"{type(error).__name__}: {error}")
-    return made, failed
+            failed |= dict.fromkeys(group, f"{type(error).__name__}: {error}")
+    return failed
 
 
 # What is measured of trained networks
