@@ -216,15 +216,18 @@ def test_the_nearest_protocol_is_found():
         make_record(0.967, model="lenet5", **near),
         make_record(0.993, **near),
         make_record(0.798, learning_rate=0.001, **near),
+        make_record(0.934, activation="sigmoid", epochs=50),
         make_record(0.99, model="lenet5"),
         make_record(0.99),
         make_record(0.98, learning_rate=0.001),
-        make_record(0.9, pooling="average"),  # the other two are missing
+        make_record(0.97, epochs=50),
+        make_record(0.9, pooling="average"),  # the others are missing
     ]
     table = evidence.nearest(records)
     assert list(table.setting) == ["activation=sigmoid", "as the paper"]
     assert list(table.epochs) == [20, 100]
-    assert table.distance[0] == pytest.approx(math.sqrt(1 / 3))
+    assert list(table["epochs=50"]) == pytest.approx([93.4, 97])
+    assert table.distance[0] == pytest.approx(math.sqrt(1 / 4))
     assert evidence.nearest([]).empty
 
 
@@ -246,6 +249,12 @@ def test_cost_counts_each_trained_epoch_once():
     assert cost.images_per_second["table4"] == pytest.approx(8 * 60_000 / (54 + 72))
     assert cost.epochs["table1"] == 3
     assert evidence.cost([]).empty
+
+
+def test_cost_keeps_datasets_apart():
+    embedded = make_record(dataset="uci", digest="u" * 64, seconds=[0.1, 0.1], study="table1")
+    cost = evidence.cost([embedded, make_record(epochs=3, seconds=[9.0] * 3, study="table1")])
+    assert [*zip(cost.dataset, cost.epochs, strict=True)] == [("mnist", 3), ("uci", 2)]
 
 
 def test_a_run_without_times_costs_nothing_that_is_known():

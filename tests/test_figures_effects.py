@@ -200,9 +200,11 @@ def explaining() -> list[dict]:
         *make_runs([0.90, 0.91], model="lenet5", **far),
         *make_runs([0.89, 0.88], **far),
         *make_runs([0.1135], learning_rate=0.001, **far),
+        *make_runs([0.92], activation="sigmoid", epochs=50),
         *make_runs([0.975, 0.977], model="lenet5", **near),
         *make_runs([0.978, 0.980], **near),
         *make_runs([0.83, 0.85], learning_rate=0.001, **near),
+        *make_runs([0.97], activation="tanh", epochs=50),
         *make_runs([0.97], model="lenet5", pooling="average"),
     ]
 
@@ -222,7 +224,7 @@ def test_nearest_protocol_is_at_the_top_with_its_distance(explaining):
 def test_dots_are_ours_and_lines_the_papers(explaining):
     axis = effects.nearest_protocols(explaining).axes[0]
     table = evidence.nearest(explaining)
-    dots = {line.get_label(): line for line in axis.lines if line.get_marker() in tuple("osD")}
+    dots = {line.get_label(): line for line in axis.lines if line.get_marker() in tuple("osD^")}
     assert [*dots] == [*evidence.EXPLAINED]
     paper = [100 - evidence.reported_value(name) for name in evidence.EXPLAINED]
     assert upright(axis) == pytest.approx(paper)

@@ -164,8 +164,8 @@ def _write_choice(axis: Axes, row: float, choice: str, ours: str) -> None:
 # Nearest protocols
 
 
-_MARKERS = "osD"
-_ASIDE = (-0.2, 0, 0.2)
+_MARKERS = "osD^"
+_ASIDE = (-0.27, -0.09, 0.09, 0.27)
 """Where the points of a protocol stand in its row, which is 1 high."""
 
 
@@ -186,7 +186,8 @@ def nearest_protocols(records: list[dict], rows: int = 10) -> Figure:
     table = evidence.nearest(records).head(rows)
     figure, axes = subplots(width=9, height=1.5 + 0.34 * max(1, len(table)))
     axis = axes[0, 0]
-    looks = zip(evidence.EXPLAINED, SERIES_COLOURS, _MARKERS, _ASIDE, strict=False)
+    colours = SERIES_COLOURS[: len(evidence.EXPLAINED)]
+    looks = zip(evidence.EXPLAINED, colours, _MARKERS, _ASIDE, strict=True)
     for name, colour, marker, aside in looks:
         _draw_nearness(axis, table[name], aside, colour, marker)
     for row, protocol in enumerate(table.itertuples()):
