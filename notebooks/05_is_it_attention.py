@@ -49,8 +49,9 @@ from mnist_attention import (
 )
 from mnist_attention.figures import attention as pictures
 from mnist_attention.figures import controls, effects
-from mnist_attention.interventions import INTERVENTIONS, intervene
-from mnist_attention.maps import brightness, mask_on_image, upsample
+from mnist_attention.interventions import INTERVENTIONS, intervene, randomised_from_the_top
+from mnist_attention.maps import brightness, mask_on_image
+from mnist_attention.masks import maps_on_image
 from mnist_attention.measurements import COMPARED, agreement, kept_model, kept_or_brief
 from mnist_attention.paths import RESULTS
 from mnist_attention.records import read_records
@@ -81,7 +82,7 @@ print(f"{len(records)} records", *problems, sep="\n")
 # 1. **it counts where the mask looks**: with the same mask at other places, or with another image's
 #    mask, the trained network gets worse;
 # 2. **looking is what helps**: networks that have something simpler in the mask's place, something
-#    that cannot learn where to look, do worse.
+#    that learns no mask over places, do worse.
 #
 # The first is about the trained network, the second about training. The first alone is not enough:
 # a network gets used to whatever it was trained with, and taking *anything* away may harm it.
@@ -136,7 +137,7 @@ def added(model: str) -> dict[str, int]:
 
 
 # %%
-names = {attention.MASKED: "the mask", **attention.CONTROLS}
+names = attention.BEHIND_FEATURES
 table = pd.DataFrame(
     {"behind C1 and C3": names[model], "what is left of the mask": left, **added(model)}
     for model, left in LEFT.items()
@@ -144,9 +145,9 @@ table = pd.DataFrame(
 Markdown(report.markdown(table.astype(str)))
 
 # %% [markdown]
-# All but CBAM can only do what the mask would do if it were *not* attention: scale, gate, add
-# weights. CBAM is the fair rival, attention as its authors mean it: it sees a neighbourhood, where
-# the paper's mask sees a single position. What they reach after 20 epochs:
+# All but CBAM do what the mask would do if it were *not* attention: scale, gate, add weights. CBAM
+# is the fair rival, attention as its authors mean it: it sees a neighbourhood, where the paper's
+# mask sees a single position. What they reach after 20 epochs:
 
 # %%
 Markdown(report.markdown(report.controls_table(records)))
@@ -189,9 +190,9 @@ show = partial(figures.show, banner=", ".join(filter(None, (banner, notice))))
 first = [np.flatnonzero(dataset.test_labels == digit)[0] for digit in range(10)]
 ten = dataset.test_images[first]
 own = attention_maps(trained, ten)["c1_attention"]
-rows = {"its own": own}
+rows = {"its own": mask_on_image(own)}
 for name, change in INTERVENTIONS.items():
-    rows[name.replace(" ", "\n")] = np.asarray(change(own))
+    rows[name.replace(" ", "\n")] = mask_on_image(np.asarray(change(own)))
 show(
     pictures.masks(ten, rows, [*"0123456789"]),
     "05_replaced_masks",
@@ -262,16 +263,39 @@ for mask, drawn in attention.randomised({}, records).items():
     print(f"{mask}: all exactly 1 above its own layer: {set(above) == {1.0}}")
 
 # %% [markdown]
-# Beware of the flat part. This test was made for maps that are computed backwards, from the output
-# to the image. The mask is computed *forwards*, from the features below it: it cannot know anything
-# of the layers above, so above its own layer the curve is 1 by construction. What the network makes
-# of the digit is decided up there, and the mask is blind to it: a map of the mask is no explanation
-# of the answer. The test says something from the mask's own layer downward only.
+# And as pictures, live: the masks of ten digits as trained, and with the weights drawn anew down to
+# the layer that is named.
+
+# %%
+stages = {"trained": maps_on_image(trained, ten)}
+for drawn, network in randomised_from_the_top(trained):
+    stages[drawn] = maps_on_image(network, ten)
+
+# %%
+DOWN_TO = {"C1": ("c3", "c1_attention", "c1"), "C3": ("c5", "c3_attention", "c3")}
+rows = {}
+for layer, drawn in DOWN_TO.items():
+    rows[f"{layer}\ntrained"] = stages["trained"][layer]
+    rows |= {f"{layer}, to\n{name}": stages[name][layer] for name in drawn}
+show(
+    pictures.masks(ten, rows, [*"0123456789"]),
+    "05_drawn_anew",
+    alt="Ten digits; their C1 masks as trained, unchanged with C3 drawn anew, then as negatives, "
+    "then nearly even; their C3 masks, unchanged above their own layer, then other patches.",
+)
+
+# %% [markdown]
+# Beware of the flat part of the curves. This test was made for maps that are computed backwards,
+# from the output to the image. The mask is computed *forwards*, from the features below it: it
+# cannot know anything of the layers above, so above its own layer the curve is 1 by construction.
+# What the network makes of the digit is decided up there, and the mask is blind to it: a map of the
+# mask is no explanation of the answer. The test says something from the mask's own layer downward
+# only.
 #
 # There, look at the size and not only at the sign. A correlation near -1 does not mean that the
-# picture is gone: it is the same picture as a negative. Weights that learned nothing still draw the
-# digit, for they too are applied to features of the digit. What they cannot know is which of the
-# two, ink or background, should be let through.
+# picture is gone: it is the same picture as a negative. At C1, weights that learned nothing still
+# draw the digit, for they too are applied to features of the digit. What they cannot know is which
+# of the two, ink or background, should be let through.
 #
 # ## Sanity: nothing to learn
 #
@@ -317,17 +341,21 @@ for record in dealt.records:
 # had permuted ones.
 
 # %%
-rows = {}
-for name, changes in LABELS.items():
-    network = kept_model(replace(protocol, **changes), dataset)
-    for layer, scores in attention_maps(network, ten).items() if network is not None else ():
-        rows["\n".join((layer[:2].upper(), *name.split()))] = upsample(scores)
+kept = {name: kept_model(replace(protocol, **changes), dataset) for name, changes in LABELS.items()}
+lacking = [name for name, network in kept.items() if network is None]
+if lacking:
+    display(Markdown(f"> **MISSING**: the weights of networks with {' and '.join(lacking)}."))
 
 # %%
+seen = {} if lacking else {name: maps_on_image(network, ten) for name, network in kept.items()}
+rows = {
+    "\n".join((layer, *name.split())): maps[layer]
+    for layer in ("C1", "C3")
+    for name, maps in seen.items()
+}
 if rows:
-    figure = pictures.masks(ten, dict(sorted(rows.items())), [*"0123456789"])
     alt = "Ten digits and their C1 and C3 masks, trained on permuted labels and on the right ones."
-    display(show(figure, "05_permuted", alt))
+    display(show(pictures.masks(ten, rows, [*"0123456789"]), "05_permuted", alt))
 
 # %% [markdown]
 # Where masks score alike in both rows, the score is no sign of having learned digits. And mind how
@@ -337,33 +365,25 @@ if rows:
 # ## Sanity: do the seeds agree?
 #
 # If there is a right place to look, networks that differ in nothing but the seed should find it.
-# We compare the maps of all seeds whose weights are at hand, on the same test digits, live. In the
-# last two columns: each network's maps before its training, and the brightness of the image, which
-# needs no network.
+# We compare the maps of five seeds, trained like the controls, on the same test digits, live. In
+# the last two columns: each network's maps before its training, and the brightness of the image,
+# which needs no network.
 
 # %%
-kept = {seed: kept_model(replace(protocol, seed=seed), dataset) for seed in range(10)}
+of_seed = {seed: replace(protocol, seed=seed, **attention.BRIEF) for seed in range(5)}
+kept = {seed: kept_model(brief, dataset) for seed, brief in of_seed.items()}
 networks = {seed: network for seed, network in kept.items() if network is not None}
+
+# %%
+lacking = ", ".join(str(seed) for seed in of_seed if seed not in networks)
+if lacking:
+    display(Markdown(f"> **MISSING**: the weights of seeds {lacking}, trained for 20 epochs."))
 networks = networks or {0: trained}  # where there are no weights at all: from just now
-
-# %%
-print("seeds with weights at hand:", *networks)
-if len(networks) < 2:
-    print("One network agrees with itself. Comparing seeds needs the weights of two.")
-
-# %%
 some = dataset.test_images[:COMPARED]
 
-
-def maps_of(model) -> dict[str, np.ndarray]:
-    """The maps of `some` digits: "C1" and "C3" -> shape (n, 28, 28)."""
-    scores = attention_maps(model, some)
-    return {name[:2].upper(): mask_on_image(scores[name]) for name in scores}
-
-
 # %%
-after = {seed: maps_of(network) for seed, network in networks.items()}
-before = {seed: maps_of(build_model(replace(protocol, seed=seed))) for seed in networks}
+after = {seed: maps_on_image(network, some) for seed, network in networks.items()}
+before = {seed: maps_on_image(build_model(of_seed[seed]), some) for seed in networks}
 
 
 # %%
@@ -407,8 +427,8 @@ for layer, table in tables.items():
 #
 # The rule, as it stands in `attention.attention_or_gating`: the mask is held against nine rivals.
 # Three are the mask itself, looking elsewhere (its mean, another image's, its values shuffled), in
-# networks trained as the paper says. Six are networks that cannot learn where to look: LeNet-5
-# alone and every control but CBAM.
+# networks trained as the paper says. Six are networks that learn no mask over places, trained for
+# 20 epochs beside one that does: LeNet-5 alone and every control but CBAM.
 #
 # - A rival is **beaten** if the mask is shown to be better (sign-flip test; below six seeds the t
 #   interval).

@@ -38,7 +38,6 @@ from IPython.display import Markdown, display
 from mnist_attention import (
     PAPER,
     attention,
-    attention_maps,
     build_model,
     figures,
     load_dataset,
@@ -49,13 +48,15 @@ from mnist_attention.backgrounds import (
     BACKGROUNDS,
     BEHIND,
     CLEAN,
+    CONTROLLED,
     CORRUPTIONS,
     HALF_AND_FULL,
     TRAINED_ON,
     Condition,
 )
 from mnist_attention.figures import backgrounds, noise
-from mnist_attention.maps import ink, mask_on_image
+from mnist_attention.maps import ink
+from mnist_attention.masks import maps_on_image
 from mnist_attention.measurements import kept_model, kept_or_brief
 from mnist_attention.paths import RESULTS
 from mnist_attention.records import read_records
@@ -135,20 +136,12 @@ show(backgrounds.backgrounds_overview(two, names=[*BACKGROUNDS]), "06_background
 # The network has only ever seen black backgrounds. What do its masks make of others? The same two
 # digits on each of them, untrained masks beside trained ones.
 
-
-# %%
-def masks_of(model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The masks of `model` on the image: "C1" and "C3" -> shape (n, 28, 28)."""
-    maps = attention_maps(model, images)
-    return {name[:2].upper(): mask_on_image(scores) for name, scores in maps.items()}
-
-
 # %%
 digits = dataset.test_images[:IMAGES]
 conditions = {str(c): c for c in (CLEAN, *BEHIND) if c.strength in (0, STRENGTH)}
 seen = {name: condition.apply(digits, "test") for name, condition in conditions.items()}
-before = {name: masks_of(untrained, images) for name, images in seen.items()}
-after = {name: masks_of(trained, images) for name, images in seen.items()}
+before = {name: maps_on_image(untrained, images) for name, images in seen.items()}
+after = {name: maps_on_image(trained, images) for name, images in seen.items()}
 
 # %%
 pair = [np.flatnonzero(dataset.test_labels[:IMAGES] == digit)[0] for digit in (2, 7)]
@@ -184,7 +177,7 @@ show(noise.masks(digits[pair], shown, columns), "06_masks", alt)
 inked = ink(digits)
 rows = {}
 for name, masks in after.items():
-    empty = masks_of(trained, conditions[name].apply(nothing, "test"))
+    empty = maps_on_image(trained, conditions[name].apply(nothing, "test"))
     for layer, mask in masks.items():
         found = {"ink": mask[inked], "background": mask[~inked], "no digit": empty[layer]}
         for where, values in found.items():
@@ -209,10 +202,10 @@ Markdown(said["passes"])
 # %% [markdown]
 # ## Trained on clean digits, tested on noisy ones
 #
-# What follows, up to the pictures of the last networks, is not computed live. Records hold what
-# networks of several seeds, trained as the
-# paper says, make of all test images on each background. LeNet-5 and LeNet-5 with the mask start
-# alike and see the same batches, so we look at their difference seed by seed.
+# What follows is from records, but for the pictures under *What the masks learn there*. They hold
+# what networks of several seeds, trained as the paper says, make of all test images on each
+# background. LeNet-5 and LeNet-5 with the mask start alike and see the same batches, so we look at
+# their difference seed by seed.
 
 # %%
 records, _ = read_records(RESULTS)
@@ -281,10 +274,9 @@ if half.notna().any(axis=None):
 
 # %%
 tested = (CLEAN, *HALF_AND_FULL)
-networks = {attention.MASKED: "the mask", **attention.CONTROLS}
 others = {
     name: attention.gains_behind(model, attention.BRIEF, records, tested)
-    for model, name in networks.items()
+    for model, name in attention.BEHIND_FEATURES.items()
 }
 
 # %%
@@ -296,18 +288,20 @@ figures.show(noise.gains(others, "behind C1 and C3"), "06_controls", alt)
 
 
 # %%
-def counted(rows: dict) -> pd.DataFrame:
-    """On how many of the backgrounds a gain, and a loss, is shown."""
+def counted(rows: dict, known: dict) -> pd.DataFrame:
+    """On how many backgrounds a gain, and a loss, is shown, of those not met in training."""
     counts = {}
     for name, row in rows.items():
-        shown = [gain.direction for condition, gain in row.items() if condition != CLEAN]
-        seeds = max(gain.n for gain in row.values())
-        counts[name] = {"seeds": seeds, "better": shown.count(1), "worse": shown.count(-1)}
-    return pd.DataFrame.from_dict(counts, orient="index")
+        unmet = {c: gain for c, gain in row.items() if c not in (CLEAN, known.get(name))}
+        shown = [gain.direction for gain in unmet.values()]
+        seeds = max(gain.n for gain in unmet.values())
+        tallies = {"better": shown.count(1), "worse": shown.count(-1)} if seeds else {}
+        counts[name] = {"seeds": seeds, "backgrounds": len(unmet), **tallies}
+    return pd.DataFrame.from_dict(counts, orient="index").astype("Int64")
 
 
 # %%
-counted(others).rename_axis(f"shown on {len(HALF_AND_FULL)} backgrounds")
+counted(others, {})
 
 # %% [markdown]
 # ## Corrupted digits
@@ -448,8 +442,8 @@ for name, condition in strongest.items():
 # %%
 seen = {name: strongest[name].apply(digits[: max(pair) + 1], "test")[pair] for name in used_to}
 found = {
-    "clean": {name: masks_of(trained, images) for name, images in seen.items()},
-    "this": {name: masks_of(used_to[name], images) for name, images in seen.items()},
+    "clean": {name: maps_on_image(trained, images) for name, images in seen.items()},
+    "this": {name: maps_on_image(used_to[name], images) for name, images in seen.items()},
 }
 
 # %%
@@ -459,6 +453,9 @@ columns = {
     for what, by_name in found.items()
 }
 alt = "A 2 and a 7 on five backgrounds; beside each its masks, trained on clean digits and on this."
+if len(used_to) < len(strongest):
+    lacking = ", ".join(name for name in strongest if name not in used_to)
+    display(Markdown(f"> **MISSING**: weights of networks trained on {lacking}."))
 if used_to:
     display(show(noise.masks(digits[pair], seen, columns), "06_masks_trained_on_noise", alt))
 
@@ -468,6 +465,35 @@ if used_to:
 # layer can learn to hold back a background. Whether the network reads better for it is another
 # question, and the accuracies above answer it.
 #
+# ## And the controls?
+#
+# Perhaps something else in the mask's place makes more of noise. All of them, trained on uniform
+# noise at full strength, against LeNet-5 alone trained on the same:
+
+# %%
+trained_on_it = {**attention.BRIEF, **CONTROLLED.fields}
+others = {
+    name: attention.gains_behind(model, trained_on_it, records, tested)
+    for model, name in attention.BEHIND_FEATURES.items()
+}
+
+# %%
+alt = (
+    "Gains over LeNet-5 alone of the mask and of six controls, all trained on uniform noise, clean "
+    "and on ten backgrounds, as coloured squares with numbers."
+)
+figures.show(noise.gains(others, "behind C1 and C3"), "06_controls_on_noise", alt)
+
+# %%
+unmeasured = [name for name, row in others.items() if not row[CONTROLLED].n]
+if unmeasured:
+    display(Markdown(f"> **MISSING**: networks trained on noise with {'; '.join(unmeasured)}."))
+
+# %%
+met = {name: row[CONTROLLED] for name, row in others.items()}
+pd.DataFrame({name: {"gain": report.difference(gain), "n": gain.n} for name, gain in met.items()}).T
+
+# %% [markdown]
 # ## Does it carry over?
 #
 # A filter for noise should work on noise that it has not met. Each row is a background that
@@ -490,7 +516,7 @@ alt = (
 figures.show(noise.gains(carried, "trained on"), "06_carry_over", alt)
 
 # %%
-counted(carried).rename_axis(f"shown on {len(HALF_AND_FULL)} backgrounds")
+counted(carried, learned)
 
 # %% [markdown]
 # ## The verdict

@@ -119,12 +119,7 @@ def test_interventions_are_changes_of_the_same_network_in_points():
     )
     by_seed = attention.changed_by_seed({}, records)
     assert by_seed == {"mean": pytest.approx([-1, -3]), "ones": pytest.approx([0, 1])}
-    found = attention.interventions({}, records)
-    assert {name: one.mean for name, one in found.items()} == pytest.approx(
-        {"mean": -2, "ones": 0.5}
-    )
-    assert found["mean"] == paired_difference([-1, -3])
-    assert attention.interventions({}, []) == {}
+    assert attention.changed_by_seed({}, []) == {}
 
 
 def test_randomised_goes_from_the_top_whatever_the_order_of_the_file():
@@ -194,10 +189,30 @@ def test_deletion_of_every_map_has_a_spread_for_it_asks_the_network():
     assert "deletion" not in noisy["C1"]
 
 
+def test_areas_of_some_maps_only_are_not_used():
+    """They were taken on other images, so they must not be averaged with the rest."""
+    older = with_areas(0.2)
+    del older["perturbation"]["brightness"]
+    found = attention.map_scores({}, networks([older, with_areas(0.4)]))
+    assert all("deletion" not in scores for scores in found.values())
+
+
+def test_a_score_that_is_no_number_is_left_out():
+    found = attention.map_scores({}, networks([make_measured(), make_measured(snr=None)]))
+    assert "snr_gain_db" not in found["C1"]
+    assert found["C1"]["ink_auroc"].n == 2
+
+
 def test_a_score_that_one_network_lacks_is_left_out():
     found = attention.map_scores({}, networks([with_areas(0.2), make_measured()]))
     assert all("deletion" not in scores for scores in found.values())
     assert found["C1"]["ink_auroc"].n == 2
+
+
+def test_mask_quality_is_accuracy_and_auroc_of_each_seed():
+    table = attention.mask_quality({}, networks([make_measured(0.98), make_measured(0.97, c1=0.7)]))
+    assert table.to_dict("list") == {"accuracy": [0.98, 0.97], "C1": [0.9, 0.7], "C3": [0.6, 0.6]}
+    assert attention.mask_quality({}, []).empty
 
 
 def test_map_scores_are_of_the_condition_asked_for():

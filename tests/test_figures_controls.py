@@ -79,7 +79,8 @@ def test_controls_are_drawn_where_they_are_and_named_where_they_are_missing(reco
 
 def test_interventions_show_every_seed(records):
     axis = controls.forest_of_interventions(records).axes[0]
-    found = attention.interventions({}, records)
+    changed = attention.changed_by_seed({}, records)
+    found = {name: paired_difference(points) for name, points in changed.items()}
     assert {n: line.get_xdata()[0] for n, line in means(axis).items()} == pytest.approx(
         {name: paired.mean for name, paired in found.items()}
     )

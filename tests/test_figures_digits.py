@@ -37,7 +37,7 @@ def make_figures(uci) -> dict[str, Figure]:
         "look_alikes": digits.look_alikes({"as stored": shares, "mirrored": shares}),
         "worked_pattern": digits.worked_pattern(patch, weights),
         "pattern_image": digits.pattern_image(images[0], images[0], (4, 5)),
-        "masks": attention.masks(ten, {"C1": masks}, captions),
+        "masks": attention.masks(ten, {"C1": masks[..., 0]}, captions),
         "enlargement": attention.enlargement(
             ten[0], masks[0, :10, :10, 0], masks[0, ..., 0], np.arange(10)
         ),
@@ -116,7 +116,7 @@ def test_the_folder_can_be_redirected(tmp_path):
 
 def test_all_masks_share_one_scale_and_carry_the_outline_of_the_ink(uci):
     images = uci.test_images[:3]
-    weak = np.full((3, 28, 28, 1), 0.2)
+    weak = np.full((3, 28, 28), 0.2)
     figure = attention.masks(images, {"weak": weak, "strong": 4 * weak}, ["a", "b", "c"])
 
     maps = figure.axes[3:9]

@@ -98,9 +98,12 @@ def test_ink_is_brighter_than_half():
         ink(images.astype(int))
 
 
-@pytest.mark.parametrize(("side", "reach"), [(28, 0), (14, 0.5), (10, 0.5), (5, 1.5)])
+SIDES = [(28, 0), (14, 0.5), (10, 0.5), (5, 1.5), (32, 0), (16, 0.5), (8, 1.5)]
+
+
+@pytest.mark.parametrize(("side", "reach"), SIDES)
 def test_a_position_stands_on_the_pixels_nearest_to_its_centre(side, reach):
-    row, column = 1, side - 2
+    row, column = side // 3, side - side // 3
     middle = centres(side)
     near = [np.abs(np.arange(28) - middle[place]) <= reach for place in (row, column)]
     strokes = np.outer(*near)[None]

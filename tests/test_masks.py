@@ -3,12 +3,19 @@
 import keras
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from mnist_attention import AttentionMask1x1, attention_maps, lenet5, lenet5_attention
 from mnist_attention.augmentation import network_input
 from mnist_attention.backgrounds import disturb
-from mnist_attention.maps import TRIVIAL_MAPS, centres, ink, ink_on_grid, snr_gain_db, upsample
-from mnist_attention.masks import deletion, insertion, perturbation_curves, snr_gain
+from mnist_attention.maps import TRIVIAL_MAPS, centres, ink, ink_on_grid, mask_on_image, snr_gain_db
+from mnist_attention.masks import (
+    deletion,
+    insertion,
+    maps_on_image,
+    perturbation_curves,
+    snr_gain,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,28 @@ def test_other_placements_and_one_mask_per_feature(uci, placement, shapes):
     maps = attention_maps(model, uci.test_images[:2])
 
     assert {name: scores.shape[1:] for name, scores in maps.items()} == shapes
-    assert all(upsample(scores).shape[1:3] == (28, 28) for scores in maps.values())
+    on_image = maps_on_image(model, uci.test_images[:2])
+    assert [*on_image] == [name.removesuffix("_attention").upper() for name in shapes]
+    for laid, scores in zip(on_image.values(), maps.values(), strict=True):
+        np.testing.assert_array_equal(laid, mask_on_image(scores))
+
+
+def test_masks_of_a_network_whose_convolutions_pad(uci):
+    """Of any model: one that keeps the 32x32 of its input, and halves it."""
+    inputs = keras.Input((32, 32, 1))
+    maps = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    maps = keras.layers.MaxPooling2D()(AttentionMask1x1(name="one")(maps))
+    maps = AttentionMask1x1(name="another")(maps)
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(maps)))
+    images = uci.test_images[:3]
+
+    assert {name: m.shape for name, m in maps_on_image(model, images).items()} == {
+        "ONE": (3, 28, 28), "ANOTHER": (3, 28, 28),
+    }  # fmt: skip
+    gains = snr_gain(model, images, ink(images))
+    assert {name: gain.shape for name, gain in gains.items()} == {
+        "one": (3,), "another": (3,),
+    }  # fmt: skip
 
 
 def test_softmax_maps_sum_to_one(uci):
@@ -231,6 +259,8 @@ def test_areas_by_hand(counter):
 
     np.testing.assert_allclose(gone, [(first / 2 + second) / 28], atol=1e-6)
     np.testing.assert_allclose(come, [(second + 25 * first + first / 2 + first) / 28], atol=1e-6)
+    shares, curves = perturbation_curves(counter, image, labels, maps, insert=False)
+    np.testing.assert_allclose(gone, metrics.auc(shares, curves[0]), rtol=1e-12)
 
 
 def test_the_probability_is_that_of_the_true_class(counter):

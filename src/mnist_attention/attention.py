@@ -14,6 +14,7 @@ import pandas as pd
 from .backgrounds import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
 from .evidence import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
 from .inference import Difference, Sample, paired_difference, summarise
+from .maps import short_name
 from .protocol import SHORT, ModelName, choices
 
 Records = list[dict]
@@ -32,7 +33,10 @@ CONTROLS = {
 }
 """Control network -> what stands in it where the mask stood."""
 
-assert {PLAIN, MASKED, *CONTROLS} == {
+BEHIND_FEATURES = {MASKED: "the mask", **CONTROLS}
+"""The mask and its controls: network -> what stands behind C1 and C3."""
+
+assert {PLAIN, *BEHIND_FEATURES} == {
     name for name in choices(ModelName) if name.startswith("lenet5")
 }
 
@@ -56,7 +60,7 @@ def controls(records: Records) -> pd.DataFrame:
     """
     plain, masked = (whole_runs({**BRIEF, "model": model}, records) for model in (PLAIN, MASKED))
     rows = []
-    for model, name in {MASKED: "the mask", **CONTROLS}.items():
+    for model, name in BEHIND_FEATURES.items():
         runs = whole_runs({**BRIEF, "model": model}, records)
         gain = difference(runs, plain)
         under = difference(masked, runs) if model != MASKED else Difference(0)
@@ -86,12 +90,6 @@ def measured(changes: Changes, records: Records) -> dict[int, dict]:
         for record in whole_runs(changes, records).records
         if "measured" in record
     }
-
-
-def interventions(changes: Changes, records: Records) -> dict[str, Difference]:
-    """Intervention -> what it changes in the accuracy on clean digits, in points."""
-    changed = changed_by_seed(changes, records)
-    return {name: paired_difference(points) for name, points in changed.items()}
 
 
 def changed_by_seed(changes: Changes, records: Records) -> dict[str, list[float]]:
@@ -189,7 +187,8 @@ def map_scores(
     Returns:
         Name of a map -> score -> mean and interval over the seeds. How trivial maps cover the ink
         has no spread, as they see the images alone; deletion and insertion, of clean digits only,
-        depend on the network too. A score that was not measured of all seeds is left out.
+        depend on the network too. A score that was not measured of all seeds, or is no number, is
+        left out.
     """
     networks = [
         _scores_by_map(found, condition)
@@ -199,11 +198,26 @@ def map_scores(
     for name, scores in networks[0].items() if networks else ():
         shown[name] = {}
         for score in scores:
-            values = [one[name][score] for one in networks if score in one[name]]
+            values = [one[name][score] for one in networks if one[name].get(score) is not None]
             if len(values) == len(networks):
                 varies = name.startswith("C") or score in AREAS
                 shown[name][score] = summarise(values if varies else values[:1])
     return shown
+
+
+def mask_quality(changes: Changes, records: Records) -> pd.DataFrame:
+    """Of each network with the mask: how well it reads clean digits and its masks rank their ink.
+
+    Returns:
+        One row a seed. Columns accuracy (a fraction) and, for each mask, "C1" or "C3", its AUROC
+        for ink. Empty without measurements.
+    """
+    rows = {}
+    for seed, found in measured({**changes, "model": MASKED}, records).items():
+        clean = found["conditions"][str(CLEAN)]
+        ranked = {short_name(layer): of["ink_auroc"] for layer, of in clean["masks"].items()}
+        rows[seed] = {"accuracy": clean["accuracy"], **ranked}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=None if rows else ["accuracy"])
 
 
 AREAS = ("deletion", "insertion")
@@ -214,10 +228,12 @@ def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, 
     """Of one network: "C1", "C1 untrained" or name of a trivial map -> score -> value."""
     covered = found["conditions"][str(condition)]
     areas = found.get("perturbation", {}) if condition == CLEAN else {}
+    if not covered["trivial"].keys() <= areas.keys():
+        areas = {}  # on other images, of the masks alone: how networks were measured at first
     shown = {}
     for kind, suffix in (("masks", ""), ("untrained", " untrained"), ("trivial", "")):
         for name, scores in covered[kind].items():
-            title = name if kind == "trivial" else name.partition("_")[0].upper() + suffix
+            title = name if kind == "trivial" else short_name(name) + suffix
             shown[title] = {**scores, **areas.get(name + suffix, {})}
     return shown
 
@@ -280,7 +296,7 @@ PLACELESS = {
     PLAIN: "nothing in its place",
     **{model: name for model, name in CONTROLS.items() if model != "lenet5_cbam"},
 }
-"""Networks that learn no weights for places: all controls but CBAM, which attends itself."""
+"""Networks that learn no mask over places: all controls but CBAM, which attends itself."""
 
 Standing = Literal["beaten", "as good", "open", "missing"]
 
@@ -327,8 +343,8 @@ def standing(lead: Difference) -> Standing:
 def attention_or_gating(records: Records) -> str:
     """The answer in a sentence.
 
-    Attention: every rival is beaten. Then it counts where the mask looks, and no network that
-    cannot learn where to look does as well. Just gating: at least one rival is as good, so that
+    Attention: every rival is beaten. Then it counts where the mask looks, and no network without
+    such a mask does as well. Just gating: at least one rival is as good, so that
     what it shares with the mask is enough. Otherwise not yet decided; nothing is while a rival is
     missing. "Attention" needs all tests to succeed, so none has to be corrected for the others;
     "just gating" needs one of nine, each at level 0.05, and says which.
@@ -349,6 +365,6 @@ def attention_or_gating(records: Records) -> str:
     if named["open"]:
         return f"Not yet decided: the seeds differ too much to tell the mask from {named['open']}."
     return (
-        "It is attention: the network does worse without the mask, with anything in its place that "
-        "cannot learn where to look, and with a mask that looks elsewhere."
+        "It is attention: the network does worse without the mask, with anything simpler in its "
+        "place, and with a mask that looks elsewhere."
     )

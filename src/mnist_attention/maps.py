@@ -12,8 +12,12 @@ from scipy import ndimage, stats
 
 from .data import check_images
 
-STRIDE_OF_MAP = {28: 1, 14: 2, 10: 2, 5: 4}
-"""Side of a feature map of LeNet-5 (C1, S2, C3, S4) -> pixels from one position to the next."""
+STRIDE_OF_MAP = {28: 1, 14: 2, 10: 2, 5: 4, 32: 1, 16: 2, 8: 4}
+"""Side of a feature map -> pixels from one position to the next. First those of LeNet-5 (C1, S2,
+C3, S4), then those of networks that pad their convolutions and halve the 32x32 input by pooling."""
+
+MARGIN_OF_CANVAS = 2
+"""Pixels by which the 32x32 input goes beyond the 28x28 digit on each side."""
 
 INK = 0.5
 """A pixel brighter than this, of 1, is ink."""
@@ -27,11 +31,12 @@ which MNIST's digits were scaled."""
 
 
 def centres(side: int) -> np.ndarray:
-    """Where the positions of a feature map of LeNet-5 look, along one axis of the image.
+    """Where the positions of a feature map look, along one axis of the image.
 
-    Valid convolutions and 2x2 pooling leave every map centred on the image, so position `i` of a
-    map of side `n` sees a patch whose centre is pixel `27 / 2 + stride * (i - (n - 1) / 2)`: `i`
-    for C1 (it sees the pixels `i - 2 .. i + 2`), `2 i + 4.5` for C3 (`2 i - 2 .. 2 i + 11`).
+    Convolutions of stride 1, valid or padded, and 2x2 pooling leave every map centred on the image,
+    so position `i` of a map of side `n` sees a patch whose centre is pixel
+    `27 / 2 + stride * (i - (n - 1) / 2)`: `i` for C1 (it sees the pixels `i - 2 .. i + 2`),
+    `2 i + 4.5` for C3 (`2 i - 2 .. 2 i + 11`).
 
     Args:
         side: Side of the map, a key of `STRIDE_OF_MAP`.
@@ -94,6 +99,11 @@ def mask_on_image(scores: np.ndarray) -> np.ndarray:
     return upsample(mean)[..., 0]
 
 
+def short_name(layer: str) -> str:
+    """What a mask stands behind: "C1" for the layer `c1_attention`."""
+    return layer.removesuffix("_attention").upper()
+
+
 def _check_square(maps: np.ndarray) -> None:
     if maps.ndim != 4 or maps.shape[1] != maps.shape[2]:
         raise ValueError(
@@ -122,11 +132,12 @@ def ink(images: np.ndarray) -> np.ndarray:
 
 
 def ink_on_grid(ink: np.ndarray, side: int) -> np.ndarray:
-    """Which positions of a feature map of LeNet-5 stand on ink.
+    """Which positions of a feature map stand on ink.
 
     A position stands for the pixels that are nearest to its centre (`centres`): one for C1, 2x2
     for S2 and C3, 4x4 for S4. If at least half of them are ink, so is the position. The grids of
-    C3 and S4 leave out the outer four rows and columns of the digit.
+    C3 and S4 leave out the outer four rows and columns of the digit; those of padded maps go
+    beyond it, where there is no ink.
 
     Args:
         ink: bool, shape `(n, 28, 28)`.
@@ -145,9 +156,10 @@ def ink_on_grid(ink: np.ndarray, side: int) -> np.ndarray:
             f"Received: dtype={ink.dtype}, shape={ink.shape}"
         )
     stride = STRIDE_OF_MAP[side]
-    first = int(middle[0] - (stride - 1) / 2)
+    first = int(middle[0] - (stride - 1) / 2) + MARGIN_OF_CANVAS
     covered = slice(first, first + side * stride)
-    cells = ink[:, covered, covered].reshape(len(ink), side, stride, side, stride)
+    canvas = np.pad(ink, [(0, 0), *[(MARGIN_OF_CANVAS, MARGIN_OF_CANVAS)] * 2])
+    cells = canvas[:, covered, covered].reshape(len(ink), side, stride, side, stride)
     return cells.mean(axis=(2, 4)) >= 0.5
 
 

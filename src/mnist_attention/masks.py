@@ -9,7 +9,7 @@ from scipy import integrate, special
 from .augmentation import network_input
 from .data import check_images
 from .layers import AttentionMask1x1
-from .maps import brightness, check_maps, ink_on_grid, snr_gain_db
+from .maps import brightness, check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 from .models import logits
 
 _BATCH = 500  # images at once, which bounds the memory
@@ -38,8 +38,18 @@ def attention_maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarr
     )
 
 
+def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What `attention_maps` gives, laid onto the image by `maps.mask_on_image`.
+
+    Returns:
+        What the mask stands behind, "C1" for `c1_attention` -> shape `(n, 28, 28)`.
+    """
+    maps = attention_maps(model, images)
+    return {short_name(layer): mask_on_image(scores) for layer, scores in maps.items()}
+
+
 def mask_layers(model: keras.Model) -> dict[str, AttentionMask1x1]:
-    """The masks of a model, by name.
+    """The masks of a model, by name. A model inside it is not looked into: pass that one itself.
 
     Raises:
         ValueError: if it has none; the message names the layers that it has.

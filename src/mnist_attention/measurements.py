@@ -299,6 +299,7 @@ def measure_run(
         "protocol": described(protocol),
         "dataset": shown.dataset.described(),
         "measured": _rounded(measure(model, protocol, shown)),
+        "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},
         "environment": describe_machine("keras", keras.backend.backend(), "numpy", "scipy"),
     }
     write_record(measurement, results, MEASUREMENTS)

@@ -160,7 +160,7 @@ def scores_table(
     rows = []
     for name, scores in found.items():
         shown = {SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()}
-        seeds = max(sample.n for sample in scores.values())
+        seeds = max((sample.n for sample in scores.values()), default=0)
         alone = seeds == 1 and not name.startswith("C")  # a map that needs no network
         rows.append({"map": name, **shown, "n": "" if alone else str(seeds)})
     table = pd.DataFrame(rows).fillna("")
@@ -206,16 +206,17 @@ def noise_table(records: Records) -> pd.DataFrame:
             "background": str(entry["condition"]),
             "without the mask": f"{entry['plain'].mean:.2f}" if entry["plain"].n else MISSING,
             "with": f"{entry['masked'].mean:.2f}" if entry["masked"].n else MISSING,
-            "gain in points": _difference(entry["gain"]),
-            "AUROC for ink, mask minus brightness": _difference(entry["focus"], 3),
-            "gain in signal to noise, dB": _difference(entry["snr"]),
+            "gain in points": difference(entry["gain"]),
+            "AUROC for ink, mask minus brightness": difference(entry["focus"], 3),
+            "gain in signal to noise, dB": difference(entry["snr"]),
             "n": str(entry["gain"].n),
         }
         for entry in attention.trained_on_noise(records)
     )
 
 
-def _difference(paired: Difference, digits: int = 2) -> str:
+def difference(paired: Difference, digits: int = 2) -> str:
+    """A difference and its interval, or that it is missing."""
     return _points(paired.mean, paired.low, paired.high, digits)
 
 

@@ -70,7 +70,7 @@ def masks(
 
     Args:
         images: Shape `(n, 28, 28)`.
-        maps: Name of a row -> one-channel masks of shape `(n, 28, 28, 1)`; see `maps.upsample`.
+        maps: Name of a row -> masks of shape `(n, 28, 28)`; see `masks.maps_on_image`.
         captions: What stands above each digit, `n` of them.
         limits: Values at the ends of the colour scale.
     """
@@ -82,7 +82,7 @@ def masks(
     axes[0, 0].set_ylabel("image")
     for line, (name, scores) in zip(axes[1:], maps.items(), strict=True):
         line[0].set_ylabel(name)
-        for panel, score, image in zip(line, scores[..., 0], images, strict=True):
+        for panel, score, image in zip(line, scores, images, strict=True):
             shown = draw_mask(panel, score, limits)
             draw_outline(panel, image)
     figure.colorbar(shown, ax=axes[1:], label="mask value", fraction=0.02, pad=0.01)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from .. import attention
 from ..evidence import ENOUGH_SEEDS, plural
 from ..inference import MARGIN, Difference, paired_difference
+from ..maps import short_name
 from . import COLOURS, effects, style, subplots
 from .training import SERIES_COLOURS
 
@@ -133,7 +134,7 @@ def cascade(records: list[dict]) -> Figure:
     looks = zip(found.items(), SERIES_COLOURS, "os", strict=False)
     for (mask, drawn), colour, marker in looks:
         seeds = np.array([*drawn.values()])
-        name = f"{mask[:2].upper()} mask, {plural(seeds.shape[1], 'seed')}"
+        name = f"{short_name(mask)} mask, {plural(seeds.shape[1], 'seed')}"
         axis.plot(places, seeds, color=colour, linewidth=0.7, alpha=0.6)
         look = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 2}
         axis.plot(places, seeds.mean(axis=1), label=name, **look)
