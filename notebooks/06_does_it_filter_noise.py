@@ -471,11 +471,21 @@ if used_to:
 # noise at full strength, against LeNet-5 alone trained on the same:
 
 # %%
-trained_on_it = {**attention.BRIEF, **CONTROLLED.fields}
+Markdown(report.markdown(report.controls_table(records, attention.ON_NOISE)))
+
+# %% [markdown]
+# That is on the noise that they were trained on. And on all the backgrounds:
+
+# %%
 others = {
-    name: attention.gains_behind(model, trained_on_it, records, tested)
+    name: attention.gains_behind(model, attention.ON_NOISE, records, tested)
     for model, name in attention.BEHIND_FEATURES.items()
 }
+
+# %%
+unmeasured = [name for name, row in others.items() if not row[CONTROLLED].n]
+if unmeasured:
+    display(Markdown(f"> **MISSING**: networks trained on noise with {'; '.join(unmeasured)}."))
 
 # %%
 alt = (
@@ -485,13 +495,7 @@ alt = (
 figures.show(noise.gains(others, "behind C1 and C3"), "06_controls_on_noise", alt)
 
 # %%
-unmeasured = [name for name, row in others.items() if not row[CONTROLLED].n]
-if unmeasured:
-    display(Markdown(f"> **MISSING**: networks trained on noise with {'; '.join(unmeasured)}."))
-
-# %%
-met = {name: row[CONTROLLED] for name, row in others.items()}
-pd.DataFrame({name: {"gain": report.difference(gain), "n": gain.n} for name, gain in met.items()}).T
+counted(others, dict.fromkeys(others, CONTROLLED))
 
 # %% [markdown]
 # ## Does it carry over?

@@ -81,6 +81,18 @@ def test_controls_are_paired_by_seed_with_lenet_and_with_the_mask():
     assert others.drop(columns="n").isna().all(axis=None)
 
 
+def test_controls_on_noise_are_those_that_were_trained_on_it():
+    noisy = attention.ON_NOISE
+    records = [
+        *make_runs([0.97, 0.97], model=PLAIN, **BRIEF),
+        *make_runs([0.95, 0.95], model=PLAIN, **noisy),
+        *make_runs([0.96, 0.96], model=MASKED, **noisy),
+    ]
+    mask = attention.controls(records, noisy).set_index("network").loc["the mask"]
+    assert (mask.n, mask.accuracy, mask.gain) == pytest.approx((2, 96, 1))
+    assert (attention.controls(records).n == 0).all()
+
+
 def test_controls_of_another_length_or_cut_short_are_no_controls():
     plain = make_runs([0.97, 0.972], model=PLAIN, **BRIEF)
     long = make_runs([0.98, 0.982], model=MASKED)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from .backgrounds import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
+from .backgrounds import BEHIND, CLEAN, CONTROLLED, OVER, TRAINED_ON, Condition
 from .evidence import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
 from .inference import Difference, Sample, paired_difference, summarise
 from .maps import short_name
@@ -20,6 +20,9 @@ from .protocol import SHORT, ModelName, choices
 Records = list[dict]
 BRIEF: Changes = {"epochs": SHORT.epochs}
 """Setting of the controls and of training on noise: the paper's protocol, but shorter."""
+
+ON_NOISE: Changes = {**BRIEF, **CONTROLLED.fields}
+"""Setting in which the controls were trained on noise."""
 
 PLAIN, MASKED = "lenet5", "lenet5_attention"
 
@@ -50,18 +53,22 @@ def whole_runs(changes: Changes, records: Records) -> Runs:
     return dataclasses.replace(runs, records=()) if runs.done < runs.asked else runs
 
 
-def controls(records: Records) -> pd.DataFrame:
+def controls(records: Records, changes: Changes = BRIEF) -> pd.DataFrame:
     """The mask and its controls against LeNet-5 alone.
+
+    Args:
+        records: Any records.
+        changes: The setting that all were trained in, `BRIEF` or `ON_NOISE`.
 
     Returns:
         One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
         gain, gain_low, gain_high (over LeNet-5, 95 % interval), under, under_low, under_high (the
         mask minus this one). Runs that were cut short are not used.
     """
-    plain, masked = (whole_runs({**BRIEF, "model": model}, records) for model in (PLAIN, MASKED))
+    plain, masked = (whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     rows = []
     for model, name in BEHIND_FEATURES.items():
-        runs = whole_runs({**BRIEF, "model": model}, records)
+        runs = whole_runs({**changes, "model": model}, records)
         gain = difference(runs, plain)
         under = difference(masked, runs) if model != MASKED else Difference(0)
         rows.append(

@@ -183,8 +183,11 @@ def _mean(sample: Sample) -> str:
     return f"{sample.mean:.3f}" + (f" ± {sample.margin:.3f}" if sample.n > 1 else "")
 
 
-def controls_table(records: Records) -> pd.DataFrame:
-    """The mask and its controls, ready to be shown: accuracy in percent, differences in points."""
+def controls_table(records: Records, changes: Changes = attention.BRIEF) -> pd.DataFrame:
+    """The mask and its controls, ready to be shown: accuracy in percent, differences in points.
+
+    For the arguments see `attention.controls`.
+    """
     return pd.DataFrame(
         {
             "behind C1 and C3": row.network,
@@ -195,7 +198,7 @@ def controls_table(records: Records) -> pd.DataFrame:
             else _points(row.under, row.under_low, row.under_high),
             "n": str(row.n),
         }
-        for row in attention.controls(records).itertuples()
+        for row in attention.controls(records, changes).itertuples()
     )
 
 
@@ -206,17 +209,16 @@ def noise_table(records: Records) -> pd.DataFrame:
             "background": str(entry["condition"]),
             "without the mask": f"{entry['plain'].mean:.2f}" if entry["plain"].n else MISSING,
             "with": f"{entry['masked'].mean:.2f}" if entry["masked"].n else MISSING,
-            "gain in points": difference(entry["gain"]),
-            "AUROC for ink, mask minus brightness": difference(entry["focus"], 3),
-            "gain in signal to noise, dB": difference(entry["snr"]),
+            "gain in points": _difference(entry["gain"]),
+            "AUROC for ink, mask minus brightness": _difference(entry["focus"], 3),
+            "gain in signal to noise, dB": _difference(entry["snr"]),
             "n": str(entry["gain"].n),
         }
         for entry in attention.trained_on_noise(records)
     )
 
 
-def difference(paired: Difference, digits: int = 2) -> str:
-    """A difference and its interval, or that it is missing."""
+def _difference(paired: Difference, digits: int = 2) -> str:
     return _points(paired.mean, paired.low, paired.high, digits)
 
 
@@ -315,6 +317,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "ledger": lambda records: markdown(ledger_table(records)),
     "nearest": nearest_text,
     "controls": lambda records: markdown(controls_table(records)),
+    "controls_on_noise": lambda records: markdown(controls_table(records, attention.ON_NOISE)),
     "noise": lambda records: markdown(noise_table(records)),
     "systems": lambda records: markdown(systems_table(records)),
     "cost": lambda records: markdown(cost_table(records)),
