@@ -498,6 +498,10 @@ figures.show(noise.gains(others, "behind C1 and C3"), "06_controls_on_noise", al
 counted(others, dict.fromkeys(others, CONTROLLED))
 
 # %% [markdown]
+# On the noise that they were trained on, none is shown to read better than LeNet-5 alone. What they
+# learned there helps some of them on other backgrounds, and most of all *swish*, which has no weights
+# to learn where to look: whatever the mask gains there, a gate without a mask gains as well.
+#
 # ## Does it carry over?
 #
 # A filter for noise should work on noise that it has not met. Each row is a background that
