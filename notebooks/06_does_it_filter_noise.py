@@ -500,7 +500,7 @@ counted(others, dict.fromkeys(others, CONTROLLED))
 # %% [markdown]
 # On the noise that they were trained on, none is shown to read better than LeNet-5 alone. What they
 # learned there helps some of them on other backgrounds, and most of all *swish*, which has no
-# weights to learn where to look: whatever the mask gains there, a gate without a mask gains as well.
+# weights to learn where to look: what the mask gains there, a gate without a mask gains as well.
 #
 # ## Does it carry over?
 #
