@@ -170,9 +170,7 @@ def study(name: str, results: Path, **options) -> None:
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
     if outcome.problems:
-        click.echo(
-            f"JSON files in {results} that are no records: {len(outcome.problems)}", err=True
-        )
+        click.echo(f"{len(outcome.problems)} JSON files in {results} are no records", err=True)
     for problem in outcome.problems:
         click.echo(f"skipped: {problem}", err=True)
     sys.exit(1 if outcome.failed or outcome.problems else 0)
