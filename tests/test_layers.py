@@ -57,6 +57,15 @@ def test_outputs_are_the_inputs_times_the_scores(mask_channels, activation):
     np.testing.assert_allclose(as_array(layer(x)), as_array(outputs), rtol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_compiled_network_of_any_batch_size_gives_what_the_layer_gives(activation):
+    layer = AttentionMask1x1(None, activation)
+    model = keras.Sequential([keras.Input((4, 3, 2)), layer])
+    images = np.random.default_rng(0).normal(size=(5, 4, 3, 2)).astype("float32")
+    compiled = model.predict(images, batch_size=2, verbose=0)
+    np.testing.assert_allclose(compiled, layer(images), rtol=1e-5, atol=1e-6)
+
+
 def test_softmax_scores_sum_to_one_over_the_positions():
     layer = AttentionMask1x1(None, "softmax")
     _, scores = layer(feature_map(2, 7, 7, 3), return_attention_scores=True)

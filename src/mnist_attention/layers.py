@@ -116,7 +116,9 @@ class AttentionMask1x1(keras.layers.Layer):
         if self.activation == "sigmoid":
             scores = ops.sigmoid(scores)
         elif self.activation == "softmax":
-            scores = ops.softmax(scores, axis=(1, 2))
+            # ops.softmax over two axes fails on TensorFlow where the batch size is unknown.
+            scores = ops.exp(scores - ops.max(scores, axis=(1, 2), keepdims=True))
+            scores = scores / ops.sum(scores, axis=(1, 2), keepdims=True)
         outputs = ops.multiply(inputs, scores)
         return (outputs, scores) if return_attention_scores else outputs
 

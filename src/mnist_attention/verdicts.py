@@ -229,8 +229,8 @@ def _learning_rate(records: Records) -> tuple[Outcome, str]:
         return "not yet tested", lack or _pairs(*paired)
     paper = [reported_value(row) for row in rows]
     sentence = "; ".join(
-        f"0.01 is {in_points(pair)} above {row.partition('=')[2]}, which gives {in_percent(other)} "
-        f"(the paper says {published} %)"
+        f"0.01 minus {row.partition('=')[2]} is {in_points(pair)}; {row.partition('=')[2]} gives "
+        f"{in_percent(other)} (the paper says {published} %)"
         for pair, row, other, published in zip(paired, rows, others, paper, strict=True)
     )
     if any(pair.direction < 0 for pair in paired):
