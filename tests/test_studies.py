@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mnist_attention import PAPER, cli, evidence, studies
+from mnist_attention import PAPER, Protocol, cli, evidence, studies, train
 from mnist_attention.protocol import SHORT
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.studies import STUDIES, run_study, study_protocols
@@ -37,6 +37,10 @@ def smoke(tmp_path_factory) -> Path:
 
 
 # What is in them
+
+
+def setting(protocol: Protocol) -> str:
+    return evidence.setting_name({"protocol": vars(protocol)})
 
 
 def test_the_papers_tables_vary_one_thing_each():
@@ -77,6 +81,12 @@ def test_assumptions_measure_every_option_of_the_ledger_for_lenet():
         *("mask_placement", "mask_channels", "mask_activation", "activation", "pooling"),
         *("flip", "shift", "momentum", "initializer"),
     }
+
+
+@pytest.mark.parametrize("variation", study_protocols("assumptions"), ids=setting)
+def test_every_assumption_can_be_trained(variation, small):
+    record = train(replace(variation, dataset="uci", epochs=1), dataset=small, verbose=False)
+    assert not record["result"]["diverged"]
 
 
 def test_epochs_can_be_set_for_all():
