@@ -5,6 +5,11 @@ which ask the network 29 times each. Processes of one thread share the images; t
 warmed up first.
 """
 
+import os
+
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREADS, "1"))  # of this process and of those that it starts
+
 import itertools
 import time
 from collections.abc import Callable, Iterator
