@@ -1,6 +1,11 @@
 """``train``: what it records, what it refuses, and that it learns."""
 
 import json
+import os
+import platform
+import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import keras
@@ -70,6 +75,27 @@ def test_it_learns(uci):
     result = train(protocol, dataset=uci, verbose=False)["result"]
     assert result["test_accuracy"] > 0.8
     assert result["train_accuracy"] > 0.8
+
+
+@pytest.mark.skipif(
+    (platform.system(), platform.machine()) != ("Linux", "x86_64"),
+    reason="TensorFlow has oneDNN inside on Linux and x86-64 alone",
+)
+def test_training_computes_with_onednn_on_every_processor():
+    script = (
+        "from mnist_attention import Protocol, train; "
+        "train(Protocol(dataset='uci', epochs=1), verbose=False)"
+    )
+    environment = {name: value for name, value in os.environ.items() if "ONEDNN" not in name}
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "KERAS_BACKEND": "tensorflow", "ONEDNN_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    for step in ("forward_training", "backward_data", "backward_weights"):
+        assert re.search(f",exec,cpu,convolution,[^,]+,{step},", run.stdout)
 
 
 def test_a_finished_run_is_not_repeated(small, tmp_path, monkeypatch):

@@ -7,8 +7,10 @@ import sys
 
 from .quiet import silenced_stderr
 
-# TensorFlow reads this when it is imported: 3 hides everything but fatal errors.
+# TensorFlow reads these when it is imported. 3 hides everything but fatal errors. Left to itself it
+# uses oneDNN only on processors with AVX512-VNNI; on the others, too, training is faster with it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOME_OF = {
     "AttentionMask1x1": "layers",
