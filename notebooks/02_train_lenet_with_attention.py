@@ -38,6 +38,7 @@ from mnist_attention import (
     PAPER,
     AttentionMask1x1,
     build_model,
+    costs,
     evidence,
     figures,
     load_dataset,
@@ -355,7 +356,7 @@ figures.show(effects.forest_of_pairs(records), "02_forest_of_pairs", alt)
 Markdown(report.markdown(report.systems_table(records)))
 
 # %%
-systems = evidence.systems(records)
+systems = costs.systems(records)
 alt = "Test accuracy over multiply-accumulates per image, one point a network; lines: no network."
 figures.show(networks.accuracy_over_cost(systems), "02_accuracy_over_cost", alt)
 

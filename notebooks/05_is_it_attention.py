@@ -39,6 +39,7 @@ from IPython.display import Markdown, display
 
 from mnist_attention import (
     PAPER,
+    assumptions,
     attention,
     attention_maps,
     build_model,
@@ -101,7 +102,7 @@ figures.show(effects.forest_of_ledger(records), "05_ledger", alt)
 Markdown(report.markdown(report.ledger_table(records)))
 
 # %%
-ledger = evidence.ledger(records)
+ledger = assumptions.ledger(records)
 missing = ledger[ledger.n == 0]
 Markdown(f"{len(ledger) - len(missing)} of {len(ledger)} options are on record.")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from mnist_attention import evidence, report, studies
+from mnist_attention import assumptions, costs, evidence, report, studies
 from mnist_attention.classical import (
     METHODS,
     ClassicalProtocol,
@@ -193,9 +193,9 @@ def test_tables_take_the_records_of_methods_and_networks_together(record, tmp_pa
     assert tabulate(records).model.tolist() == ["nearest_neighbours"]
     (row,) = report.summary(records).itertuples()
     assert (row.model, row.epochs, row.epochs_done, row.n) == ("nearest_neighbours", 0, 0, 1)
-    systems = {system.name: system for system in evidence.systems(records)}
+    systems = {system.name: system for system in costs.systems(records)}
     assert systems["k-nearest neighbours"].seconds == record["environment"]["seconds"]
-    assert evidence.ledger(records).n.max() == 0
+    assert assumptions.ledger(records).n.max() == 0
 
 
 def test_the_tables_know_every_method_under_its_title():

@@ -1,6 +1,7 @@
+"""Which records belong to a setting, and what they say of it."""
+
 import dataclasses
 import hashlib
-import math
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from mnist_attention import evidence
 from mnist_attention.data import Dataset
-from mnist_attention.protocol import PAPER, Protocol
+from mnist_attention.protocol import PAPER
 from synthetic import make_record, make_runs
 
 ROWS = list(dict.fromkeys(evidence.reported().row))
@@ -39,15 +40,6 @@ def test_every_row_of_the_tables_stands_for_a_protocol():
 def test_a_row_that_no_table_has_is_refused(row):
     with pytest.raises(ValueError, match=f"Received: row='{row}'"):
         evidence.changes_of(row)
-
-
-def test_every_choice_is_one_that_a_protocol_can_make():
-    fields = {field.name for field in dataclasses.fields(Protocol)}
-    for choice in evidence.CHOICES:
-        for changes in (choice.base, *choice.options.values()):
-            assert set(changes) <= fields
-            known = {name: value for name, value in changes.items() if name != "model"}
-            assert dataclasses.replace(PAPER, **known) != PAPER or not known
 
 
 # Which records belong to a setting
@@ -174,90 +166,3 @@ def test_the_15_doubtful_images_are_found_in_mnist(mnist):
     assert len(evidence.label_errors()) == 15
     assert np.sum(corrected != mnist.test_labels) == 15
     assert np.sum(corrected == -1) == 5
-
-
-# The assumption ledger
-
-
-def test_the_ledger_measures_each_option_against_ours():
-    ours = make_runs([0.980, 0.981, 0.982], epochs=20)
-    tanh = make_runs([0.970, 0.972, 0.971], epochs=20, activation="tanh")
-    longer = make_runs([0.99] * 2) + make_runs([0.985] * 2, activation="tanh")
-    ledger = evidence.ledger(ours + tanh + longer)
-    rows = ledger[ledger.option == "tanh"]
-    assert list(rows.epochs) == [20, 100]
-    assert list(rows.n) == [3, 2]
-    assert list(rows.effect) == pytest.approx([-1.0, -0.5])
-    assert rows.low.iloc[0] < -1 < rows.high.iloc[0]
-    assert set(ledger[ledger.option == "sigmoid"].n) == {0}
-    assert ledger[ledger.option == "sigmoid"].epochs.isna().all()
-
-
-def test_the_ledger_names_every_option_even_without_records():
-    ledger = evidence.ledger([])
-    assert len(ledger) == sum(len(choice.options) for choice in evidence.CHOICES) + 2
-    assert (ledger.n == 0).all()
-    assert ledger.effect.isna().all()
-    assert ledger.choice.nunique() == len(evidence.CHOICES) + 2
-
-
-def test_the_ledger_says_what_a_running_accuracy_and_the_best_seed_are_worth():
-    ledger = evidence.ledger(make_runs([0.98, 0.99, 0.985])).set_index("option")
-    running = ledger.loc["augmented, over the last epoch"]
-    assert (running.n, running.effect) == (3, pytest.approx(-1.0))
-    best = ledger.loc["the best of n"]
-    assert (best.n, best.effect) == (3, pytest.approx(0.5))
-    assert math.isnan(best.low)
-
-
-def test_the_nearest_protocol_is_found():
-    near = {"activation": "sigmoid", "epochs": 20}
-    records = [
-        make_record(0.967, model="lenet5", **near),
-        make_record(0.993, **near),
-        make_record(0.798, learning_rate=0.001, **near),
-        make_record(0.934, activation="sigmoid", epochs=50),
-        make_record(0.99, model="lenet5"),
-        make_record(0.99),
-        make_record(0.98, learning_rate=0.001),
-        make_record(0.97, epochs=50),
-        make_record(0.9, pooling="average"),  # the others are missing
-    ]
-    table = evidence.nearest(records)
-    assert list(table.setting) == ["activation=sigmoid", "as the paper"]
-    assert list(table.epochs) == [20, 100]
-    assert list(table["epochs=50"]) == pytest.approx([93.4, 97])
-    assert table.distance[0] == pytest.approx(math.sqrt(1 / 4))
-    assert evidence.nearest([]).empty
-
-
-# Cost
-
-
-def test_cost_counts_each_trained_epoch_once():
-    first, second = [9.0, 9.0], [18.0, 18.0]
-    records = [
-        make_record(epochs=2, seconds=first, study="table4"),
-        make_record(epochs=4, seconds=first + second, study="table4"),  # goes on from the first
-        make_record(epochs=3, seconds=[9.0, 9.5, 9.0], study="table1"),  # from scratch
-        make_record(epochs=4, seed=1, seconds=second * 2, study="table4"),
-    ]
-    records[3]["environment"]["threads"] = 2
-    cost = evidence.cost(records).set_index("study")
-    assert cost.epochs["table4"] == 8
-    assert cost.core_hours["table4"] == pytest.approx((54 + 2 * 72) / 3600)
-    assert cost.images_per_second["table4"] == pytest.approx(8 * 60_000 / (54 + 72))
-    assert cost.epochs["table1"] == 3
-    assert evidence.cost([]).empty
-
-
-def test_cost_keeps_datasets_apart():
-    embedded = make_record(dataset="uci", digest="u" * 64, seconds=[0.1, 0.1], study="table1")
-    cost = evidence.cost([embedded, make_record(epochs=3, seconds=[9.0] * 3, study="table1")])
-    assert [*zip(cost.dataset, cost.epochs, strict=True)] == [("mnist", 3), ("uci", 2)]
-
-
-def test_a_run_without_times_costs_nothing_that_is_known():
-    cost = evidence.cost([make_record(seconds=[])])
-    assert (cost.core_hours[0], cost.epochs[0]) == (0, 0)
-    assert math.isnan(cost.images_per_second[0])

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mnist_attention import evidence
+from mnist_attention import assumptions, evidence
 from mnist_attention.figures import effects, save
 from mnist_attention.inference import MARGIN
 from synthetic import make_record, make_runs
@@ -138,7 +138,7 @@ def ledger_records() -> list[dict]:
 
 def test_ledger_draws_each_effect_with_its_interval(ledger_records):
     axis = effects.forest_of_ledger(ledger_records).axes[0]
-    table = evidence.ledger(ledger_records)
+    table = assumptions.ledger(ledger_records)
     measured = table[table.n > 0]
     # tanh, sigmoid, momentum twice, running accuracy, best seed
     assert len(measured) == 6
@@ -159,7 +159,7 @@ def test_ledger_draws_each_effect_with_its_interval(ledger_records):
 def test_an_effect_stands_in_the_row_of_its_option(ledger_records):
     axis = effects.forest_of_ledger(ledger_records).axes[0]
     height = {text.get_text(): text.xy[1] for text in axis.texts}
-    table = evidence.ledger(ledger_records)
+    table = assumptions.ledger(ledger_records)
     drawn = {line.get_xdata()[0]: line.get_ydata()[0] for line in points(axis)}
     for option in ("tanh", "augmented, over the last epoch", "the best of n"):
         (effect,) = table[(table.option == option) & (table.n > 0)].effect
@@ -171,7 +171,7 @@ def test_an_effect_stands_in_the_row_of_its_option(ledger_records):
 def test_a_collapse_is_drawn_in_full_and_squashes_nothing(ledger_records):
     axis = effects.forest_of_ledger(ledger_records).axes[0]
     low, high = axis.get_xlim()
-    table = evidence.ledger(ledger_records)
+    table = assumptions.ledger(ledger_records)
     assert low < table.low.min() < -80
     assert high >= 1
     to_axes = axis.transData + axis.transAxes.inverted()
@@ -180,8 +180,11 @@ def test_a_collapse_is_drawn_in_full_and_squashes_nothing(ledger_records):
 
 
 def test_options_without_runs_are_grey_and_named_missing(ledger_records):
-    table = evidence.ledger(ledger_records)
-    for records, missing in (([], len(evidence.ledger([]))), (ledger_records, sum(table.n == 0))):
+    table = assumptions.ledger(ledger_records)
+    for records, missing in (
+        ([], len(assumptions.ledger([]))),
+        (ledger_records, sum(table.n == 0)),
+    ):
         axis = effects.forest_of_ledger(records).axes[0]
         assert texts(axis).count("missing") == missing > 0
     grey = next(text for text in axis.texts if text.get_text() == "behind C1 only")
@@ -211,7 +214,7 @@ def explaining() -> list[dict]:
 
 def test_nearest_protocol_is_at_the_top_with_its_distance(explaining):
     axis = effects.nearest_protocols(explaining).axes[0]
-    table = evidence.nearest(explaining)
+    table = assumptions.nearest(explaining)
     labels = [label.get_text() for label in axis.get_yticklabels()]
     assert labels == [*table.setting] == ["activation=tanh", "activation=sigmoid"]
     for row, protocol in enumerate(table.itertuples()):
@@ -223,12 +226,12 @@ def test_nearest_protocol_is_at_the_top_with_its_distance(explaining):
 
 def test_dots_are_ours_and_lines_the_papers(explaining):
     axis = effects.nearest_protocols(explaining).axes[0]
-    table = evidence.nearest(explaining)
+    table = assumptions.nearest(explaining)
     dots = {line.get_label(): line for line in axis.lines if line.get_marker() in tuple("osD^")}
-    assert [*dots] == [*evidence.EXPLAINED]
-    paper = [100 - evidence.reported_value(name) for name in evidence.EXPLAINED]
+    assert [*dots] == [*assumptions.EXPLAINED]
+    paper = [100 - evidence.reported_value(name) for name in assumptions.EXPLAINED]
     assert upright(axis) == pytest.approx(paper)
-    for name, said, misses in zip(evidence.EXPLAINED, paper, axis.collections, strict=True):
+    for name, said, misses in zip(assumptions.EXPLAINED, paper, axis.collections, strict=True):
         assert dots[name].get_xdata() == pytest.approx(100 - table[name].to_numpy())
         assert dots[name].get_ydata().round() == pytest.approx([0, 1])
         for segment, ours in zip(misses.get_segments(), table[name], strict=True):

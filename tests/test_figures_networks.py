@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_attention import evidence
+from mnist_attention import costs, evidence
 from mnist_attention.figures import networks, save
 from synthetic import make_record, make_runs
 
@@ -22,13 +22,13 @@ def records() -> list[dict]:
 
 
 def test_what_costs_nothing_known_is_a_line_and_what_is_cut_short_is_hollow(records):
-    figure = networks.accuracy_over_cost(evidence.systems(records))
+    figure = networks.accuracy_over_cost(costs.systems(records))
     axis = figure.axes[0]
     said = [text.get_text() for text in figure.legends[0].get_texts()]
     methods = "no network, from the top:\nk-nearest neighbours"
     assert set(said) == {"LeNet", "VGG16 (2 of 100 epochs)", methods}
     lenet, vgg16 = (container.lines[0] for container in axis.containers)
-    assert lenet.get_xdata() == [evidence.MULTIPLY_ACCUMULATES["lenet5"]]
+    assert lenet.get_xdata() == [costs.MULTIPLY_ACCUMULATES["lenet5"]]
     assert lenet.get_ydata() == pytest.approx([100 - 98.3])
     assert vgg16.get_markerfacecolor() == "none"
     assert lenet.get_markerfacecolor() != "none"
@@ -38,7 +38,7 @@ def test_what_costs_nothing_known_is_a_line_and_what_is_cut_short_is_hollow(reco
 
 
 def test_each_network_has_its_panel_with_both_curves(records):
-    runs = {system.name: system.runs for system in evidence.systems(records)[:5]}
+    runs = {system.name: system.runs for system in costs.systems(records)[:5]}
     figure = networks.training_and_test(runs)
     panels = [axis for axis in figure.axes if axis.get_visible()]
     assert [axis.get_title() for axis in panels] == ["LeNet", "VGG16, 2 of 100 epochs"]
@@ -62,7 +62,7 @@ def test_few_epochs_are_marked_by_whole_numbers(epochs, ticks):
 
 def test_without_any_run_there_is_still_a_figure(tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
-    systems = evidence.systems([])
+    systems = costs.systems([])
     assert save(networks.accuracy_over_cost(systems), "cost").stat().st_size > 0
     nothing = {system.name: system.runs for system in systems}
     assert save(networks.training_and_test(nothing), "curves").stat().st_size > 0
@@ -70,7 +70,7 @@ def test_without_any_run_there_is_still_a_figure(tmp_path, monkeypatch):
 
 def test_the_same_records_give_the_same_bytes(records, tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
-    systems = evidence.systems(records)
+    systems = costs.systems(records)
     one, two = (
         save(networks.accuracy_over_cost(systems), name).read_bytes() for name in ("one", "two")
     )

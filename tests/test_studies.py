@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mnist_attention import PAPER, Protocol, cli, evidence, studies, train
+from mnist_attention import PAPER, Protocol, assumptions, cli, evidence, studies, train
 from mnist_attention.protocol import SHORT
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.studies import STUDIES, run_study, study_protocols
@@ -71,7 +71,7 @@ def test_assumptions_vary_one_factor_or_all_augmentation():
 def test_assumptions_measure_every_option_of_the_ledger_for_lenet():
     options = [
         replace(SHORT, **changes)
-        for choice in evidence.CHOICES
+        for choice in assumptions.CHOICES
         for changes in choice.options.values()
         if not choice.base
     ]

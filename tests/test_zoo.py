@@ -11,7 +11,17 @@ import pytest
 from click.testing import CliRunner
 
 import zoo_runs
-from mnist_attention import MODELS, Protocol, build_model, cli, evidence, runs, studies, train
+from mnist_attention import (
+    MODELS,
+    Protocol,
+    build_model,
+    cli,
+    costs,
+    evidence,
+    runs,
+    studies,
+    train,
+)
 from mnist_attention.data import Dataset
 from mnist_attention.records import (
     epochs_done,
@@ -114,14 +124,14 @@ def test_multiply_accumulates_by_hand():
 
 def test_every_network_of_table_1_has_its_cost():
     methods = evidence.BEYOND["no network"]
-    without = {row.name for row in evidence.systems([]) if row.multiply_accumulates is None}
+    without = {row.name for row in costs.systems([]) if row.multiply_accumulates is None}
     assert without == set(methods)
 
 
-@pytest.mark.parametrize("name", evidence.MULTIPLY_ACCUMULATES)
+@pytest.mark.parametrize("name", costs.MULTIPLY_ACCUMULATES)
 def test_the_cost_that_tables_show_is_that_of_the_network(name):
     found = multiply_accumulates(build_model(Protocol(model=name)))
-    assert evidence.MULTIPLY_ACCUMULATES[name] == found
+    assert costs.MULTIPLY_ACCUMULATES[name] == found
 
 
 def test_too_little_memory_is_said_before_training(few, monkeypatch):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import attention, evidence
+from . import assumptions, attention, costs, evidence
 from .backgrounds import CLEAN, Condition
 from .evidence import Changes, Runs
 from .files import write_atomically
-from .inference import Difference, Sample, rounded
+from .inference import Difference, Sample, rounded, summarise
 from .paths import CHECKOUT
 from .records import read_records
 from .verdicts import PUBLISHED, verdict, verdicts
@@ -94,7 +94,7 @@ def systems_table(records: Records) -> pd.DataFrame:
             "training accuracy": cell(system.runs, "train_accuracy"),
             "test accuracy": cell(system.runs),
         }
-        for system in evidence.systems(records)
+        for system in costs.systems(records)
     )
 
 
@@ -102,7 +102,7 @@ def _count(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
-def _time(system: evidence.System) -> str:
+def _time(system: costs.System) -> str:
     if not system.runs.records:
         return ""
     unit = "s in all" if system.multiply_accumulates is None else "s an epoch"
@@ -134,7 +134,7 @@ def ledger_table(records: Records) -> pd.DataFrame:
             "n": str(row.n),
             "epochs": MISSING if pd.isna(row.epochs) else str(row.epochs),
         }
-        for row in evidence.ledger(records).itertuples()
+        for row in assumptions.ledger(records).itertuples()
     )
 
 
@@ -224,8 +224,8 @@ def _difference(paired: Difference, digits: int = 2) -> str:
 
 def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
     """The protocols that come nearest to the paper's numbers, ready to be shown."""
-    table = evidence.nearest(records).head(rows)
-    for name in (*evidence.EXPLAINED, "distance"):
+    table = assumptions.nearest(records).head(rows)
+    for name in (*assumptions.EXPLAINED, "distance"):
         table[name] = table[name].map("{:.2f}".format)
     return table.astype(str)
 
@@ -233,13 +233,13 @@ def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
 def nearest_text(records: Records) -> str:
     """`nearest_table` as Markdown, or what is missing for it."""
     table = nearest_table(records)
-    rows = ", ".join(evidence.EXPLAINED)
+    rows = ", ".join(assumptions.EXPLAINED)
     return markdown(table) if len(table) else f"No protocol was run for all of {rows} yet."
 
 
 def cost_table(records: Records) -> pd.DataFrame:
     """What the runs cost, ready to be shown."""
-    table = evidence.cost(records)
+    table = costs.cost(records)
     total = table[["runs", "epochs", "core_hours"]].sum()
     table = pd.concat([table, pd.DataFrame([{"study": "all", **total}])], ignore_index=True)
     table["core-hours"] = table.pop("core_hours").map("{:.2f}".format)
@@ -388,7 +388,7 @@ def summary(records: Records) -> pd.DataFrame:
         row["n"] = len(runs)
         row["diverged"] = sum(bool(run["result"].get("diverged")) for run in runs)
         for metric in SUMMARISED:
-            ours = evidence.summarise([100 * run["result"][metric] for run in runs])
+            ours = summarise([100 * run["result"][metric] for run in runs])
             for name in ("mean", "deviation", "low", "high"):
                 row[f"{metric}_{name}"] = getattr(ours, name)
         rows.append(row)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .. import evidence
+from .. import assumptions, evidence
 from ..evidence import ENOUGH_SEEDS, Runs
 from ..inference import MARGIN, Difference, rounded
 from . import COLOURS, style, subplots
@@ -115,12 +115,12 @@ def forest_of_ledger(records: list[dict]) -> Figure:
         records: Any records; those of other digits than MNIST are not used.
 
     Returns:
-        The rows of `evidence.ledger`, under the choice that they belong to and our reading of it:
+        The rows of `assumptions.ledger`, under the choice that they belong to and our reading:
         option minus ours in points, with the 95 % interval where there is one. The axis is linear
         within `inference.MARGIN` of nil (shaded) and logarithmic beyond, so that hundredths and
         tens of points are both to be seen. Options without runs are grey.
     """
-    table = evidence.ledger(records)
+    table = assumptions.ledger(records)
     choices = table.groupby(["choice", "ours"], sort=False)
     figure, axes = subplots(width=9, height=0.9 + 0.2 * (len(table) + 1.3 * len(choices)))
     axis = axes[0, 0]
@@ -178,28 +178,29 @@ def nearest_protocols(records: list[dict], rows: int = 10) -> Figure:
         rows: How many protocols to show.
 
     Returns:
-        One row a protocol of `evidence.nearest`, the nearest at the top: dots are the means of
+        One row a protocol of `assumptions.nearest`, the nearest at the top: dots are the means of
         ours, vertical lines the paper's numbers, thin lines how far the ones are from the others
         of the same colour. At the right the distance (root mean square, in points) and the number
         of runs. The axis of accuracies is stretched towards 100 %.
     """
-    table = evidence.nearest(records).head(rows)
+    table = assumptions.nearest(records).head(rows)
     figure, axes = subplots(width=9, height=1.5 + 0.34 * max(1, len(table)))
     axis = axes[0, 0]
-    colours = SERIES_COLOURS[: len(evidence.EXPLAINED)]
-    looks = zip(evidence.EXPLAINED, colours, _MARKERS, _ASIDE, strict=True)
+    colours = SERIES_COLOURS[: len(assumptions.EXPLAINED)]
+    looks = zip(assumptions.EXPLAINED, colours, _MARKERS, _ASIDE, strict=True)
     for name, colour, marker, aside in looks:
         _draw_nearness(axis, table[name], aside, colour, marker)
     for row, protocol in enumerate(table.itertuples()):
         write_beside(axis, row, f"{protocol.distance:.2f}", str(protocol.n), str(protocol.epochs))
     write_beside(axis, None, "distance, points", "n", "epochs", color=_GREY)
     if table.empty:
-        _write_in_row(axis, 0, f"missing: no protocol with runs of {', '.join(evidence.EXPLAINED)}")
+        needed = ", ".join(assumptions.EXPLAINED)
+        _write_in_row(axis, 0, f"missing: no protocol with runs of {needed}")
     names = [textwrap.fill(setting, 45) for setting in table.setting]
     axis.set_yticks(range(len(table)), names, fontsize=_SMALL)
     axis.set(ylim=(max(1, len(table)) - 0.4, -0.6), xlabel="test accuracy, %")
     accuracy_axis(axis, across=True)
-    figure.legend(loc="outside lower center", ncols=len(evidence.EXPLAINED))
+    figure.legend(loc="outside lower center", ncols=len(assumptions.EXPLAINED))
     return figure
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import evidence
-from ..evidence import Runs, System
+from .. import costs, evidence
+from ..costs import System
+from ..evidence import Runs
 from . import COLOURS, style, subplots
 from .training import accuracy_axis, epoch_axis, error
 
@@ -21,7 +22,7 @@ def accuracy_over_cost(systems: Sequence[System]) -> Figure:
     """What the networks reach over what an image costs them.
 
     Args:
-        systems: As `evidence.systems` gives them. Those without runs are left out.
+        systems: As `costs.systems` gives them. Those without runs are left out.
 
     Returns:
         Across, multiply-accumulates per image; up, test accuracy, stretched towards 100 %, with
@@ -51,9 +52,9 @@ def _draw_point(axis: Axes, system: System) -> None:
     ours, runs = evidence.sample(system.runs), system.runs
     colour = _COLOUR_OF.get(system.heading, COLOURS["vermillion"])
     # A network keeps its marker where it is trained otherwise.
-    costs = sorted(set(evidence.MULTIPLY_ACCUMULATES.values()))
+    sizes = sorted(set(costs.MULTIPLY_ACCUMULATES.values()))
     look = {"color": colour, "capsize": 3, "linestyle": "none"}
-    look["marker"] = _MARKERS[costs.index(system.multiply_accumulates)]
+    look["marker"] = _MARKERS[sizes.index(system.multiply_accumulates)]
     if runs.done < runs.asked:
         look["markerfacecolor"] = "none"
     # The interval of few runs may go beyond 100 %, where there is nothing to show.
