@@ -13,13 +13,13 @@ import click
 import joblib
 
 from mnist_attention import PAPER, Protocol, load_dataset
-from mnist_attention.studies import _run_chain
+from mnist_attention.engines import run_chain
 
 
 def seconds_for(protocols: list[Protocol], jobs: int) -> float:
     """Train the protocols, one run per process, `jobs` at a time."""
     with tempfile.TemporaryDirectory() as results:
-        tasks = (joblib.delayed(_run_chain)((p,), "scaling", results) for p in protocols)
+        tasks = (joblib.delayed(run_chain)((p,), "scaling", results) for p in protocols)
         started = time.perf_counter()
         for _, _, errors in joblib.Parallel(n_jobs=2, pre_dispatch=jobs, batch_size=1)(tasks):
             if errors:

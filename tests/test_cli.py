@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from mnist_attention import cli
 from mnist_attention.records import read_record
+from mnist_attention.studies import STUDIES
 
 COMMANDS = ("data", "train", "study", "measure", "report", "bench")
 
@@ -87,6 +88,15 @@ def test_mask_channels_may_be_none(tmp_path):
     (path,) = tmp_path.glob("single/*.json")
     protocol = read_record(path)["protocol"]
     assert (protocol["mask_channels"], protocol["flip"], protocol["shift"]) == (None, False, 0)
+
+
+def test_study_without_a_name_lists_the_studies():
+    result = CliRunner().invoke(cli.commands, ["study"])
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.output.splitlines()}
+    assert [*lines] == ["study", *STUDIES]
+    assert lines["table4"].split()[1:3] == ["3", "150"]  # one trajectory
+    assert lines["lenets"].endswith(STUDIES["lenets"].question)
 
 
 def test_benchmarks_are_there():

@@ -193,7 +193,7 @@ def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     options = ["--jobs", "1", "--results", str(results), "--weights", str(results)]
     result = CliRunner().invoke(cli.commands, ["measure", "smoke", *options])
     assert result.exit_code == 1
-    assert "1 network is measured" in result.output
+    assert "measured: 1 network;" in result.output
     assert result.output.count("not measured: ") == 3
     assert "Expected the trained weights of run" in result.output
 

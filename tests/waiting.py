@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_for(condition: Callable, seconds: float = 120):
+def wait_for(condition: Callable, seconds: float = 600):
     """Ask again and again until the answer is true; the answer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from .paths import CHECKOUT, RESULTS, WEIGHTS
-from .protocol import DatasetName, Protocol, choices
+from .protocol import DatasetName, Protocol, by_trajectory, choices
 
 BENCHMARKS = ("throughput", "scaling", "lanes", "maps")
 
@@ -142,38 +142,58 @@ def train(
 
 
 @commands.command()
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="[NAME]", required=False)
 @_seeds_option
 @click.option("--engine", default="loky", show_default=True, help="loky, dask, ray or lanes.")
 @_jobs_option
 @_epochs_option
 @_budget_option
 @_results_option
-def study(name: str, results: Path, **options) -> None:
-    """Train every run of the study NAME that has no record yet.
+def study(name: str | None, results: Path, **options) -> None:
+    """Train every run of the study NAME that has no record yet. Without NAME: list the studies.
 
     Ctrl-C loses at most the epoch under way (of lanes, the last ten): the same command goes on. So
     it does after a budget, with a larger one or with none.
 
     On a GPU, with JAX: KERAS_BACKEND=jax mnist-attention study zoo --seeds 3 --engine lanes
     """
+    from .evidence import plural
     from .studies import run_study
 
+    if name is None:
+        click.echo(_list_of_studies())
+        return
     try:
         outcome = run_study(name, results=results, **options)
     except KeyboardInterrupt:
         click.echo("Interrupted. The same command goes on from the last states on disk.", err=True)
         sys.exit(130)
-    click.echo(f"{outcome.finished} runs are finished; their records are in {results / name}")
+    click.echo(f"finished: {plural(outcome.finished, 'run')}; records are in {results / name}")
     if outcome.cut_short:
-        click.echo(f"{outcome.cut_short} runs were ended early by the budget, as their records say")
+        click.echo(f"ended early by the budget, as records say: {plural(outcome.cut_short, 'run')}")
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
     if outcome.problems:
-        click.echo(f"{len(outcome.problems)} JSON files in {results} are no records", err=True)
+        count = plural(len(outcome.problems), "JSON file")
+        click.echo(f"no records, and skipped: {count} in {results}", err=True)
     for problem in outcome.problems:
         click.echo(f"skipped: {problem}", err=True)
     sys.exit(1 if outcome.failed or outcome.problems else 0)
+
+
+def _list_of_studies() -> str:
+    """Name, size and question of each study; what runs share is trained once."""
+    from .studies import STUDIES, study_protocols
+
+    lines = [
+        f"{'study':<18}{'runs':>5}{'epochs':>8}  question (runs and epochs are those of a seed)"
+    ]
+    for name, study in STUDIES.items():
+        chains = by_trajectory(study_protocols(name))
+        runs = len(study.protocols) + len(study.methods)
+        epochs = sum(max(run.epochs for run in chain) for chain in chains)
+        lines.append(f"{name:<18}{runs:>5}{epochs:>8}  {study.question}")
+    return "\n".join(lines)
 
 
 @commands.command()
@@ -194,11 +214,13 @@ def measure(names: tuple[str, ...], **options) -> None:
     Needs the weights that `study` leaves in RESULTS/.checkpoints. A network is measured once: the
     same command goes on.
     """
+    from .evidence import plural
     from .studies import measure_studies
 
     measured, lacking = measure_studies(names, **options)
-    count = "1 network is" if measured == 1 else f"{measured} networks are"
-    click.echo(f"{count} measured; see {options['results'] / 'measurements'}")
+    click.echo(
+        f"measured: {plural(measured, 'network')}; see {options['results'] / 'measurements'}"
+    )
     for run, reason in lacking.items():
         click.echo(f"not measured: {run}: {reason}", err=True)
     sys.exit(1 if lacking else 0)
