@@ -108,7 +108,8 @@ sizes.assign(**{f"steps in {PAPER.epochs} epochs": PAPER.epochs * sizes["steps p
 
 # %% [markdown]
 # With plain SGD at one rate the smallest batch takes the most steps and travels the farthest. One
-# would expect it to fit the training images *best*. The paper reports the opposite.
+# would expect it to fit the training images *best*, and in our runs it does. The paper reports the
+# opposite.
 #
 # ## Table 4: the number of epochs
 
