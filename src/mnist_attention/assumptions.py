@@ -197,14 +197,13 @@ def nearest(records: list[dict]) -> pd.DataFrame:
         ours minus the paper's, in points).
     """
     rows = []
-    for setting, changes in _readings(records):
+    for (setting, epochs), changes in sorted(_readings(records).items()):
         found = {row: runs_of({**changes, **changes_of(row)}, records) for row in EXPLAINED}
         if all(runs.records and runs.done == runs.asked for runs in found.values()):
             ours = {row: sample(runs).mean for row, runs in found.items()}
             n = min(len(runs.records) for runs in found.values())
             apart = math.dist(ours.values(), map(reported_value, EXPLAINED))
             distance = apart / math.sqrt(len(EXPLAINED))
-            epochs = changes["epochs"]
             rows.append(
                 {"setting": setting, "epochs": epochs, "n": n, **ours, "distance": distance}
             )
@@ -212,14 +211,13 @@ def nearest(records: list[dict]) -> pd.DataFrame:
     return table.sort_values(["distance", "setting"], ignore_index=True)
 
 
-def _readings(records: list[dict]) -> list[tuple[str, Changes]]:
-    """Every reading that LeNet was trained in, by name, at every length."""
+def _readings(records: list[dict]) -> dict[tuple[str, int], Changes]:
+    """Name and epochs of every reading that LeNet was trained in -> its setting."""
     free = ("model", "learning_rate")  # what the rows of `EXPLAINED` set
     readings = {}
     for record in filter(is_mnist, records):
         protocol = protocol_of(record)
         if protocol["model"] in (changes_of("LeNet")["model"], DEFAULTS["model"]):
-            changes = {name: protocol[name] for name in DEFAULTS if name not in ("seed", *free)}
-            name = setting_name(record, leave_out=free)
-            readings[name, protocol["epochs"]] = (name, changes)
-    return [readings[key] for key in sorted(readings)]
+            key = setting_name(record, leave_out=free), protocol["epochs"]
+            readings[key] = {name: protocol[name] for name in DEFAULTS if name not in free}
+    return readings

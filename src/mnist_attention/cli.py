@@ -183,13 +183,13 @@ def study(name: str | None, results: Path, **options) -> None:
 
 def _list_of_studies() -> str:
     """Name, size and question of each study; what runs share is trained once."""
-    from .studies import STUDIES, study_protocols
+    from .studies import STUDIES
 
     lines = [
         f"{'study':<18}{'runs':>5}{'epochs':>8}  question (runs and epochs are those of a seed)"
     ]
     for name, study in STUDIES.items():
-        chains = by_trajectory(study_protocols(name))
+        chains = by_trajectory(study.protocols)
         runs = len(study.protocols) + len(study.methods)
         epochs = sum(max(run.epochs for run in chain) for chain in chains)
         lines.append(f"{name:<18}{runs:>5}{epochs:>8}  {study.question}")

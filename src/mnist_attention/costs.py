@@ -34,7 +34,7 @@ def cost(records: list[dict]) -> pd.DataFrame:
     rows = []
     for record in _without_prefixes(records):
         environment = record["environment"]
-        seconds = environment.get("epoch_seconds") or []
+        seconds = _epoch_seconds(record)
         spent = sum(seconds) or environment.get("seconds", 0)
         device = environment.get("device", "cpu")
         threads = 1 if device == "gpu" else environment.get("threads", 1)
