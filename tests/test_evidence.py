@@ -166,3 +166,27 @@ def test_the_15_doubtful_images_are_found_in_mnist(mnist):
     assert len(evidence.label_errors()) == 15
     assert np.sum(corrected != mnist.test_labels) == 15
     assert np.sum(corrected == -1) == 5
+
+
+def test_trained_nets_are_tested_pair_by_pair():
+    first = make_runs([0.9, 0.9], model="lenet5", test_predictions="0123456789")
+    second = make_runs([0.9, 0.9, 0.9], test_predictions="0123456780")
+    second[1]["test_predictions"] = "1111111111"
+    found = evidence.disagreements(
+        evidence.runs_of({"model": "lenet5"}, first), evidence.runs_of({}, second), np.arange(10)
+    )
+    assert list(found.index) == [0, 1]
+    assert list(found.only_first) == [1, 9]
+    assert list(found.only_second) == [0, 0]
+    assert list(found.p_value) == pytest.approx([1, 2 / 2**9])
+    assert evidence.disagreements(*[evidence.runs_of({}, [])] * 2, np.arange(10)).empty
+
+
+def test_runs_can_be_scored_against_other_labels():
+    runs = evidence.runs_of({}, make_runs([0.9], test_predictions="0123456789"))
+    labels = np.array([0, 1, 2, 3, 4, 5, 6, 7, -1, 0])
+    again = evidence.relabelled(runs, labels)
+    assert evidence.sample(again).mean == pytest.approx(100 * 8 / 9)
+    assert evidence.sample(runs).mean == pytest.approx(90)
+    with pytest.raises(ValueError, match=r"Expected 3 predictions, .* Received: 10"):
+        evidence.relabelled(runs, labels[:3])

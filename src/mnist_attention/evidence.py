@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .data import MNIST_DIGEST, Dataset
-from .inference import Difference, Sample, paired_difference, summarise
+from .inference import Difference, McNemar, Sample, mcnemar, paired_difference, summarise
 from .protocol import PAPER, PROPERLY
 
 ENOUGH_SEEDS = 3
@@ -39,6 +39,11 @@ def reported_value(row: str, metric: str = "test_accuracy") -> float | None:
     numbers = reported()
     found = numbers[(numbers.row == row) & (numbers.metric == metric)].value_percent
     return float(found.iloc[0]) if len(found) else None
+
+
+def reported_gain() -> float:
+    """What the paper says its mask is worth, in points; its numbers have one decimal."""
+    return round(reported_value("LeNet+Attention") - reported_value("LeNet"), 1)
 
 
 NETWORKS: dict[str, Changes] = {
@@ -193,6 +198,21 @@ def difference(first: Runs, second: Runs, metric: str = "test_accuracy") -> Diff
     return paired_difference([ours[seed] - theirs[seed] for seed in shared])
 
 
+def lacks(found: Mapping[str, Runs]) -> str:
+    """What keeps settings from being judged: "VGG16: missing"; empty if nothing does.
+
+    Args:
+        found: Name of a setting -> its runs.
+    """
+    return "; ".join(f"{name}: {lack}" for name, runs in found.items() if (lack := runs.lack()))
+
+
+def lack_of_pairs(*differences: Difference) -> str:
+    """What keeps paired differences from being judged; empty if nothing does."""
+    least = min(paired.n for paired in differences)
+    return f"{least} of at least {ENOUGH_SEEDS} paired seeds" if least < ENOUGH_SEEDS else ""
+
+
 # Test labels that people doubt
 
 
@@ -250,6 +270,50 @@ def corrected_accuracy(record: dict, labels: np.ndarray) -> float:
         )
     known = labels >= 0
     return 100 * float(np.mean(predictions[known] == labels[known]))
+
+
+def relabelled(runs: Runs, labels: np.ndarray) -> Runs:
+    """The same runs, scored against `corrected_labels`.
+
+    Raises:
+        ValueError: if a record has not one prediction per label.
+    """
+    scored = tuple(
+        {
+            **record,
+            "result": {
+                **record["result"],
+                "test_accuracy": corrected_accuracy(record, labels) / 100,
+            },
+        }
+        for record in runs.records
+    )
+    return dataclasses.replace(runs, records=scored)
+
+
+def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
+    """McNemar's exact test for each pair of trained nets with the same seed.
+
+    Args:
+        first: Runs of one setting.
+        second: Runs of another.
+        labels: The true class of each test image, shape `(n,)`.
+
+    Returns:
+        One row a seed, columns only_first, only_second (images that only the one or the other gets
+        right) and p_value. It is about these nets, not about their settings.
+
+    Raises:
+        ValueError: if a record has not one prediction per label.
+    """
+    ours, theirs = (
+        {protocol_of(record)["seed"]: predicted(record) for record in runs.records}
+        for runs in (first, second)
+    )
+    shared = [seed for seed in ours if seed in theirs]
+    tests = [dataclasses.asdict(mcnemar(ours[seed], theirs[seed], labels)) for seed in shared]
+    names = [field.name for field in dataclasses.fields(McNemar)]
+    return pd.DataFrame(tests, columns=names, index=pd.Index(shared, name="seed"))
 
 
 def predicted(record: dict) -> np.ndarray:

@@ -78,6 +78,13 @@ def rounded(*values: float, digits: int = 2) -> tuple[float, ...]:
     return tuple(round(value, digits) + 0.0 for value in values)
 
 
+def with_interval(mean: float, low: float, high: float, digits: int = 2) -> str:
+    """A difference in print: "+0.04 [-0.02, 0.11]", without the brackets where the ends are NaN."""
+    mean, low, high = rounded(mean, low, high, digits=digits)
+    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{mean:+.{digits}f}{interval}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """What n pairs say about a difference. Units are those of the differences.
