@@ -426,6 +426,17 @@ if can_judge:
 # %% [markdown]
 # Above each image: the true digit, then what each network said. Some are hard for people too.
 #
+# Is one of the two networks of a seed better on these very images than luck can explain? McNemar's
+# test looks at the images that only one of them gets right. It is about these trained networks, not
+# about the mask: another seed is another pair, and may favour the other side.
+
+# %%
+if can_judge and len(full) == 2:
+    tests = evidence.disagreements(*full.values(), dataset.test_labels)
+    tests.columns = [*(f"only {name} is right" for name in full), "p, McNemar"]
+    display(tests.round(4))
+
+# %% [markdown]
 # ## Labels that people doubt
 #
 # Of 15 test images most of five raters did not confirm the label (Northcutt and others, 2021).
@@ -441,14 +452,20 @@ if can_judge:
 
 # %%
 if can_judge:
+    again = {name: evidence.relabelled(runs, labels) for name, runs in full.items()}
+    scores = {"as given": full, "corrected": again}
     rows = {
-        name: {
-            "as given": np.mean([100 * run["result"]["test_accuracy"] for run in runs.records]),
-            "corrected": np.mean([evidence.corrected_accuracy(r, labels) for r in runs.records]),
-        }
-        for name, runs in full.items()
+        kind: {name: report.cell(runs) for name, runs in scored.items()}
+        for kind, scored in scores.items()
     }
-    display(pd.DataFrame(rows).T.round(3).rename_axis("test accuracy in percent, mean over seeds"))
+    display(pd.DataFrame(rows).rename_axis("test accuracy in percent"))
+
+# %%
+if can_judge and len(full) == 2:
+    for kind, scored in scores.items():
+        plain, masked = scored.values()
+        gain = effects.in_points(evidence.difference(masked, plain))
+        display(Markdown(f"With labels {kind} the mask is worth {gain} points, paired by seed."))
 
 # %% [markdown]
 # ## On your own

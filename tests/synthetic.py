@@ -28,7 +28,10 @@ def make_record(
             "train_size": 60_000,
             "test_size": 10_000,
         },
-        "history": {"accuracy": [train_accuracy - 0.01] * epochs},
+        "history": {
+            "accuracy": [train_accuracy - 0.01] * epochs,
+            "test_accuracy": [test_accuracy] * epochs,
+        },
         "result": {
             "diverged": diverged,
             "epochs": epochs,

@@ -7,6 +7,7 @@ import pytest
 
 from mnist_attention import assumptions
 from mnist_attention.protocol import PAPER, Protocol
+from mnist_attention.studies import PLAUSIBLE, study_protocols
 from synthetic import make_record, make_runs
 
 
@@ -50,22 +51,99 @@ def test_the_ledger_says_what_a_running_accuracy_and_the_best_seed_are_worth():
     assert math.isnan(best.low)
 
 
+def test_an_option_without_enough_runs_says_what_it_lacks():
+    records = make_runs([0.98] * 3, epochs=20)
+    records += make_runs([0.97] * 2, epochs=20, activation="tanh")
+    records += make_runs([0.9], epochs_done=3, model="resnet18")
+    lack = assumptions.ledger(records).set_index("option").lack
+    assert lack["tanh"] == "2 of at least 3 seeds"
+    assert lack["sigmoid"] == "missing"
+    assert lack["18"] == "3 of 100 epochs"
+
+
+def test_options_that_have_not_begun_to_learn_are_counted():
+    records = make_runs([0.98, 0.981, 0.982], epochs=20)
+    records += make_runs([0.1135, 0.1135, 0.97], epochs=20, initializer="narrow_normal")
+    guessing = assumptions.ledger(records).set_index("option").guessing
+    assert guessing["normal, deviation 0.01"] == 2
+    assert guessing["LeCun normal"] == 0
+
+
+def test_diverged_seeds_stay_in_the_ledger():
+    records = make_runs([0.98, 0.99, 0.985])
+    records[0]["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
+    ledger = assumptions.ledger(records).set_index("option")
+    assert set(ledger.n[["augmented, over the last epoch", "the best of n"]]) == {3}
+
+
+def test_an_option_of_the_mask_is_held_against_lenet_trained_alike():
+    plain = {"model": "lenet5", "epochs": 20}
+    records = make_runs([0.98, 0.981, 0.982], epochs=20) + make_runs([0.97, 0.972, 0.974], **plain)
+    records += make_runs([0.975, 0.976, 0.98], epochs=20, mask_activation="linear")
+    records += make_runs([0.95, 0.96, 0.94], epochs=20, momentum=0.9)
+    gain = assumptions.ledger(records).set_index("option").gain
+    assert gain["none"] == pytest.approx(0.5)
+    assert math.isnan(gain["0.9"])  # LeNet was not trained with momentum
+    records += make_runs([0.94, 0.94, 0.94], momentum=0.9, **plain)
+    gain = assumptions.ledger(records).set_index("option").gain
+    assert gain["0.9"] == pytest.approx(1.0)
+
+
+def explaining(lenet, masked, high, low, **changes) -> list[dict]:
+    """Runs of one reading with all that is to be explained but the half-way point."""
+    return [
+        *make_runs(lenet, model="lenet5", **changes),
+        *make_runs(masked, **changes),
+        *make_runs(high, learning_rate=0.1, **changes),
+        *make_runs(low, learning_rate=0.001, **changes),
+    ]
+
+
 def test_the_nearest_protocol_is_found():
-    near = {"activation": "sigmoid", "epochs": 20}
+    paper = explaining([0.977], [0.993], [0.809], [0.798], activation="tanh", epochs=20)
+    paper[1]["history"]["test_accuracy"][9] = 0.934
     records = [
-        make_record(0.967, model="lenet5", **near),
-        make_record(0.993, **near),
-        make_record(0.798, learning_rate=0.001, **near),
-        make_record(0.934, activation="sigmoid", epochs=50),
-        make_record(0.99, model="lenet5"),
-        make_record(0.99),
-        make_record(0.98, learning_rate=0.001),
-        make_record(0.97, epochs=50),
+        *paper,
+        *explaining([0.99], [0.99], [0.99], [0.98]),
         make_record(0.9, pooling="average"),  # the others are missing
     ]
     table = assumptions.nearest(records)
-    assert list(table.setting) == ["activation=sigmoid", "as the paper"]
-    assert list(table.epochs) == [20, 100]
-    assert list(table["epochs=50"]) == pytest.approx([93.4, 97])
-    assert table.distance[0] == pytest.approx(math.sqrt(1 / 4))
+    assert list(table.setting) == ["activation=tanh", "as the paper", "as the paper"]
+    assert list(table.epochs) == [20, 20, 100]
+    assert list(table["epochs=50"]) == pytest.approx([93.4, 99, 99])
+    assert table.factor[0] == pytest.approx(1)
+    errors = [1 / 2.3, 1 / 0.7, 1 / 19.1, 2 / 20.2, 1 / 6.6]
+    expected = math.exp(math.sqrt(sum(math.log(e) ** 2 for e in errors) / 5))
+    assert table.factor[2] == pytest.approx(expected)
     assert assumptions.nearest([]).empty
+
+
+def test_half_the_epochs_are_half_of_what_stands_in_for_the_whole():
+    records = explaining([0.97], [0.97], [0.97], [0.97])
+    records[1]["history"]["test_accuracy"] = [epoch / 1000 for epoch in range(1, 101)]
+    table = assumptions.nearest(records).set_index("epochs")
+    assert table["epochs=50"][20] == pytest.approx(1.0)
+    assert table["LeNet+Attention"][20] == pytest.approx(2.0)
+    assert table["epochs=50"][100] == pytest.approx(5.0)
+    assert table["LeNet+Attention"][100] == pytest.approx(10.0)
+
+
+def test_only_seeds_with_all_runs_count_and_their_spread_is_given():
+    records = explaining([0.97, 0.98, 0.98], [0.97, 0.98], [0.97, 0.98], [0.97, 0.98])
+    row = assumptions.nearest(records).iloc[0]
+    assert (row.n, row["LeNet"]) == (2, pytest.approx(97.5))
+    assert row.least < row.factor < row.most
+
+
+def test_a_diverged_run_stands_for_the_epochs_that_it_did_not_do():
+    records = explaining([0.97], [0.97], [0.098], [0.97], epochs=20)
+    records[2]["result"].update(diverged=True, epochs=1)
+    records[2]["history"]["test_accuracy"] = [0.3]
+    assert list(assumptions.nearest(records)["learning_rate=0.1"]) == pytest.approx([9.8])
+
+
+def test_the_study_that_explains_trains_all_that_is_to_be_explained():
+    records = [make_record(0.97, **vars(run)) for run in study_protocols("explain")]
+    settings = assumptions.nearest(records).setting
+    assert len(settings) == len(PLAUSIBLE)
+    assert "activation=tanh, pooling=average" in set(settings)

@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -31,7 +33,8 @@ def test_the_report_prints_tables_verdicts_and_cost(results, capsys):
     for expected in (
         "Table 1.", "Table 4.", "98.99 ± 0.04", "97.7", "missing",
         "95.00 (one seed, no interval, 2 of 100 epochs)",
-        "C3  the mask is worth +1.6 points\n    not reproduced: +0.00 points",
+        "C3  the mask is worth +1.6 points\n    not reproduced: no gain is shown: +0.00 points",
+        "What the paper leaves open", "Protocols nearest to the paper's numbers",
         "C11", "core-hours", "22 runs, of which 1 on other digits than MNIST.",
     ):  # fmt: skip
         assert expected in printed
@@ -108,13 +111,31 @@ def test_the_tables_have_the_papers_rows_and_numbers():
 
 
 def test_the_ledger_shows_effects_and_what_is_missing():
-    records = make_runs([0.98, 0.981], epochs=20)
-    records += make_runs([0.97, 0.969], epochs=20, momentum=0.9)
+    records = make_runs([0.98, 0.981, 0.9815], epochs=20)
+    records += make_runs([0.97, 0.969, 0.971], epochs=20, momentum=0.9)
+    records += make_runs([0.1135] * 3, epochs=20, activation="sigmoid")
     records += make_runs([0.97], epochs=20, pooling="average")
-    shown = report.ledger_table(records).set_index("option")["effect in points [95 %]"]
-    assert shown["0.9"].startswith("-1.10 [")
-    assert shown["average"] == "-1.00 no interval"
+    table = report.ledger_table(records).set_index("option")
+    shown = table["effect in points [95 %]"]
+    assert shown["0.9"].startswith("-1.08 [")
+    assert shown["sigmoid"].endswith("] (3 of 3 guess)")
+    assert shown["average"] == "1 of at least 3 seeds"
     assert shown["softmax"] == "missing"
+    assert float(table["smallest to be found"]["0.9"]) > 0
+
+
+def test_the_nearest_protocols_stand_below_the_papers_numbers():
+    records = [
+        *make_runs([0.97], model="lenet5"),
+        *make_runs([0.97]),
+        *make_runs([0.97], learning_rate=0.1),
+        *make_runs([0.97], learning_rate=0.001),
+    ]
+    table = report.nearest_table(records)
+    assert list(table.setting) == ["the paper says", "as the paper", "as the paper"]
+    assert list(table["learning_rate=0.001"]) == ["79.80", "97.00", "97.00"]
+    assert table["errors off by"].iloc[0] == ""
+    assert report.nearest_text([]).startswith("No protocol was run for all of LeNet, ")
 
 
 def test_markdown_by_hand():
@@ -134,7 +155,7 @@ def test_blocks_are_rendered_and_the_rest_stays():
     rendered = report.render_blocks(TEXT, records)
     assert "old" not in rendered
     assert "| LeNet+Attention | not reported | 99.50 (one seed, no interval) |" in rendered
-    assert "**not yet tested**: LeNet+Attention: 1 of at least 3 seeds" in rendered
+    assert "**Not yet tested**: LeNet+Attention: 1 of at least 3 seeds" in rendered
     assert rendered.startswith("# Title\n<!-- table1:begin -->\n\n| network |")
     assert "<!-- table1:end -->\nprose <!-- finding:begin -->" in rendered
     assert report.render_blocks(rendered, records) == rendered
@@ -221,3 +242,31 @@ def test_the_summary_of_the_project_is_that_of_its_records(tmp_path):
 def test_the_prose_of_the_notebooks_quotes_the_records(path):
     prose = "\n".join(line for line in path.read_text().splitlines() if line.startswith("# "))
     assert report.unsupported_numbers(prose, read_records(RESULTS)[0]) == []
+
+
+SHOWN = {
+    "02_train_lenet_with_attention": ("table1", "finding", "systems"),
+    "03_sweep_hyperparameters": ("table2", "table3", "table4", "nearest"),
+    "05_is_it_attention": ("ledger", "controls"),
+    "06_does_it_filter_noise": ("noise", "controls_on_noise"),
+}
+"""Notebook -> what of `BLOCKS` is among its outputs."""
+
+
+def printed_markdown(path: Path) -> str:
+    outputs = [
+        output
+        for cell in json.loads(path.read_text())["cells"]
+        for output in cell.get("outputs", ())
+    ]
+    return "\n".join("".join(o.get("data", {}).get("text/markdown", "")) for o in outputs)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_outputs_of_the_notebooks_are_those_of_the_records(name):
+    path = CHECKOUT / "notebooks" / f"{name}.ipynb"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not here")
+    printed, records = printed_markdown(path), read_records(RESULTS)[0]
+    stale = [block for block in SHOWN[name] if report.BLOCKS[block](records) not in printed]
+    assert stale == [], f"run: make notebooks ONLY=notebooks/{name}.py"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
@@ -10,10 +11,11 @@ from . import assumptions, attention, costs, evidence
 from .backgrounds import CLEAN, Condition
 from .evidence import Changes, Runs
 from .files import write_atomically
-from .inference import Difference, Sample, rounded, summarise
+from .inference import Difference, Sample, summarise, with_interval
 from .paths import CHECKOUT
+from .protocol import PAPER
 from .records import read_records
-from .verdicts import PUBLISHED, verdict, verdicts
+from .verdicts import PUBLISHED, Outcome, verdict, verdicts
 
 Records = list[dict]
 
@@ -129,21 +131,28 @@ def ledger_table(records: Records) -> pd.DataFrame:
             "open choice": row.choice,
             "ours": row.ours,
             "option": row.option,
-            "effect in points [95 %]": _points(row.effect, row.low, row.high),
+            "effect in points [95 %]": row.lack or _effect(row),
             "of": row.metric,
+            "smallest to be found": ""
+            if row.lack or pd.isna(row.detectable)
+            else f"{row.detectable:.2f}",
+            "option over LeNet alone": _points(row.gain, row.gain_low, row.gain_high, missing=""),
             "n": str(row.n),
-            "epochs": MISSING if pd.isna(row.epochs) else str(row.epochs),
+            "epochs": "" if pd.isna(row.epochs) else str(row.epochs),
         }
         for row in assumptions.ledger(records).itertuples()
     )
 
 
-def _points(mean: float, low: float, high: float, digits: int = 2) -> str:
+def _effect(row) -> str:
+    guessing = f" ({row.guessing} of {row.n} guess)" if row.guessing else ""
+    return _points(row.effect, row.low, row.high) + guessing
+
+
+def _points(mean: float, low: float, high: float, digits: int = 2, missing: str = MISSING) -> str:
     if pd.isna(mean):
-        return MISSING
-    mean, low, high = rounded(mean, low, high, digits=digits)
-    interval = "no interval" if pd.isna(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{mean:+.{digits}f} {interval}"
+        return missing
+    return with_interval(mean, low, high, digits) + " no interval" * pd.isna(low)
 
 
 def scores_table(
@@ -223,9 +232,15 @@ def _difference(paired: Difference, digits: int = 2) -> str:
 
 
 def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
-    """The protocols that come nearest to the paper's numbers, ready to be shown."""
+    """The protocols that come nearest to the paper's numbers, below these, ready to be shown."""
     table = assumptions.nearest(records).head(rows)
-    for name in (*assumptions.EXPLAINED, "distance"):
+    paper = {name: evidence.reported_value(name) for name in assumptions.EXPLAINED}
+    said = pd.DataFrame([{"setting": "the paper says", "epochs": PAPER.epochs, "n": "", **paper}])
+    factors = [
+        f"{row.factor:.2f} ({row.least:.2f} to {row.most:.2f})" for row in table.itertuples()
+    ]
+    table = pd.concat([said, table[said.columns]]).assign(**{"errors off by": ["", *factors]})
+    for name in assumptions.EXPLAINED:
         table[name] = table[name].map("{:.2f}".format)
     return table.astype(str)
 
@@ -234,7 +249,7 @@ def nearest_text(records: Records) -> str:
     """`nearest_table` as Markdown, or what is missing for it."""
     table = nearest_table(records)
     rows = ", ".join(assumptions.EXPLAINED)
-    return markdown(table) if len(table) else f"No protocol was run for all of {rows} yet."
+    return markdown(table) if len(table) > 1 else f"No protocol was run for all of {rows} yet."
 
 
 def cost_table(records: Records) -> pd.DataFrame:
@@ -251,7 +266,10 @@ def cost_table(records: Records) -> pd.DataFrame:
 def finding(records: Records) -> str:
     """What the records say of the mask's worth, the paper's main claim, in a sentence or two."""
     judged = verdict("C3", records)
-    sentence = f"The paper says that {judged.text}. Here: **{judged.verdict}**: {judged.sentence}."
+    sentence = (
+        "Does the mask lift LeNet-5, as we read the paper? "
+        f"**{judged.verdict.capitalize()}**: {judged.sentence}."
+    )
     if judged.verdict != "not yet tested":
         return sentence
     shown = {
@@ -262,11 +280,25 @@ def finding(records: Records) -> str:
     return f"{sentence} So far, test accuracy in percent: {so_far}."
 
 
+def outcomes(records: Records) -> str:
+    """How many claims came out how: "Of 11 claims 2 are contradicted (C7, C10), ..."."""
+    judged = verdicts(records)
+    claims = {
+        outcome: [each.claim for each in judged if each.verdict == outcome]
+        for outcome in get_args(Outcome)
+    }
+    counted = ", ".join(
+        f"{len(found)} {outcome} ({', '.join(found)})" for outcome, found in claims.items() if found
+    )
+    return f"Of the paper's {len(judged)} claims: {counted}."
+
+
 # On the terminal
 
 
 def report(results: Path) -> int:
-    """Print Tables 1-4 beside the paper's, the verdicts, the cost, and what could not be read.
+    """Print Tables 1-4 beside the paper's, the verdicts, the ledger, the nearest protocols, the
+    cost, and what could not be read.
 
     Args:
         results: Folder of the records.
@@ -283,7 +315,10 @@ def report(results: Path) -> int:
     print(f"{NOTE}\n")
     for judged in verdicts(records):
         print(f"{judged.claim:4}{judged.text}\n    {judged}")
-    print(f"\nEvery system: cost and accuracy\n\n{_plain(systems_table(records))}\n")
+    print(f"\n{outcomes(records)}")
+    print(f"\nWhat the paper leaves open\n\n{_plain(ledger_table(records))}\n")
+    print(f"Protocols nearest to the paper's numbers\n\n{_plain(nearest_table(records))}\n")
+    print(f"Every system: cost and accuracy\n\n{_plain(systems_table(records))}\n")
     print(f"Cost of all runs\n\n{_plain(cost_table(records))}\n")
     others = sum(not evidence.is_mnist(record) for record in records)
     print(f"{evidence.plural(len(records), 'run')}, of which {others} on other digits than MNIST.")
@@ -314,6 +349,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     },
     "verdicts": lambda records: markdown(verdict_table(records)),
     "finding": finding,
+    "outcomes": outcomes,
     "ledger": lambda records: markdown(ledger_table(records)),
     "nearest": nearest_text,
     "controls": lambda records: markdown(controls_table(records)),
@@ -358,7 +394,7 @@ def unsupported_numbers(text: str, records: Records) -> list[str]:
     Only numbers with decimals are looked at ("98.93 %", "+0.04 points"), signs are not compared,
     and a number passes wherever it comes from: this finds a stale digit, not every wrong claim.
     """
-    tables = "\n".join(block(records) for block in BLOCKS.values())
+    tables = "\n".join(block(records) for name, block in BLOCKS.items() if name != "cost")
     supported = {*re.findall(r"\d+\.\d+", tables), *map(str, PUBLISHED.values())}
     quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points)", text)
     return [match[0] for match in quoted if match[1] not in supported]

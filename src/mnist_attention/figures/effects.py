@@ -11,8 +11,8 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .. import assumptions, evidence
-from ..evidence import ENOUGH_SEEDS, Runs
-from ..inference import MARGIN, Difference, rounded
+from ..evidence import Runs
+from ..inference import MARGIN, Difference, with_interval
 from . import COLOURS, style, subplots
 from .training import SERIES_COLOURS, accuracy_axis, error
 
@@ -78,8 +78,7 @@ def _differences(first: Runs, second: Runs) -> dict[int, float]:
 
 
 def _draw_papers_gain(axis: Axes) -> None:
-    ours, theirs = (evidence.reported_value(row) for row in PAIR)
-    gain = round(ours - theirs, 1)  # the paper's numbers have one decimal
+    gain = evidence.reported_gain()
     axis.axvline(gain, color=COLOURS["vermillion"], linestyle="--", linewidth=1.2)
     _write_above(axis, gain, f"the paper: {gain:+g}", COLOURS["vermillion"])
 
@@ -87,21 +86,13 @@ def _draw_papers_gain(axis: Axes) -> None:
 def _draw_mean(axis: Axes, row: float, masked: Runs, plain: Runs) -> str:
     """Draw the mean and its interval, or write what is lacking. Returns the row's label."""
     paired = evidence.difference(masked, plain)
-    if lack := _lack(masked, plain, paired):
+    found = dict(zip(PAIR, (masked, plain), strict=True))
+    if lack := evidence.lacks(found) or evidence.lack_of_pairs(paired):
         _write_in_row(axis, row, f"no interval yet. {lack}")
         return "mean"
     draw_effect(axis, row, paired, COLOURS["black"], FARTHEST)
     write_beside(axis, row, in_points(paired))
     return f"mean of {paired.n},\n95 % {paired.method}"
-
-
-def _lack(masked: Runs, plain: Runs, paired: Difference) -> str:
-    """What keeps the pairs from being judged; empty if nothing does."""
-    lacks = zip(PAIR, (masked.lack(), plain.lack()), strict=True)
-    if lack := "; ".join(f"{row}: {lack}" for row, lack in lacks if lack):
-        return lack
-    enough = paired.n >= ENOUGH_SEEDS
-    return "" if enough else f"{paired.n} of at least {ENOUGH_SEEDS} paired seeds"
 
 
 # The ledger
@@ -118,7 +109,8 @@ def forest_of_ledger(records: list[dict]) -> Figure:
         The rows of `assumptions.ledger`, under the choice that they belong to and our reading:
         option minus ours in points, with the 95 % interval where there is one. The axis is linear
         within `inference.MARGIN` of nil (shaded) and logarithmic beyond, so that hundredths and
-        tens of points are both to be seen. Options without runs are grey.
+        tens of points are both to be seen. Options without enough runs are grey, with what they
+        lack; "guess" counts the runs of an option that have not begun to learn.
     """
     table = assumptions.ledger(records)
     choices = table.groupby(["choice", "ours"], sort=False)
@@ -144,12 +136,13 @@ def forest_of_ledger(records: list[dict]) -> Figure:
 
 
 def _draw_option(axis: Axes, row: float, option) -> None:
-    if option.n == 0:
+    if option.lack:
         _write_left(axis, row, option.option, indent=10, color=_GREY)
-        write_beside(axis, row, "missing", color=_GREY)
+        write_beside(axis, row, option.lack, color=_GREY)
         return
     paired = Difference(option.n, option.effect, low=option.low, high=option.high)
-    _write_left(axis, row, option.option, indent=10)
+    guess = f" ({option.guessing} guess)" if option.guessing else ""
+    _write_left(axis, row, option.option + guess, indent=10)
     draw_effect(axis, row, paired, COLOURS["blue"])
     write_beside(axis, row, in_points(paired), str(option.n), str(option.epochs))
 
@@ -164,8 +157,8 @@ def _write_choice(axis: Axes, row: float, choice: str, ours: str) -> None:
 # Nearest protocols
 
 
-_MARKERS = "osD^"
-_ASIDE = (-0.27, -0.09, 0.09, 0.27)
+_MARKERS = "osD^v"
+_ASIDE = (-0.3, -0.15, 0, 0.15, 0.3)
 """Where the points of a protocol stand in its row, which is 1 high."""
 
 
@@ -180,8 +173,8 @@ def nearest_protocols(records: list[dict], rows: int = 10) -> Figure:
     Returns:
         One row a protocol of `assumptions.nearest`, the nearest at the top: dots are the means of
         ours, vertical lines the paper's numbers, thin lines how far the ones are from the others
-        of the same colour. At the right the distance (root mean square, in points) and the number
-        of runs. The axis of accuracies is stretched towards 100 %.
+        of the same colour. At the right the factor by which our errors are off, the number of seeds
+        and of epochs. The axis of accuracies is stretched towards 100 %.
     """
     table = assumptions.nearest(records).head(rows)
     figure, axes = subplots(width=9, height=1.5 + 0.34 * max(1, len(table)))
@@ -191,8 +184,8 @@ def nearest_protocols(records: list[dict], rows: int = 10) -> Figure:
     for name, colour, marker, aside in looks:
         _draw_nearness(axis, table[name], aside, colour, marker)
     for row, protocol in enumerate(table.itertuples()):
-        write_beside(axis, row, f"{protocol.distance:.2f}", str(protocol.n), str(protocol.epochs))
-    write_beside(axis, None, "distance, points", "n", "epochs", color=_GREY)
+        write_beside(axis, row, f"{protocol.factor:.2f}", str(protocol.n), str(protocol.epochs))
+    write_beside(axis, None, "errors off by", "n", "epochs", color=_GREY)
     if table.empty:
         needed = ", ".join(assumptions.EXPLAINED)
         _write_in_row(axis, 0, f"missing: no protocol with runs of {needed}")
@@ -237,8 +230,7 @@ def draw_effect(
 
 def in_points(paired: Difference) -> str:
     """A difference with its interval: "+0.04 [-0.02, 0.11]"."""
-    mean, low, high = rounded(paired.mean, paired.low, paired.high)
-    return f"{mean:+.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+    return with_interval(paired.mean, paired.low, paired.high)
 
 
 def signed(value: float, _=None) -> str:
