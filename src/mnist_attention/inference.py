@@ -98,9 +98,6 @@ class Difference:
         method: How the interval was made: "BCa bootstrap", "t" (below 6 pairs), or "" (none).
         p_value: Of the two-sided sign-flip test; NaN below 2 pairs. Below 6 pairs it cannot
             reach 0.05, whatever the data.
-        least: Lower end of the range in which one more pair's difference falls with 95 %
-            confidence; NaN below 2 pairs.
-        most: Upper end.
         detectable: Smallest true difference that these n pairs would have found significant
             with probability 0.8; NaN below 2 pairs or without spread.
         equivalence: p value of the two one-sided t tests that the true difference lies within
@@ -114,8 +111,6 @@ class Difference:
     high: float = math.nan
     method: str = ""
     p_value: float = math.nan
-    least: float = math.nan
-    most: float = math.nan
     detectable: float = math.nan
     equivalence: float = math.nan
 
@@ -174,8 +169,6 @@ def paired_difference(differences: Sequence[float], margin: float = MARGIN) -> D
         high=high,
         method=method,
         p_value=_sign_flip(values),
-        least=sample.least,
-        most=sample.most,
         detectable=detectable,
         equivalence=equivalence,
     )
