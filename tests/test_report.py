@@ -121,7 +121,7 @@ def test_the_ledger_shows_effects_and_what_is_missing():
     assert shown["sigmoid"].endswith("] (3 of 3 guess)")
     assert shown["average"] == "1 of at least 3 seeds"
     assert shown["softmax"] == "missing"
-    assert float(table["smallest to be found"]["0.9"]) > 0
+    assert float(table["smallest detectable"]["0.9"]) > 0
 
 
 def test_the_nearest_protocols_stand_below_the_papers_numbers():

@@ -133,7 +133,7 @@ def ledger_table(records: Records) -> pd.DataFrame:
             "option": row.option,
             "effect in points [95 %]": row.lack or _effect(row),
             "of": row.metric,
-            "smallest to be found": ""
+            "smallest detectable": ""
             if row.lack or pd.isna(row.detectable)
             else f"{row.detectable:.2f}",
             "option over LeNet alone": _points(row.gain, row.gain_low, row.gain_high, missing=""),
@@ -316,7 +316,8 @@ def report(results: Path) -> int:
     for judged in verdicts(records):
         print(f"{judged.claim:4}{judged.text}\n    {judged}")
     print(f"\n{outcomes(records)}")
-    print(f"\nWhat the paper leaves open\n\n{_plain(ledger_table(records))}\n")
+    ledger = ledger_table(records).drop(columns=["ours", "of"])  # too wide for a terminal with them
+    print(f"\nWhat the paper leaves open\n\n{_plain(ledger)}\n")
     print(f"Protocols nearest to the paper's numbers\n\n{_plain(nearest_table(records))}\n")
     print(f"Every system: cost and accuracy\n\n{_plain(systems_table(records))}\n")
     print(f"Cost of all runs\n\n{_plain(cost_table(records))}\n")
@@ -389,14 +390,14 @@ def render_blocks(text: str, records: Records) -> str:
 
 
 def unsupported_numbers(text: str, records: Records) -> list[str]:
-    """The percentages and points in a text that are in no table made from the records.
+    """The percentages, points and decibels in a text that are in no table made from the records.
 
     Only numbers with decimals are looked at ("98.93 %", "+0.04 points"), signs are not compared,
     and a number passes wherever it comes from: this finds a stale digit, not every wrong claim.
     """
     tables = "\n".join(block(records) for name, block in BLOCKS.items() if name != "cost")
     supported = {*re.findall(r"\d+\.\d+", tables), *map(str, PUBLISHED.values())}
-    quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points)", text)
+    quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points|dB)", text)
     return [match[0] for match in quoted if match[1] not in supported]
 
 
