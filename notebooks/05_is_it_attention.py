@@ -107,6 +107,14 @@ ledger = assumptions.ledger(records)
 open_still = ledger[ledger.lack != ""].option.unique()
 Markdown(f"Options without enough runs: {', '.join(open_still) or 'none'}.")
 
+# %%
+masks = ledger.dropna(subset="gain")
+better = masks[masks.gain_low > 0].option
+Markdown(
+    f"{len(masks)} other masks are held against LeNet alone. Shown to be better than it: "
+    f"{', '.join(better) or 'none'}."
+)
+
 # %% [markdown]
 # The last column says after how many epochs an option and ours were compared. "Guess" counts runs
 # that had not begun to learn by then: with sigmoid units, say, the first steps are so small that 20
