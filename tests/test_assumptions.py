@@ -100,15 +100,16 @@ def explaining(lenet, masked, high, low, **changes) -> list[dict]:
 
 
 def test_the_nearest_protocol_is_found():
-    paper = explaining([0.977], [0.993], [0.809], [0.798], activation="tanh", epochs=20)
-    paper[1]["history"]["test_accuracy"][9] = 0.934
+    paper = explaining([0.977] * 3, [0.993] * 3, [0.809] * 3, [0.798] * 3, epochs=20, shift=1)
+    for record in paper[3:6]:
+        record["history"]["test_accuracy"][9] = 0.934
     records = [
         *paper,
-        *explaining([0.99], [0.99], [0.99], [0.98]),
+        *explaining([0.99] * 3, [0.99] * 3, [0.99] * 3, [0.98] * 3),
         make_record(0.9, pooling="average"),  # the others are missing
     ]
     table = assumptions.nearest(records)
-    assert list(table.setting) == ["activation=tanh", "as the paper", "as the paper"]
+    assert list(table.setting) == ["shift=1", "as the paper", "as the paper"]
     assert list(table.epochs) == [20, 20, 100]
     assert list(table["epochs=50"]) == pytest.approx([93.4, 99, 99])
     assert table.factor[0] == pytest.approx(1)
@@ -119,8 +120,9 @@ def test_the_nearest_protocol_is_found():
 
 
 def test_half_the_epochs_are_half_of_what_stands_in_for_the_whole():
-    records = explaining([0.97], [0.97], [0.97], [0.97])
-    records[1]["history"]["test_accuracy"] = [epoch / 1000 for epoch in range(1, 101)]
+    records = explaining(*[[0.97] * 3] * 4)
+    for record in records[3:6]:
+        record["history"]["test_accuracy"] = [epoch / 1000 for epoch in range(1, 101)]
     table = assumptions.nearest(records).set_index("epochs")
     assert table["epochs=50"][20] == pytest.approx(1.0)
     assert table["LeNet+Attention"][20] == pytest.approx(2.0)
@@ -129,21 +131,24 @@ def test_half_the_epochs_are_half_of_what_stands_in_for_the_whole():
 
 
 def test_only_seeds_with_all_runs_count_and_their_spread_is_given():
-    records = explaining([0.97, 0.98, 0.98], [0.97, 0.98], [0.97, 0.98], [0.97, 0.98])
+    three = [0.97, 0.98, 0.975]
+    records = explaining([*three, 0.99], three, three, three)
     row = assumptions.nearest(records).iloc[0]
-    assert (row.n, row["LeNet"]) == (2, pytest.approx(97.5))
+    assert (row.n, row["LeNet"]) == (3, pytest.approx(97.5))
     assert row.least < row.factor < row.most
+    assert assumptions.nearest(records[:-1]).empty  # two seeds have all
 
 
 def test_a_diverged_run_stands_for_the_epochs_that_it_did_not_do():
-    records = explaining([0.97], [0.97], [0.098], [0.97], epochs=20)
-    records[2]["result"].update(diverged=True, epochs=1)
-    records[2]["history"]["test_accuracy"] = [0.3]
+    records = explaining([0.97] * 3, [0.97] * 3, [0.098] * 3, [0.97] * 3, epochs=20)
+    for record in records[6:9]:
+        record["result"].update(diverged=True, epochs=1)
+        record["history"]["test_accuracy"] = [0.3]
     assert list(assumptions.nearest(records)["learning_rate=0.1"]) == pytest.approx([9.8])
 
 
 def test_the_study_that_explains_trains_all_that_is_to_be_explained():
-    records = [make_record(0.97, **vars(run)) for run in study_protocols("explain")]
+    records = [make_record(0.97, **vars(run)) for run in study_protocols("explain", seeds=3)]
     settings = assumptions.nearest(records).setting
     assert len(settings) == len(PLAUSIBLE)
     assert "activation=tanh, pooling=average" in set(settings)

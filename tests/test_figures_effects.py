@@ -201,15 +201,15 @@ def explaining() -> list[dict]:
     """Two readings with all that is to be explained, one with a part of it."""
     near, far = {"activation": "tanh", "epochs": 20}, {"activation": "sigmoid", "epochs": 20}
     return [
-        *make_runs([0.90, 0.91], model="lenet5", **far),
-        *make_runs([0.89, 0.88], **far),
-        *make_runs([0.95], learning_rate=0.1, **far),
-        *make_runs([0.1135], learning_rate=0.001, **far),
-        *make_runs([0.975, 0.977], model="lenet5", **near),
-        *make_runs([0.978, 0.980], **near),
-        *make_runs([0.81, 0.82], learning_rate=0.1, **near),
-        *make_runs([0.83, 0.85], learning_rate=0.001, **near),
-        *make_runs([0.97], model="lenet5", pooling="average"),
+        *make_runs([0.90, 0.91, 0.905], model="lenet5", **far),
+        *make_runs([0.89, 0.88, 0.89], **far),
+        *make_runs([0.95] * 3, learning_rate=0.1, **far),
+        *make_runs([0.1135] * 3, learning_rate=0.001, **far),
+        *make_runs([0.975, 0.977, 0.978], model="lenet5", **near),
+        *make_runs([0.978, 0.980, 0.979], **near),
+        *make_runs([0.81, 0.82, 0.81], learning_rate=0.1, **near),
+        *make_runs([0.83, 0.85, 0.84], learning_rate=0.001, **near),
+        *make_runs([0.97] * 3, model="lenet5", pooling="average"),
     ]
 
 

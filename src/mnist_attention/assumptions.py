@@ -243,8 +243,8 @@ def nearest(records: list[dict]) -> pd.DataFrame:
 
     Returns:
         One row for each reading of what the paper leaves open and each of `LENGTHS` for which all
-        of `EXPLAINED` were run with a seed; the nearest first. Columns setting, epochs, n (seeds
-        with which all were run), one per row of `EXPLAINED` (mean test accuracy in percent),
+        of `EXPLAINED` were run with three seeds; the nearest first. Columns setting, epochs, n
+        (seeds with which all were run), one per row of `EXPLAINED` (mean test accuracy in percent),
         factor (by which our error rates are off, up or down, on geometric average: the
         exponential of the root mean square of the logarithm of ours over the paper's), least,
         most (the same of single seeds).
@@ -254,7 +254,7 @@ def nearest(records: list[dict]) -> pd.DataFrame:
         found = pd.DataFrame(
             {row: _accuracies({**changes, **changes_of(row)}, epochs, records) for row in EXPLAINED}
         ).dropna()
-        if len(found):
+        if len(found) >= ENOUGH_SEEDS:
             ours = found.mean()
             factors = [_factor(seed) for _, seed in found.iterrows()]
             named = {"setting": setting, "epochs": epochs, "n": len(found)}

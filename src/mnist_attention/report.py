@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import assumptions, attention, costs, evidence
 from .backgrounds import CLEAN, Condition
-from .evidence import Changes, Runs
+from .evidence import ENOUGH_SEEDS, Changes, Runs
 from .files import write_atomically
 from .inference import Difference, Sample, summarise, with_interval
 from .paths import CHECKOUT
@@ -249,7 +249,11 @@ def nearest_text(records: Records) -> str:
     """`nearest_table` as Markdown, or what is missing for it."""
     table = nearest_table(records)
     rows = ", ".join(assumptions.EXPLAINED)
-    return markdown(table) if len(table) > 1 else f"No protocol was run for all of {rows} yet."
+    return (
+        markdown(table)
+        if len(table) > 1
+        else f"No protocol was run for all of {rows} with {ENOUGH_SEEDS} seeds yet."
+    )
 
 
 def cost_table(records: Records) -> pd.DataFrame:
