@@ -104,8 +104,9 @@ Markdown(report.markdown(report.ledger_table(records)))
 
 # %%
 ledger = assumptions.ledger(records)
-open_still = ledger[ledger.lack != ""].option.unique()
-Markdown(f"Options without enough runs: {', '.join(open_still) or 'none'}.")
+lacking = ledger[ledger.lack != ""]
+open_still = [f"{row.choice}, {row.option} ({row.lack})" for row in lacking.itertuples()]
+Markdown(f"Options without enough runs: {'; '.join(open_still) or 'none'}.")
 
 # %%
 masks = ledger.dropna(subset="gain")
