@@ -22,7 +22,7 @@ def test_text_is_sorted_with_one_metric_a_line_and_reads_back():
     record = make_record(0.987, epochs_done=3)
     lines = record_text(record).splitlines()
     assert '    "test_accuracy": 0.987,' in lines
-    assert '    "accuracy": [0.985, 0.985, 0.985]' in lines
+    assert '    "accuracy": [0.985, 0.985, 0.985],' in lines
     keys = [line.split('"')[1] for line in lines if line.startswith('  "')]
     assert keys == sorted(record)
     assert json.loads(record_text(record)) == record

@@ -250,10 +250,9 @@ def nearest(records: list[dict]) -> pd.DataFrame:
         most (the same of single seeds).
     """
     rows = []
-    for (setting, changes), epochs in itertools.product(_readings(records).items(), LENGTHS):
-        found = pd.DataFrame(
-            {row: _accuracies({**changes, **changes_of(row)}, epochs, records) for row in EXPLAINED}
-        ).dropna()
+    for (setting, reading), epochs in itertools.product(_readings(records).items(), LENGTHS):
+        found = {row: _accuracies(changes_of(row), epochs, reading) for row in EXPLAINED}
+        found = pd.DataFrame(found).dropna()
         if len(found) >= ENOUGH_SEEDS:
             ours = found.mean()
             factors = [_factor(seed) for _, seed in found.iterrows()]
@@ -271,16 +270,20 @@ def _factor(ours: pd.Series) -> float:
     return float(np.exp(np.sqrt(np.mean(apart**2))))
 
 
-def _accuracies(changes: Changes, epochs: int, records: list[dict]) -> dict[int, float]:
+_FREE = ("model", "learning_rate", "epochs")
+"""What the rows of `EXPLAINED` set."""
+
+
+def _accuracies(row: Changes, epochs: int, reading: list[dict]) -> dict[int, float]:
     """Seed -> test accuracy in percent when a run has had `epochs` of 100, and so of any length.
 
     With a constant learning rate a longer run passes through what a shorter one ends at.
     """
-    wanted = {**DEFAULTS, **changes}
+    wanted = {name: {**DEFAULTS, **row}[name] for name in _FREE}
     last = epochs * wanted["epochs"] // PAPER.epochs
     found = {}
-    for record in records:
-        if is_mnist(record) and agrees(record, wanted, {"seed", "epochs"}):
+    for record in reading:
+        if agrees(record, wanted, {"epochs"}):
             history = record["history"].get("test_accuracy", [])
             if record["result"].get("diverged") and len(history) < last:
                 found[protocol_of(record)["seed"]] = 100 * record["result"]["test_accuracy"]
@@ -289,13 +292,10 @@ def _accuracies(changes: Changes, epochs: int, records: list[dict]) -> dict[int,
     return found
 
 
-def _readings(records: list[dict]) -> dict[str, Changes]:
-    """Name of every reading that LeNet was trained in -> its setting, less rows and length."""
-    free = ("model", "learning_rate", "epochs")  # what the rows of `EXPLAINED` set
-    readings = {}
+def _readings(records: list[dict]) -> dict[str, list[dict]]:
+    """Name of every reading that LeNet was trained in -> its records."""
+    readings: dict[str, list[dict]] = {}
     for record in filter(is_mnist, records):
-        protocol = protocol_of(record)
-        if protocol["model"] in (changes_of("LeNet")["model"], DEFAULTS["model"]):
-            name = setting_name(record, leave_out=free)
-            readings[name] = {field: protocol[field] for field in DEFAULTS if field not in free}
+        if protocol_of(record)["model"] in (changes_of("LeNet")["model"], DEFAULTS["model"]):
+            readings.setdefault(setting_name(record, leave_out=_FREE), []).append(record)
     return dict(sorted(readings.items()))

@@ -15,7 +15,7 @@ from .inference import Difference, Sample, summarise, with_interval
 from .paths import CHECKOUT
 from .protocol import PAPER
 from .records import read_records
-from .verdicts import PUBLISHED, Outcome, verdict, verdicts
+from .verdicts import PUBLISHED, Outcome, Verdict, verdict, verdicts
 
 Records = list[dict]
 
@@ -286,7 +286,10 @@ def finding(records: Records) -> str:
 
 def outcomes(records: Records) -> str:
     """How many claims came out how: "Of 11 claims 2 are contradicted (C7, C10), ..."."""
-    judged = verdicts(records)
+    return _counted(verdicts(records))
+
+
+def _counted(judged: list[Verdict]) -> str:
     claims = {
         outcome: [each.claim for each in judged if each.verdict == outcome]
         for outcome in get_args(Outcome)
@@ -317,9 +320,10 @@ def report(results: Path) -> int:
     for number, caption in CAPTIONS.items():
         print(f"Table {number}. {caption}\n\n{_plain(paper_table(records, number))}\n")
     print(f"{NOTE}\n")
-    for judged in verdicts(records):
-        print(f"{judged.claim:4}{judged.text}\n    {judged}")
-    print(f"\n{outcomes(records)}")
+    judged = verdicts(records)
+    for each in judged:
+        print(f"{each.claim:4}{each.text}\n    {each}")
+    print(f"\n{_counted(judged)}")
     ledger = ledger_table(records).drop(columns=["ours", "of"])  # too wide for a terminal with them
     print(f"\nWhat the paper leaves open\n\n{_plain(ledger)}\n")
     print(f"Protocols nearest to the paper's numbers\n\n{_plain(nearest_table(records))}\n")

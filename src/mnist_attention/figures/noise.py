@@ -13,7 +13,7 @@ from ..backgrounds import BEHIND, CLEAN, OVER, Condition
 from ..evidence import plural
 from ..inference import Difference, Sample
 from ..report import SCORE_NAMES
-from ..verdicts import PARTS
+from ..verdicts import CLAIMED, WORTH
 from . import COLOURS, style, subplots
 from .attention import draw_mask, draw_outline
 from .controls import draw_squares
@@ -47,7 +47,7 @@ _PARTS = {
     "focus": "AUROC: C1 mask\nminus brightness",
     "snr": "signal to noise:\ngain of C1 mask, dB",
 }
-assert _PARTS.keys() == PARTS.keys()
+assert _PARTS.keys() == {**CLAIMED, **WORTH}.keys()
 
 _GREY = "0.45"
 
