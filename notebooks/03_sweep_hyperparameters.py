@@ -155,7 +155,8 @@ for short, long in ((50, 100), (100, 150)):
 # these five numbers at once.
 #
 # They were trained for 20 epochs, which stand in for 100; their first 10 epochs then stand in for
-# 50. Our own reading is shown at both lengths.
+# 50. Our own reading is shown at both lengths. A reading without three seeds of every row is not
+# shown.
 
 # %%
 Markdown(report.nearest_text(records))
