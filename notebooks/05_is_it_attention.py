@@ -110,10 +110,10 @@ Markdown(f"Options without enough runs: {'; '.join(open_still) or 'none'}.")
 
 # %%
 masks = ledger.dropna(subset="gain")
-better = masks[masks.gain_low > 0].option
+better = masks[masks.gain_low > 0].option.unique()
 Markdown(
-    f"{len(masks)} other masks are held against LeNet alone. Shown to be better than it: "
-    f"{', '.join(better) or 'none'}."
+    f"{masks.option.nunique()} other masks are held against LeNet alone. "
+    f"Shown to be better than it: {', '.join(better) or 'none'}."
 )
 
 # %% [markdown]

@@ -25,6 +25,7 @@ from .evidence import (
     runs_of,
     sample,
     setting_name,
+    too_few,
 )
 from .inference import Difference, paired_difference
 from .protocol import PAPER, SHORT
@@ -185,7 +186,7 @@ def _effect(paired: Difference) -> dict:
         "p_value": paired.p_value,
         "detectable": paired.detectable,
         "guessing": 0,
-        "lack": "" if paired.n >= ENOUGH_SEEDS else f"{paired.n} of at least {ENOUGH_SEEDS} seeds",
+        "lack": too_few(paired.n),
     }
 
 

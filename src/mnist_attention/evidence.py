@@ -123,9 +123,7 @@ class Runs:
             return f"missing ({self.elsewhere})" if self.elsewhere else "missing"
         if self.done < self.asked:
             return f"{self.done} of {self.asked} epochs"
-        if len(self.records) < seeds:
-            return f"{len(self.records)} of at least {seeds} seeds"
-        return ""
+        return too_few(len(self.records), seeds)
 
 
 def runs_of(changes: Changes, records: list[dict]) -> Runs:
@@ -190,12 +188,18 @@ def sample(runs: Runs, metric: str = "test_accuracy") -> Sample:
 def difference(first: Runs, second: Runs, metric: str = "test_accuracy") -> Difference:
     """First minus second, paired by seed, in points. Runs cut short differently are no pairs."""
     comparable = first.done * second.asked == second.done * first.asked
-    ours, theirs = (
-        {protocol_of(record)["seed"]: 100 * record["result"][metric] for record in runs.records}
-        for runs in (first, second)
+    pairs = _pairs(first, second).values() if comparable else ()
+    return paired_difference(
+        [100 * ours["result"][metric] - 100 * theirs["result"][metric] for ours, theirs in pairs]
     )
-    shared = [seed for seed in ours if seed in theirs] if comparable else []
-    return paired_difference([ours[seed] - theirs[seed] for seed in shared])
+
+
+def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
+    """Seed -> the record of either setting, for the seeds that both have."""
+    ours, theirs = (
+        {protocol_of(record)["seed"]: record for record in runs.records} for runs in (first, second)
+    )
+    return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
 
 
 def lacks(found: Mapping[str, Runs]) -> str:
@@ -209,8 +213,12 @@ def lacks(found: Mapping[str, Runs]) -> str:
 
 def lack_of_pairs(*differences: Difference) -> str:
     """What keeps paired differences from being judged; empty if nothing does."""
-    least = min(paired.n for paired in differences)
-    return f"{least} of at least {ENOUGH_SEEDS} paired seeds" if least < ENOUGH_SEEDS else ""
+    return too_few(min(paired.n for paired in differences), of="paired seeds")
+
+
+def too_few(count: int, needed: int = ENOUGH_SEEDS, of: str = "seeds") -> str:
+    """How many there are of how many: "2 of at least 3 seeds"; empty if there are enough."""
+    return f"{count} of at least {needed} {of}" if count < needed else ""
 
 
 # Test labels that people doubt
@@ -306,14 +314,12 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
     Raises:
         ValueError: if a record has not one prediction per label.
     """
-    ours, theirs = (
-        {protocol_of(record)["seed"]: predicted(record) for record in runs.records}
-        for runs in (first, second)
-    )
-    shared = [seed for seed in ours if seed in theirs]
-    tests = [dataclasses.asdict(mcnemar(ours[seed], theirs[seed], labels)) for seed in shared]
+    pairs = _pairs(first, second)
+    tests = [mcnemar(predicted(ours), predicted(theirs), labels) for ours, theirs in pairs.values()]
     names = [field.name for field in dataclasses.fields(McNemar)]
-    return pd.DataFrame(tests, columns=names, index=pd.Index(shared, name="seed"))
+    return pd.DataFrame(
+        map(dataclasses.asdict, tests), columns=names, index=pd.Index(pairs, name="seed")
+    )
 
 
 def predicted(record: dict) -> np.ndarray:

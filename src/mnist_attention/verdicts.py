@@ -13,7 +13,6 @@ from typing import Literal
 
 from .attention import BRIEF, trained_on_noise
 from .evidence import (
-    ENOUGH_SEEDS,
     Runs,
     changes_of,
     difference,
@@ -25,6 +24,7 @@ from .evidence import (
     reported_value,
     runs_of,
     sample,
+    too_few,
 )
 from .inference import ENOUGH_PAIRS, MARGIN, Difference, Sample, paired_difference, rounded
 
@@ -318,10 +318,8 @@ def _focus(records: Records) -> tuple[Outcome, str]:
     entries = [e for e in trained_on_noise(records) if e["condition"].strength == 1]
     parts = {**CLAIMED, **WORTH}
     least = min(entry[part].n for entry in entries for part in parts)
-    if least < ENOUGH_SEEDS:
-        return "not yet tested", (
-            f"{least} of at least {ENOUGH_SEEDS} seeds, trained and measured on each background"
-        )
+    if lack := too_few(least):
+        return "not yet tested", f"{lack}, trained and measured on each background"
     shown = {part: {entry[part].direction for entry in entries} for part in CLAIMED}
     sentence = (
         f"behind {len(entries)} backgrounds, after {BRIEF['epochs']} epochs on them, {least} seeds "
