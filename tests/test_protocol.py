@@ -89,8 +89,13 @@ def test_trajectories_ignore_the_number_of_epochs_alone():
     assert trajectory_id(PAPER, "a") != trajectory_id(replace(PAPER, seed=1), "a")
 
 
-def test_integers_serve_as_rates():
-    assert Protocol(learning_rate=1).learning_rate == 1
+@pytest.mark.parametrize(
+    ("name", "value"), [("momentum", 0), ("momentum", -0.0), ("learning_rate", 1)]
+)
+def test_integers_serve_as_rates_and_name_the_same_run(name, value):
+    first, second = (replace(PAPER, **{name: number}) for number in (value, float(abs(value))))
+    assert first == second
+    assert run_id(first, "d") == run_id(second, "d")
 
 
 def test_the_backgrounds_are_those_that_can_be_made():

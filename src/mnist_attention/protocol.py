@@ -92,6 +92,10 @@ class Protocol:
             "0 unless the background is 'gaussian'",
             self.gamma == 0 or self.background == "gaussian",
         )
+        # Equal protocols have one run id, and JSON writes 0, 0.0 and -0.0 each its own way.
+        for name, hint in typing.get_type_hints(type(self)).items():
+            if hint is float:
+                object.__setattr__(self, name, getattr(self, name) + 0.0)
 
 
 def check_types(protocol) -> None:
