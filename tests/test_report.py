@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mnist_attention import evidence, report
+from mnist_attention import cli, evidence, report
 from mnist_attention.paths import CHECKOUT, RESULTS
 from mnist_attention.records import read_records, write_record
 from synthetic import make_record, make_runs
@@ -270,3 +270,25 @@ def test_the_outputs_of_the_notebooks_are_those_of_the_records(name):
     printed, records = printed_markdown(path), read_records(RESULTS)[0]
     stale = [block for block in SHOWN[name] if report.BLOCKS[block](records) not in printed]
     assert stale == [], f"run: make notebooks ONLY=notebooks/{name}.py"
+
+
+@pytest.mark.parametrize("damage", ["absent", "empty", "damaged"])
+def test_nothing_is_written_from_a_folder_without_records_or_with_a_damaged_one(
+    results, tmp_path, monkeypatch, capsys, damage
+):
+    chosen = {"absent": tmp_path / "typo", "empty": tmp_path / "empty"}.get(damage, results)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "README.md").write_text(TEXT)
+    if damage == "damaged":
+        (results / "table1" / "broken.json").write_text("{")
+    # Should it write after all, then not into the project.
+    monkeypatch.setattr(report.write_everything, "__defaults__", (tmp_path,))
+    with pytest.raises(ValueError, match=rf"records, .* in {chosen}\. Received: .*(none|broken)"):
+        report.write_everything(chosen, tmp_path)
+    monkeypatch.setattr(sys, "argv", ["", "report", "--results", str(chosen), "--write"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "Error: Expected records" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == TEXT
+    assert not [*tmp_path.rglob("summary.csv")]
+    assert chosen.is_dir() == (damage != "absent")

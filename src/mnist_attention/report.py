@@ -459,8 +459,15 @@ def write_everything(results: Path, folder: Path = CHECKOUT) -> list[Path]:
 
     Returns:
         The files that were written.
+
+    Raises:
+        ValueError: if the folder has no records or other files among them; nothing is written.
+        OSError: if a file cannot be written.
     """
-    records, _ = read_records(results)
+    records, problems = read_records(results)
+    if problems or not records:
+        received = "; ".join(problems) or "none"
+        raise ValueError(f"Expected records, and nothing else, in {results}. Received: {received}")
     written = [Path(results) / "summary.csv"]
     write_summary(records, written[0])
     for path in (Path(folder) / name for name in GENERATED):
