@@ -28,6 +28,7 @@ from mnist_attention.measurements import (
     measure_run,
     trained_model,
 )
+from mnist_attention.protocol import run_id
 from mnist_attention.records import MEASUREMENTS, read_records, record_text
 from mnist_attention.studies import measure_studies
 
@@ -196,6 +197,15 @@ def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     assert "measured: 1 network;" in result.output
     assert result.output.count("not measured: ") == 3
     assert "Expected the trained weights of run" in result.output
+
+
+def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_path):
+    name = run_id(replace(PROTOCOL, model="lenet5"), uci.digest)
+    (tmp_path / f"{name}.weights.h5").write_bytes(b"half")
+    options = {"results": results, "weights": tmp_path, "jobs": 1, "verbose": False}
+    measured, lacking = measure_studies(["smoke"], **options)
+    assert (measured, len(lacking)) == (1, 3)
+    assert "open file" in lacking[name]
 
 
 def test_damaged_measurements_are_named_and_the_record_stays(results, shown):

@@ -124,6 +124,19 @@ def test_weights_can_be_kept_and_loaded(small, tmp_path):
     assert "".join(map(str, predictions)) == record["test_predictions"]
 
 
+def test_weights_are_kept_whole_or_not_at_all(small, tmp_path, monkeypatch):
+    save_weights = keras.Model.save_weights
+
+    def fail_at_the_end(model, path):
+        save_weights(model, path)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save_weights", fail_at_the_end)
+    with pytest.raises(OSError, match="No space left"):
+        train(PROTOCOL, dataset=small, weights=tmp_path, verbose=False)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(small, capsys):
     protocol = replace(PROTOCOL, epochs=9, learning_rate=1e3, mask_activation="linear")
     record = train(protocol, dataset=small, verbose=False)

@@ -360,6 +360,6 @@ def _measure(
         from .measurements import conditions_of, measure_run
     try:
         measure_run(protocol, conditions_of(protocol.dataset), results, weights)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:  # a file of this network is damaged, say
         return protocol, str(error)
     return protocol, ""

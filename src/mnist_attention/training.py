@@ -1,6 +1,7 @@
 """``train(protocol)``: Keras's own ``fit`` on planned batches, then one record."""
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from .augmentation import augmentation_table, augmented, network_input, scaled
 from .checkpoints import State, write_state
 from .data import Dataset, epoch_plan, load_dataset
-from .files import require_writable
+from .files import require_writable, write_atomically
 from .models import EVALUATION_BATCH
 from .protocol import Protocol, run_id
 from .records import check_budget, record_path, write_longer
@@ -109,8 +110,17 @@ def _run(
     state = _fit(model, protocol, shown, state, checkpoint, budget_minutes, verbose)
     record = _record(model, protocol, dataset, shown, state)
     if weights:
-        model.save_weights(weights)
+        _save_weights(model, weights)
     return record
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    """Write them, whole or not at all: Keras itself would open `path` and fill it."""
+    with tempfile.TemporaryDirectory() as folder:
+        elsewhere = Path(folder) / path.name
+        model.save_weights(elsewhere)
+        content = elsewhere.read_bytes()
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _record(
