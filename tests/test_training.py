@@ -137,6 +137,15 @@ def test_weights_are_kept_whole_or_not_at_all(small, tmp_path, monkeypatch):
     assert not [*tmp_path.iterdir()]
 
 
+def test_weights_of_a_run_cut_short_are_not_kept_as_the_runs(small, tmp_path):
+    options = {"dataset": small, "results": tmp_path, "weights": tmp_path / "w", "verbose": False}
+    for _ in range(2):
+        assert train(PROTOCOL, budget_minutes=1e-6, **options)["result"]["epochs"] == 1
+        assert not [*(tmp_path / "w").iterdir()]
+    record = train(PROTOCOL, **options)
+    assert [path.name for path in (tmp_path / "w").iterdir()] == [f"{record['run_id']}.weights.h5"]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(small, capsys):
     protocol = replace(PROTOCOL, epochs=9, learning_rate=1e3, mask_activation="linear")
     record = train(protocol, dataset=small, verbose=False)

@@ -60,7 +60,8 @@ def train(
         dataset: The digits; by default those that the protocol names.
         results: Folder for the record (`<results>/<study>/<run_id>.json`) and the state.
         study: Name of the subfolder.
-        weights: Folder for the trained weights (`<weights>/<run_id>.weights.h5`).
+        weights: Folder for the trained weights (`<weights>/<run_id>.weights.h5`); those of a run
+            that a budget ended early are not kept.
         budget_minutes: End the run with the epoch in which its training has taken so long.
         verbose: Whether to show a progress bar.
 
@@ -109,7 +110,7 @@ def _run(
     model = start_model(protocol, dataset, state)
     state = _fit(model, protocol, shown, state, checkpoint, budget_minutes, verbose)
     record = _record(model, protocol, dataset, shown, state)
-    if weights:
+    if weights and (state.epoch == protocol.epochs or diverged(state)):
         _save_weights(model, weights)
     return record
 
