@@ -84,7 +84,7 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@echo "== 3/3 Notebooks, with small parameters"
 	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
 
-paper: setup ## every study from scratch: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
+paper: setup ## the runs of every study that have no record: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
 	@status=0; \
 	for study in $(STUDIES); do \
 	  echo "== $$study, $(SEEDS) seeds"; \

@@ -1,6 +1,8 @@
 """What is measured of trained networks, and how it is kept beside their records."""
 
 import json
+import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -197,6 +199,17 @@ def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     assert "measured: 1 network;" in result.output
     assert result.output.count("not measured: ") == 3
     assert "Expected the trained weights of run" in result.output
+
+
+def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(uci, tmp_path):
+    protocol = replace(PROTOCOL, model="lenet5", epochs=1, flip=False)
+    train(protocol, dataset=uci, results=tmp_path, verbose=False)
+    shutil.rmtree(tmp_path / ".checkpoints")
+    with pytest.raises(FileNotFoundError, match="Received: none after 1 epochs") as refused:
+        trained_model(protocol, uci, tmp_path, tmp_path / "my weights")
+    command = shlex.split(str(refused.value).partition("mnist-attention ")[2])
+    assert CliRunner().invoke(cli.commands, command).exit_code == 0
+    assert kept_model(protocol, uci, tmp_path / "my weights")
 
 
 def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_path):

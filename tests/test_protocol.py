@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mnist_attention import PAPER, Protocol
+from mnist_attention import PAPER, Protocol, cli
 from mnist_attention.backgrounds import BACKGROUNDS
-from mnist_attention.protocol import Background, described, run_id, trajectory_id
+from mnist_attention.protocol import Background, described, options_of, run_id, trajectory_id
 
 
 def test_the_paper():
@@ -96,6 +96,20 @@ def test_integers_serve_as_rates_and_name_the_same_run(name, value):
     first, second = (replace(PAPER, **{name: number}) for number in (value, float(abs(value))))
     assert first == second
     assert run_id(first, "d") == run_id(second, "d")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dataset": "uci", "seed": 3, "learning_rate": 0.1, "mask_channels": None, "flip": False},
+        {"background": "gaussian", "strength": 0.5, "gamma": 1.0, "permuted_labels": True},
+    ],
+)
+def test_the_options_of_a_protocol_ask_for_it(changes):
+    protocol = replace(PAPER, **changes)
+    context = cli.train.make_context("train", options_of(protocol).split())
+    assert Protocol(**{name: context.params[name] for name in vars(protocol)}) == protocol
 
 
 def test_the_backgrounds_are_those_that_can_be_made():

@@ -211,8 +211,9 @@ def _list_of_studies() -> str:
 def measure(names: tuple[str, ...], **options) -> None:
     """Measure the trained networks of studies: noise, what the masks cover, interventions.
 
-    Needs the weights that `study` leaves in RESULTS/.checkpoints. A network is measured once: the
-    same command goes on.
+    Needs the states that training leaves in RESULTS/.checkpoints, or kept weights. Neither `study`
+    nor `train` repeats a finished run for them: `train` with --weights does. A network is measured
+    once: the same command goes on.
     """
     from .evidence import plural
     from .studies import measure_studies

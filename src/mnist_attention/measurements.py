@@ -5,6 +5,7 @@ beside the records under the same name. Reading joins the two (`records.read_rec
 """
 
 import functools
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from .machine import describe_machine
 from .maps import SCORES, TRIVIAL_MAPS, ink, mask_on_image
 from .models import build_model, start_of
 from .paths import WEIGHTS
-from .protocol import Protocol, described, run_id
+from .protocol import Protocol, described, options_of, run_id
 from .records import MEASUREMENTS, read_measurement, write_record
 
 SCORED = 2_000
@@ -266,11 +267,13 @@ def trained_model(
     checkpoint = runs.checkpoint_path(Path(results), protocol, dataset)
     state = runs.initial_state(protocol, dataset, checkpoint)
     if not state.variables or (state.epoch < protocol.epochs and not runs.diverged(state)):
+        folders = shlex.join(["--results", str(results), "--weights", str(weights or WEIGHTS)])
         raise FileNotFoundError(
             f"Expected the trained weights of run {run_id(protocol, dataset.digest)} "
             f"({protocol.model}, seed {protocol.seed}) in {checkpoint.parent}"
             f"{f' or {weights}' if weights else ''}. Received: none after "
-            f"{protocol.epochs} epochs. `mnist-attention train` and `study` leave them there"
+            f"{protocol.epochs} epochs. This trains it, also where it has a record: "
+            f"mnist-attention train {options_of(protocol)} {folders}"
         )
     return runs.start_model(protocol, dataset, state)
 

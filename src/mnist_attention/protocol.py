@@ -135,6 +135,20 @@ def _check_type(name: str, value, hint) -> None:
         raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
 
 
+def options_of(protocol: Protocol) -> str:
+    """The options of `mnist-attention train` that ask for a protocol."""
+    words = []
+    for name, value in vars(protocol).items():
+        flag = name.replace("_", "-")
+        if value == getattr(PAPER, name):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", "none" if value is None else str(value)]
+    return " ".join(words)
+
+
 YOUNGER = ("background", "strength", "gamma", "permuted_labels")
 """Fields that came after the first records. They are left out of a record, and of what names a run,
 where they have their default: so the runs made before them keep their names."""
