@@ -109,7 +109,7 @@ def test_the_nearest_protocol_is_found():
         make_record(0.9, pooling="average"),  # the others are missing
     ]
     table = assumptions.nearest(records)
-    assert list(table.setting) == ["shift=1", "as the paper", "as the paper"]
+    assert list(table.setting) == ["shift=1", "as read here", "as read here"]
     assert list(table.epochs) == [20, 20, 100]
     assert list(table["epochs=50"]) == pytest.approx([93.4, 99, 99])
     assert table.factor[0] == pytest.approx(1)

@@ -251,8 +251,9 @@ def trial(lead: float = 0.002, n: int = 6, changed: float = 0.01, **leads: float
     ]
     records = networks(measurements) + make_runs([0.97] * n, model=MASKED, **BRIEF)
     for model in attention.PLACELESS:
-        behind = [0.97 - leads.get(model, lead) + spread for spread in SPREAD[:n]]
-        records += make_runs(behind, model=model, **BRIEF)
+        masked, changes = (0.98, {}) if model == PLAIN else (0.97, BRIEF)
+        behind = [masked - leads.get(model, lead) + spread for spread in SPREAD[:n]]
+        records += make_runs(behind, model=model, **changes)
     return records
 
 
@@ -261,8 +262,23 @@ def test_standing():
     assert standing(Difference(0)) == "missing"
     assert standing(paired_difference([1.0, 1.1, 0.9])) == "beaten"
     assert standing(paired_difference([-1.0, -1.1, -0.9])) == "as good"
-    assert standing(paired_difference([0.01, -0.01, 0.0])) == "as good"  # equal within the margin
+    assert standing(paired_difference([0.01, -0.01, 0.0])) == "as good"  # worse by less than 0.1
+    slightly_worse = paired_difference([0.045, 0.05, 0.055])
+    assert (slightly_worse.direction, standing(slightly_worse)) == (1, "as good")
     assert standing(paired_difference([1.0, -1.2, 0.3])) == "open"
+
+
+def test_among_nine_equals_one_is_seldom_taken_to_be_as_good():
+    # At the edge of what counts as good, where the rule errs most: 0.05 in all, not each.
+    noise = np.random.default_rng(0).normal(0.1, 0.08, (200, 9, 5))
+    found = [any(standing(paired_difference(lead)) == "as good" for lead in one) for one in noise]
+    assert np.mean(found) < 0.09
+
+
+def test_lenet_alone_is_held_against_the_mask_at_full_length():
+    brief = make_runs([0.99] * 6, model=PLAIN, **BRIEF)
+    name = attention.PLACELESS[PLAIN]
+    assert attention.rivals(trial() + brief)[name] == attention.rivals(trial())[name]
 
 
 def test_rivals_are_what_the_mask_must_beat():
@@ -303,8 +319,9 @@ def test_a_mask_that_may_as_well_look_elsewhere_is_a_gate():
 
 
 def test_where_lenet_alone_does_as_well_the_gate_is_idle():
-    assert " Not even the gate is needed." in attention_or_gating(trial(lenet5=0.0))
-    assert "needed" not in attention_or_gating(trial(lenet5_swish=0.0))
+    idle = "It is not attention that counts, nor a gate: the network does as well with nothing in"
+    assert attention_or_gating(trial(lenet5=0.0)).startswith(idle)
+    assert attention_or_gating(trial(lenet5_swish=0.0)).startswith("It is just gating: ")
 
 
 def test_seeds_that_differ_too_much_leave_it_open():
@@ -415,7 +432,7 @@ def test_c9_the_opposite_behind_one_background_is_no_contradiction():
     judged = verdict("C9", records)
     assert judged.verdict == "not reproduced"
     strongest = sum(condition.strength == 1 for condition in TRAINED_ON)
-    said = f"the signal-to-noise ratio behind {strongest - 1} and the reverse behind 1 (-1.00 to"
+    said = f"raises the signal-to-noise ratio on {strongest - 1} and lowers it on 1 (-1.00 to"
     assert said in judged.sentence
 
 

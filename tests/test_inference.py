@@ -18,7 +18,9 @@ def test_a_sample_computed_by_hand():
     assert (sample.n, sample.mean, sample.deviation) == (3, 2, 1)
     # t(0.975, 2) = 4.302653, so the interval is 2 -+ 4.302653 / sqrt(3).
     assert (sample.low, sample.high) == pytest.approx((-0.484138, 4.484138), abs=1e-6)
-    assert (sample.least, sample.most) == pytest.approx((-2.968276, 6.968276), abs=1e-6)
+    assert (sample.prediction_low, sample.prediction_high) == pytest.approx(
+        (-2.968276, 6.968276), abs=1e-6
+    )
     assert sample.margin == pytest.approx(2.484138, abs=1e-6)
 
 
@@ -51,7 +53,10 @@ def test_the_interval_of_the_mean_holds_the_truth_95_times_in_100(n):
 def test_one_more_run_falls_in_its_range_95_times_in_100(n):
     values = simulate(2000, n + 1, seed=2)
     samples = [summarise(row[:-1]) for row in values]
-    inside = [s.least <= row[-1] <= s.most for s, row in zip(samples, values, strict=True)]
+    inside = [
+        s.prediction_low <= row[-1] <= s.prediction_high
+        for s, row in zip(samples, values, strict=True)
+    ]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
 
 
@@ -66,7 +71,9 @@ def test_a_difference_agrees_with_scipy():
     )
     assert found.p_value == pytest.approx(exact.pvalue)
     below = stats.ttest_1samp(values, 0.1, alternative="less").pvalue
-    assert found.equivalence == pytest.approx(below)
+    above = stats.ttest_1samp(values, -0.1, alternative="greater").pvalue
+    assert (found.p_below(0.1), found.p_above(-0.1)) == pytest.approx((below, above))
+    assert found.equivalence == pytest.approx(max(below, above))
 
 
 def test_the_sign_flip_test_by_hand():
@@ -110,6 +117,18 @@ def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_nil():
     assert not paired_difference([0.01, -0.01, 0.02, -0.02, 0.9]).equivalent
 
 
+def test_a_bound_that_is_the_truth_is_passed_25_times_in_1000_on_either_side():
+    found = [paired_difference(values) for values in simulate(2000, 5, seed=8, mean=0.1)]
+    for p_values in ([each.p_below(0.1) for each in found], [each.p_above(0.1) for each in found]):
+        assert np.mean(np.array(p_values) < inference.ONE_SIDE) == pytest.approx(0.025, abs=0.01)
+
+
+def test_an_end_of_the_t_interval_is_where_the_one_sided_test_turns():
+    found = paired_difference([0.1, 0.3, 0.2, 0.25])
+    assert found.p_below(found.high) == pytest.approx(inference.ONE_SIDE)
+    assert found.p_above(found.low) == pytest.approx(inference.ONE_SIDE)
+
+
 def test_too_few_pairs_for_a_statement():
     assert paired_difference([]).n == 0
     one = paired_difference([0.3])
@@ -117,6 +136,8 @@ def test_too_few_pairs_for_a_statement():
     assert math.isnan(one.low)
     assert math.isnan(one.p_value)
     assert (one.direction, one.equivalent) == (0, False)
+    assert math.isnan(one.p_below(1))
+    assert math.isnan(paired_difference([]).p_above(-1))
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
@@ -131,6 +152,7 @@ def test_equal_differences_have_no_spread_to_judge_by():
     same = paired_difference([0.3 - 0.2, 0.2 - 0.1])
     assert (same.low, same.high, same.deviation) == (0.1, 0.1, 0)
     assert (same.direction, same.equivalent) == (0, False)
+    assert math.isnan(same.p_below(1))
     assert paired_difference([0.1] * 6).direction == 1
     assert paired_difference([0.0] * 6).direction == 0
 
@@ -164,3 +186,10 @@ def test_a_difference_in_print():
     assert inference.with_interval(0.041, -0.019, 0.111) == "+0.04 [-0.02, 0.11]"
     assert inference.with_interval(-0.001, math.nan, math.nan) == "+0.00"
     assert inference.with_interval(-0.0624, -0.1, 0, digits=3) == "-0.062 [-0.100, 0.000]"
+    assert inference.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
+
+
+def test_an_end_near_nil_shows_on_which_side_it_is():
+    assert inference.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
+    assert inference.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
+    assert inference.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"

@@ -93,21 +93,29 @@ def test_c2_is_about_the_net_with_the_mask():
 def test_c3_a_gain_like_the_papers():
     outcome, sentence = judged("C3", pair(0.977, 0.993))
     assert outcome == "reproduced"
-    assert sentence.startswith("a gain is shown: +1.60 points [")
-    assert "10 paired seeds; the paper says +1.6; sign-flip test p = 0.002" in sentence
+    assert sentence.startswith("+1.60 points [")
+    said = "10 paired seeds; the paper says +1.6. A gain is shown (sign-flip test, p = 0.002). "
+    assert said in sentence
 
 
 def test_c3_hardly_a_gain():
     outcome, sentence = judged("C3", pair(0.9890, 0.9891))
     assert outcome == "not reproduced"
-    assert sentence.startswith("no gain is shown: +0.01 points [")
-    assert "; shown to be nil within 0.1 points (p < 0.001)" in sentence
+    assert sentence.startswith("+0.01 points [")
+    assert ". No gain is shown (sign-flip test, p = " in sentence
+    assert ". The difference is nil within 0.1 points (p < 0.001). " in sentence
     assert "four times in five" in sentence
 
 
 def test_c3_says_that_a_difference_is_not_shown_to_be_nil_either():
     _, sentence = judged("C3", pair(0.9890, 0.98985))
-    assert "not shown to be nil within 0.1 points (p = " in sentence
+    assert "It is not shown to be nil within 0.1 points (p = " in sentence
+
+
+def test_c3_a_gain_may_be_ruled_out_where_a_loss_is_not():
+    _, sentence = judged("C3", pair(0.9890, 0.9882))
+    assert ". A gain of 0.1 points or more is ruled out (p" in sentence
+    assert "), a loss of as much is not. " in sentence
 
 
 def test_c3_a_loss():
@@ -125,7 +133,7 @@ def test_c3_the_papers_gain_may_be_that_of_two_runs_that_are_no_pair():
 def test_c3_three_pairs_cannot_flip_signs():
     outcome, sentence = judged("C3", pair(0.9890, 0.9891, n=3))
     assert outcome == "not reproduced"
-    assert "too few pairs for a sign-flip test, which needs 6" in sentence
+    assert "No gain is shown (t interval; a sign-flip test needs 6 pairs)" in sentence
 
 
 def test_c3_needs_pairs_not_only_seeds():

@@ -108,8 +108,9 @@ def ledger(records: list[dict]) -> pd.DataFrame:
         points), low, high (95 % interval), p_value (sign-flip test), detectable, guessing (runs
         of the option that end below `GUESSING`: after so few epochs the effect says nothing of
         longer training), lack (why the effect must not be quoted; empty if it may be), gain,
-        gain_low, gain_high (of the option over LeNet-5 trained alike). Without measurement epochs
-        is missing, n is 0 and the numbers are NaN.
+        gain_low, gain_high, gain_shown (of the option over LeNet-5 trained alike; the last is
+        `Difference.direction`). Without measurement epochs is missing, n is 0 and the numbers are
+        NaN.
     """
     rows = []
     for choice in CHOICES:
@@ -172,7 +173,12 @@ def _over_lenet(option: Runs, changes: Changes, records: list[dict]) -> dict:
 
 
 def _gain(gain: Difference) -> dict:
-    return {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+    return {
+        "gain": gain.mean,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "gain_shown": gain.direction,
+    }
 
 
 def _effect(paired: Difference) -> dict:

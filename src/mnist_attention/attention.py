@@ -13,7 +13,7 @@ import pandas as pd
 
 from .backgrounds import BEHIND, CLEAN, CONTROLLED, OVER, TRAINED_ON, Condition
 from .evidence import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
-from .inference import Difference, Sample, paired_difference, summarise
+from .inference import CONFIDENCE, MARGIN, Difference, Sample, paired_difference, summarise
 from .maps import short_name
 from .protocol import SHORT, ModelName, choices
 
@@ -132,22 +132,27 @@ def randomised(changes: Changes, records: Records) -> dict[str, dict[str, list[f
 
 
 def gains_behind(
-    model: str, trained: Changes, records: Records, conditions: Sequence[Condition]
+    model: str,
+    trained: Changes,
+    records: Records,
+    conditions: Sequence[Condition],
+    over: str = PLAIN,
 ) -> dict[Condition, Difference]:
-    """What a network gains over LeNet-5 alone on disturbed test digits, in points.
+    """What a network gains over another on disturbed test digits, in points, paired by seed.
 
     Args:
         model: The network.
         trained: The setting that both were trained in.
         records: With their measurements.
         conditions: How the test digits are disturbed.
+        over: The other network, by default LeNet-5 alone.
     """
-    plain, other = (measured({**trained, "model": name}, records) for name in (PLAIN, model))
+    base, other = (measured({**trained, "model": name}, records) for name in (over, model))
     return {
         condition: paired_difference(
             [
-                100 * (_accuracy(other[seed], condition) - _accuracy(plain[seed], condition))
-                for seed in sorted(plain.keys() & other.keys())
+                100 * (_accuracy(other[seed], condition) - _accuracy(base[seed], condition))
+                for seed in sorted(base.keys() & other.keys())
             ]
         )
         for condition in conditions
@@ -167,7 +172,8 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
 
     Returns:
         One row a condition. Columns name, strength, gamma, plain, masked (mean accuracies), n,
-        gain, gain_low, gain_high (with minus without the mask).
+        gain, gain_low, gain_high, p_value, shown (with minus without the mask; the last is
+        `Difference.direction`).
     """
     plain, masked = (measured({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     seeds = sorted(plain.keys() & masked.keys())
@@ -181,6 +187,8 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
             },
             "n": gain.n,
             **_interval("gain", gain),
+            "p_value": gain.p_value,
+            "shown": gain.direction,
         }
         for condition, gain in gains_behind(MASKED, changes, records, conditions).items()
     )
@@ -312,21 +320,30 @@ def rivals(records: Records) -> dict[str, Difference]:
     """What the mask must beat if it attends -> the mask minus that, in points.
 
     First what the mask itself becomes when it looks elsewhere (`MOVED`, in networks trained as the
-    paper says), then what was trained in its place (`PLACELESS`, under `BRIEF`). n is 0 where runs
-    or measurements are missing.
+    paper says), then what was trained in its place (`PLACELESS`): LeNet-5 alone as the paper says,
+    the controls under `BRIEF`. n is 0 where runs or measurements are missing.
     """
     changed = changed_by_seed({}, records)
-    masked = whole_runs({**BRIEF, "model": MASKED}, records)
     return {
         **{
             words: paired_difference([-points for points in changed.get(name, ())])
             for name, words in MOVED.items()
         },
         **{
-            words: difference(masked, whole_runs({**BRIEF, "model": model}, records))
+            words: _lead(model, {} if model == PLAIN else BRIEF, records)
             for model, words in PLACELESS.items()
         },
     }
+
+
+def _lead(model: str, changes: Changes, records: Records) -> Difference:
+    masked, other = (whole_runs({**changes, "model": m}, records) for m in (MASKED, model))
+    return difference(masked, other)
+
+
+STRICT = (1 - CONFIDENCE) / (len(MOVED) + len(PLACELESS))
+"""Level at which a rival is shown to be as good: one of them is enough, so that the level is
+divided by their number (Bonferroni)."""
 
 
 def standing(lead: Difference) -> Standing:
@@ -337,24 +354,24 @@ def standing(lead: Difference) -> Standing:
 
     Returns:
         "missing" with fewer than three seeds; "beaten" if the mask is shown to be better; "as
-        good" if the rival is, or if the two are shown to be equal within `inference.MARGIN`;
-        "open" if the seeds differ too much to tell.
+        good" if the rival is shown to be worse by less than `inference.MARGIN`, if at all (a test
+        of non-inferiority at level `STRICT`); "open" if the seeds differ too much to tell.
     """
     if lead.n < ENOUGH_SEEDS:
         return "missing"
-    if lead.direction > 0:
-        return "beaten"
-    return "as good" if lead.direction < 0 or lead.equivalent else "open"
+    if lead.p_below(MARGIN) < STRICT:
+        return "as good"
+    return "beaten" if lead.direction > 0 else "open"
 
 
 def attention_or_gating(records: Records) -> str:
     """The answer in a sentence.
 
     Attention: every rival is beaten. Then it counts where the mask looks, and no network without
-    such a mask does as well. Just gating: at least one rival is as good, so that
-    what it shares with the mask is enough. Otherwise not yet decided; nothing is while a rival is
-    missing. "Attention" needs all tests to succeed, so none has to be corrected for the others;
-    "just gating" needs one of nine, each at level 0.05, and says which.
+    such a mask does as well. Not attention: at least one rival is as good, so that what it shares
+    with the mask is enough: a gate, or, if it is LeNet-5 alone, not even that. Otherwise not yet
+    decided; nothing is while a rival is missing. "Attention" needs all tests to succeed, so that
+    none has to be corrected for the others; the opposite needs one of nine, hence `STRICT`.
     """
     found = {name: standing(lead) for name, lead in rivals(records).items()}
     named = {
@@ -366,9 +383,9 @@ def attention_or_gating(records: Records) -> str:
     if named["as good"]:
         looks = all(found[name] == "beaten" for name in MOVED.values())
         used = " It has come to rely on where its mask looks, but need not look to do as well."
-        gating = f"It is just gating: the network does as well with {named['as good']}."
-        idle = " Not even the gate is needed." * (found[PLACELESS[PLAIN]] == "as good")
-        return gating + idle + used * looks
+        idle = found[PLACELESS[PLAIN]] == "as good"
+        answer = "It is not attention that counts, nor a gate" if idle else "It is just gating"
+        return f"{answer}: the network does as well with {named['as good']}." + used * looks
     if named["open"]:
         return f"Not yet decided: the seeds differ too much to tell the mask from {named['open']}."
     return (

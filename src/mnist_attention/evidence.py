@@ -167,7 +167,7 @@ def _length(record: dict) -> int:
 
 
 def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
-    """How a record's protocol differs from the paper's, in words: "momentum=0.9".
+    """How a record's protocol differs from `PAPER`, our reading, in words: "momentum=0.9".
 
     The model, the digits, the length and the seed are not part of it, nor is `leave_out`.
     """
@@ -177,7 +177,7 @@ def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
         for name, value in protocol_of(record).items()
         if name not in apart and value != DEFAULTS.get(name)
     ]
-    return ", ".join(changed) or "as the paper"
+    return ", ".join(changed) or "as read here"
 
 
 def sample(runs: Runs, metric: str = "test_accuracy") -> Sample:

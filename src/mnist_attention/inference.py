@@ -9,6 +9,8 @@ from scipy import special, stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
+ONE_SIDE = (1 - CONFIDENCE) / 2
+"""Level of a one-sided test that agrees with an end of the two-sided interval."""
 MARGIN = 0.1
 """Points below which two accuracies count as equal: ten of the 10,000 test images."""
 
@@ -18,7 +20,8 @@ ENOUGH_PAIRS = 6
 The smallest two-sided p value of a sign-flip test is 2 / 2**n: five pairs cannot reach 0.05. And
 resampling so few values gives "95 %" intervals that are too narrow: simulated with normal
 differences, BCa holds the truth in 71 % of cases at n = 3, 86 % at 6 and 90 % at 10. So below six
-pairs the interval is Student's, and a direction is never read off the bootstrap.
+pairs the interval is Student's, and nothing is judged by the bootstrap: a direction is read off the
+sign-flip test, and a bound off a one-sided t test.
 """
 
 
@@ -32,8 +35,8 @@ class Sample:
         deviation: Standard deviation between runs (n - 1 in the denominator); NaN below 2 runs.
         low: Lower end of the 95 % t interval of the mean; NaN below 2 runs.
         high: Upper end.
-        least: Lower end of the range in which one more run falls with 95 % confidence.
-        most: Upper end.
+        prediction_low: Lower end of the 95 % prediction interval, of one more run.
+        prediction_high: Upper end.
     """
 
     n: int
@@ -41,8 +44,8 @@ class Sample:
     deviation: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    least: float = math.nan
-    most: float = math.nan
+    prediction_low: float = math.nan
+    prediction_high: float = math.nan
 
     @property
     def margin(self) -> float:
@@ -57,8 +60,8 @@ def summarise(values: Sequence[float]) -> Sample:
         values: One number per run.
 
     Returns:
-        See `Sample`. The interval of the mean is `mean -+ t s / sqrt(n)`; the range of one more
-        run, against which a single published number is held, is `mean -+ t s sqrt(1 + 1/n)`.
+        See `Sample`. The interval of the mean is `mean -+ t s / sqrt(n)`; the prediction interval,
+        against which a single published number is held, is `mean -+ t s sqrt(1 + 1/n)`.
     """
     values = np.asarray(values, float)
     n = len(values)
@@ -78,11 +81,17 @@ def rounded(*values: float, digits: int = 2) -> tuple[float, ...]:
     return tuple(round(value, digits) + 0.0 for value in values)
 
 
-def with_interval(mean: float, low: float, high: float, digits: int = 2) -> str:
-    """A difference in print: "+0.04 [-0.02, 0.11]", without the brackets where the ends are NaN."""
+def with_interval(mean: float, low: float, high: float, digits: int = 2, unit: str = "") -> str:
+    """A difference in print: "+0.04 [-0.02, 0.11]", without the brackets where the ends are NaN.
+
+    An end near nil gets up to two digits more: on which side of nil it is must be seen.
+    """
+    most = digits + 2
+    while digits < most and any(end and round(end, digits) == 0 for end in (low, high)):
+        digits += 1
     mean, low, high = rounded(mean, low, high, digits=digits)
     interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{mean:+.{digits}f}{interval}"
+    return f"{mean:+.{digits}f}{unit}{interval}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +109,6 @@ class Difference:
             reach 0.05, whatever the data.
         detectable: Smallest true difference that these n pairs would have found significant
             with probability 0.8; NaN below 2 pairs or without spread.
-        equivalence: p value of the two one-sided t tests that the true difference lies within
-            `MARGIN` on either side of nil; NaN below 2 pairs or without spread.
     """
 
     n: int
@@ -112,7 +119,32 @@ class Difference:
     method: str = ""
     p_value: float = math.nan
     detectable: float = math.nan
-    equivalence: float = math.nan
+
+    def p_below(self, bound: float) -> float:
+        """p value of the one-sided t test that the true difference is below a bound.
+
+        Small if it is shown to be; NaN below 2 pairs or without spread.
+        """
+        return float(stats.t.cdf(self._distance(bound), self.n - 1))
+
+    def p_above(self, bound: float) -> float:
+        """p value of the one-sided t test that the true difference is above a bound."""
+        return float(stats.t.sf(self._distance(bound), self.n - 1))
+
+    def _distance(self, bound: float) -> float:
+        """From a bound to the mean, in standard errors of the mean."""
+        error = self.deviation / math.sqrt(self.n) if self.deviation > 0 else math.nan
+        return (self.mean - bound) / error
+
+    @property
+    def equivalence(self) -> float:
+        """p value of the two one-sided t tests (TOST) that the true difference is within `MARGIN`.
+
+        Reference:
+            Schuirmann: A comparison of the two one-sided tests procedure ..., J. Pharmacokinetics
+            and Biopharmaceutics 15, 1987.
+        """
+        return max(self.p_above(-MARGIN), self.p_below(MARGIN))
 
     @property
     def equivalent(self) -> bool:
@@ -132,20 +164,17 @@ class Difference:
         return int(math.copysign(1, self.mean)) if shown else 0
 
 
-def paired_difference(differences: Sequence[float], margin: float = MARGIN) -> Difference:
+def paired_difference(differences: Sequence[float]) -> Difference:
     """Judge the mean of paired differences.
 
     Args:
         differences: One number per pair.
-        margin: What counts as nil in the test of equivalence.
 
     Returns:
         See `Difference`.
 
     Reference:
         Efron: Better bootstrap confidence intervals, JASA 82, 1987 (BCa).
-        Schuirmann: A comparison of the two one-sided tests procedure ..., J. Pharmacokinetics
-        and Biopharmaceutics 15, 1987 (equivalence).
     """
     # Differences of fractions that are equal on paper differ in the last bit; not here.
     values = np.round(np.asarray(differences, float), 9)
@@ -154,10 +183,9 @@ def paired_difference(differences: Sequence[float], margin: float = MARGIN) -> D
         return Difference(n, *map(float, values))
     sample = summarise(values)
     low, high, method = sample.low, sample.high, "t"
-    detectable = equivalence = math.nan
+    detectable = math.nan
     if np.ptp(values) > 0:  # without any spread they are undefined
         detectable = detectable_difference(sample.deviation, n)
-        equivalence = equivalence_p(values, margin)
         if n >= ENOUGH_PAIRS:
             low, high = _bca_interval(values)
             method = "BCa bootstrap"
@@ -170,7 +198,6 @@ def paired_difference(differences: Sequence[float], margin: float = MARGIN) -> D
         method=method,
         p_value=_sign_flip(values),
         detectable=detectable,
-        equivalence=equivalence,
     )
 
 
@@ -213,13 +240,6 @@ def detectable_difference(deviation: float, n: int) -> float:
     # P(T < -critical) is left out: below 1e-4 where P(T > critical) is 0.8.
     noncentrality = special.nctdtrinc(n - 1, 1 - POWER, critical)
     return float(noncentrality) * deviation / math.sqrt(n)
-
-
-def equivalence_p(differences: np.ndarray, margin: float = MARGIN) -> float:
-    """p value of the two one-sided t tests (TOST): small if the mean lies within the margin."""
-    above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
-    return float(max(above, below))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -211,6 +211,23 @@ def controls_table(records: Records, changes: Changes = attention.BRIEF) -> pd.D
     )
 
 
+def moved_text(records: Records) -> str:
+    """What becomes of the networks with the mask when it looks elsewhere, as Markdown."""
+    changes = pd.DataFrame(attention.changed_by_seed({}, records))
+    if changes.empty:
+        return "No network was measured with its masks replaced yet."
+    worse = (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
+    lines = [
+        f"Of {evidence.plural(len(changes), 'network')}, {worse} got worse with every mask that "
+        "looks elsewhere. Change of accuracy:\n",
+        *(
+            f"- {name}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
+            for name, of in changes.rename(columns={**attention.MOVED, "ones": "no mask"}).items()
+        ),
+    ]
+    return "\n".join(lines)
+
+
 def noise_table(records: Records) -> pd.DataFrame:
     """Networks trained and tested on a background, ready to be shown."""
     return pd.DataFrame(
@@ -361,6 +378,8 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "outcomes": outcomes,
     "ledger": lambda records: markdown(ledger_table(records)),
     "nearest": nearest_text,
+    "answer": lambda records: f"**{attention.attention_or_gating(records)}**",
+    "moved": moved_text,
     "controls": lambda records: markdown(controls_table(records)),
     "controls_on_noise": lambda records: markdown(controls_table(records, attention.ON_NOISE)),
     "noise": lambda records: markdown(noise_table(records)),

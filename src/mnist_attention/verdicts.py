@@ -26,7 +26,15 @@ from .evidence import (
     sample,
     too_few,
 )
-from .inference import ENOUGH_PAIRS, MARGIN, Difference, Sample, paired_difference, rounded
+from .inference import (
+    ENOUGH_PAIRS,
+    MARGIN,
+    ONE_SIDE,
+    Difference,
+    Sample,
+    paired_difference,
+    with_interval,
+)
 
 Outcome = Literal[
     "reproduced", "not reproduced", "contradicted", "cannot be tested", "not yet tested"
@@ -93,8 +101,8 @@ def in_percent(runs: Runs, metric: str = "test_accuracy") -> str:
 
 def in_points(paired: Difference) -> str:
     """A difference in words: "+0.04 points [-0.02, 0.11], 10 paired seeds"."""
-    mean, low, high = rounded(paired.mean, paired.low, paired.high)
-    return f"{mean:+.2f} points [{low:.2f}, {high:.2f}], {plural(paired.n, 'paired seed')}"
+    shown = with_interval(paired.mean, paired.low, paired.high, unit=" points")
+    return f"{shown}, {plural(paired.n, 'paired seed')}"
 
 
 def _p_value(value: float) -> str:
@@ -106,7 +114,8 @@ def _diverged(runs: Runs) -> str:
 
 
 def _one_run(ours: Sample) -> str:
-    return f"one more run would fall between {ours.least:.2f} and {ours.most:.2f}"
+    low, high = ours.prediction_low, ours.prediction_high
+    return f"one more run would fall between {low:.2f} and {high:.2f} (95 times in 100)"
 
 
 # Rules
@@ -120,7 +129,7 @@ def _rows(records: Records, *rows: str) -> tuple[list[Runs], str]:
 
 def _within(ours: Sample, published: float) -> bool:
     """Whether a published number could be one more run of ours."""
-    return ours.least - ROUNDING <= published <= ours.most + ROUNDING
+    return ours.prediction_low - ROUNDING <= published <= ours.prediction_high + ROUNDING
 
 
 def _numbers(records: Records, *rows: str) -> tuple[Outcome, str]:
@@ -139,7 +148,7 @@ def _numbers(records: Records, *rows: str) -> tuple[Outcome, str]:
     )
     if not all(_within(*pair) for pair in zip(ours, paper, strict=True)):
         return "not reproduced", sentence
-    if any(sampled.most - sampled.least > reported_gain() for sampled in ours):
+    if any(sampled.prediction_high - sampled.prediction_low > reported_gain() for sampled in ours):
         return "not yet tested", f"{sentence}; the seeds differ too much to tell"
     return "reproduced", sentence
 
@@ -156,12 +165,11 @@ def _mask_gain(records: Records) -> tuple[Outcome, str]:
     if lack or lack_of_pairs(paired):
         return "not yet tested", lack or lack_of_pairs(paired)
     gain = reported_gain()
-    shown = {1: "a gain", 0: "no gain", -1: "a loss"}[paired.direction]
-    sentence = f"{shown} is shown: {in_points(paired)}; the paper says {gain:+}{_certainty(paired)}"
+    sentence = f"{in_points(paired)}; the paper says {gain:+}. {_certainty(paired)}"
     if paired.direction < 0:
         return "contradicted", sentence
     ours = [sample(runs) for runs in (masked, plain)]
-    reach = math.hypot(*((one.most - one.least) / 2 for one in ours)) + 2 * ROUNDING
+    reach = math.hypot(*(one.prediction_high - one.mean for one in ours)) + 2 * ROUNDING
     if abs(gain - paired.mean) > reach:
         return "not reproduced", sentence
     if paired.direction > 0:
@@ -170,20 +178,30 @@ def _mask_gain(records: Records) -> tuple[Outcome, str]:
 
 
 def _certainty(paired: Difference) -> str:
-    """What the pairs can and cannot say, as the end of a sentence."""
+    """What the pairs show, and what they cannot."""
+    shown = {1: "A gain", 0: "No gain", -1: "A loss"}[paired.direction]
+    test = f"sign-flip test, {_p_value(paired.p_value)}"
     if paired.n < ENOUGH_PAIRS:
-        parts = [f"too few pairs for a sign-flip test, which needs {ENOUGH_PAIRS}"]
-    else:
-        parts = [f"sign-flip test {_p_value(paired.p_value)}"]
+        test = f"t interval; a sign-flip test needs {ENOUGH_PAIRS} pairs"
+    sentences = [f"{shown} is shown ({test})"]
     if paired.deviation > 0:
-        parts.append(
+        sentences += [
+            _against_nil(paired),
             f"{paired.n} pairs would find a true difference of {paired.detectable:.2f} points four "
-            "times in five"
-        )
-        found = "shown" if paired.equivalent else "not shown"
-        nil = f"{found} to be nil within {MARGIN} points"
-        parts.append(f"{nil} ({_p_value(paired.equivalence)})")
-    return "".join(f"; {part}" for part in parts)
+            "times in five",
+        ]
+    return ". ".join(sentences)
+
+
+def _against_nil(paired: Difference) -> str:
+    """Whether a difference of `MARGIN` points, what counts as nil, can be excluded."""
+    if paired.equivalent:
+        return f"The difference is nil within {MARGIN} points ({_p_value(paired.equivalence)})"
+    below = paired.p_below(MARGIN)
+    if below < ONE_SIDE:
+        excluded = f"A gain of {MARGIN} points or more is ruled out ({_p_value(below)})"
+        return f"{excluded}, a loss of as much is not"
+    return f"It is not shown to be nil within {MARGIN} points ({_p_value(paired.equivalence)})"
 
 
 def _resnet(records: Records) -> tuple[Outcome, str]:
@@ -204,9 +222,9 @@ def _resnet(records: Records) -> tuple[Outcome, str]:
         f"{gap.mean:.2f} points [{gap.low:.2f}, {gap.high:.2f}] above it; were overfitting the "
         f"reason, it would be at least {half:.1f}"
     )
-    if gap.high < half:
+    if gap.p_below(half) < ONE_SIDE:
         return "contradicted", sentence
-    if gap.low > half and _within(sample(runs), published):
+    if gap.p_above(half) < ONE_SIDE and _within(sample(runs), published):
         return "reproduced", sentence
     return "not reproduced", sentence
 
@@ -252,7 +270,7 @@ def _batch_size(records: Records) -> tuple[Outcome, str]:
     if lack or lack_of_pairs(*paired):
         return "not yet tested", lack or lack_of_pairs(*paired)
     small, *larger = paired
-    as_good = [pair.high < MARGIN for pair in larger]
+    as_good = [pair.p_below(MARGIN) < ONE_SIDE for pair in larger]
     published = reported_value("batch_size=48", "train_accuracy")
     against = "; ".join(
         f"{row.partition('=')[2]} {in_points(pair)}" for row, pair in zip(rows, paired, strict=True)
@@ -289,7 +307,7 @@ def _epochs(records: Records) -> tuple[Outcome, str]:
         for row, runs in zip(rows, found, strict=True)
     )
     sentence += f"; from 50 to 100 {in_points(before)}; from 100 to 150 {in_points(after)}"
-    if after.direction > 0 and after.low > MARGIN:
+    if after.p_above(MARGIN) < ONE_SIDE:
         return "contradicted", sentence
     in_range = (
         _within(sample(runs), reported_value(row)) for row, runs in zip(rows, found, strict=True)
@@ -298,12 +316,13 @@ def _epochs(records: Records) -> tuple[Outcome, str]:
 
 
 CLAIMED = {
-    "focus": ("ranks ink above background better than brightness does", "of AUROC"),
-    "snr": ("raises the signal-to-noise ratio", "dB"),
+    "focus": ("ranks ink above background better than brightness does", "worse", "of AUROC"),
+    "snr": ("raises the signal-to-noise ratio", "lowers it", "dB"),
 }
-"""What C9 says of the mask: key of `attention.trained_on_noise` -> the claim, and its unit."""
+"""What C9 says of the mask: key of `attention.trained_on_noise` -> the claim, its opposite, and the
+unit."""
 
-WORTH = {"gain": ("makes the network more accurate", "points")}
+WORTH = {"gain": ("makes the network more accurate", "less", "points")}
 """What C9 does not say, and a reader wants to know."""
 
 
@@ -322,20 +341,20 @@ def _focus(records: Records) -> tuple[Outcome, str]:
         return "not yet tested", f"{lack}, trained and measured on each background"
     shown = {part: {entry[part].direction for entry in entries} for part in CLAIMED}
     sentence = (
-        f"behind {len(entries)} backgrounds, after {BRIEF['epochs']} epochs on them, {least} seeds "
-        "each, the mask on C1 "
+        f"of {len(entries)} backgrounds, after {BRIEF['epochs']} epochs on each, {least} seeds, "
+        "the mask on C1 "
     ) + "; ".join(_part(entries, *part) for part in parts.items())
     if all(directions == {1} for directions in shown.values()):
         return "reproduced", sentence
     return "contradicted" if shown["snr"] == {-1} else "not reproduced", sentence
 
 
-def _part(entries: list[dict], part: str, said: tuple[str, str]) -> str:
-    words, unit = said
+def _part(entries: list[dict], part: str, said: tuple[str, str, str]) -> str:
+    words, opposite, unit = said
     directions = [entry[part].direction for entry in entries]
     means = [entry[part].mean for entry in entries]
     return (
-        f"{words} behind {directions.count(1)} and the reverse behind {directions.count(-1)} "
+        f"{words} on {directions.count(1)} and {opposite} on {directions.count(-1)} "
         f"({min(means):+.2f} to {max(means):+.2f} {unit})"
     )
 

@@ -27,7 +27,8 @@ def accuracy_over_cost(systems: Sequence[System]) -> Figure:
     Returns:
         Across, multiply-accumulates per image; up, test accuracy, stretched towards 100 %, with
         the 95 % interval of the mean where there are at least two seeds. Hollow: fewer epochs
-        than asked. A classical method, which has no such cost, is a dotted line.
+        than asked. Thick: not trained as the paper says. A classical method, which has no such
+        cost, is a dotted line.
     """
     figure, axes = subplots(width=9, height=4.2)
     axis = axes[0, 0]
@@ -54,6 +55,7 @@ def _draw_point(axis: Axes, system: System) -> None:
     # A network keeps its marker where it is trained otherwise.
     sizes = sorted(set(costs.MULTIPLY_ACCUMULATES.values()))
     look = {"color": colour, "capsize": 3, "linestyle": "none"}
+    look["markeredgewidth"] = 1 if colour == COLOURS["blue"] else 2.5
     look["marker"] = _MARKERS[sizes.index(system.multiply_accumulates)]
     if runs.done < runs.asked:
         look["markerfacecolor"] = "none"
