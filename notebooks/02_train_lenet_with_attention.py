@@ -146,9 +146,10 @@ figures.show(architecture.network(layers), "02_network", alt)
 
 # %% [markdown]
 # Each stack has as many maps as the layer has channels, at their true height and width; vectors are
-# bars at an eighth of that scale. The masks (orange) sit behind the convolutions and before the
-# pooling, where a mask on C1 has one score per pixel of the digit. They change no shape. The paper
-# does not say where they are: `Protocol(mask_placement=...)` names the other places one could read.
+# bars at an eighth of that scale. An orange stack is what comes out behind a mask; the mask itself
+# is a single map, and changes no shape. Masks sit behind the convolutions and before the pooling,
+# where a mask on C1 has one score per pixel of the digit. The paper does not say where they are:
+# `Protocol(mask_placement=...)` names the other places one could read.
 
 # %% [markdown]
 # ## What the mask costs
@@ -322,8 +323,7 @@ if full:
 # ## Table 1, ours beside the paper's
 #
 # Mean over seeds, with half the width of its 95 % interval where there are at least two seeds. A
-# row without runs says so. In the picture the paper's numbers are hollow and ours are filled. Last,
-# what follows for the paper's main claim, by a rule in code.
+# row without runs says so. In the picture the paper's numbers are hollow and ours are filled.
 
 # %%
 Markdown(report.markdown(report.paper_table(records, 1)))
@@ -332,12 +332,22 @@ Markdown(report.markdown(report.paper_table(records, 1)))
 alt = "Test accuracy of five networks: the paper's as hollow points, ours filled, with intervals."
 figures.show(tables.table(tables.points(records, 1)), "02_table1", alt)
 
+# %% [markdown]
+# What follows for the paper's main claim, by a rule in code? The two networks of one seed start
+# alike and see the same batches, so that their difference is the mask's, and we judge these
+# differences:
+#
+# - The *sign-flip test*: if the mask did nothing, each difference could as well have had the other
+#   sign. p is the share of all patterns of signs whose mean is at least as far from nil as ours.
+# - The interval is a *bootstrap* (BCa): means of pairs drawn again and again from those we have.
+# - Less than 0.1 points, ten test images, counts as nil. Whether a gain of as much can be *ruled
+#   out* is the question of a one-sided t test.
+
 # %%
 Markdown(report.finding(records))
 
 # %% [markdown]
-# The two networks of one seed start alike and see the same batches, so that their difference is the
-# mask's. Each point is one such pair.
+# Each point is one pair; grey is what counts as nil.
 
 # %%
 alt = "One point a pair of networks: test accuracy with minus without the mask; mean and interval."
@@ -361,8 +371,9 @@ alt = "Test accuracy over multiply-accumulates per image, one point a network; l
 figures.show(networks.accuracy_over_cost(systems), "02_accuracy_over_cost", alt)
 
 # %% [markdown]
-# The smallest networks are on the left. Blue trains as the paper says, vermillion properly, dotted
-# lines train no network; a hollow point was cut short. Where a deep network stays near one in ten,
+# The smallest networks are on the left, and the axis is stretched towards 100 %. Blue trains as the
+# paper says, vermillion with a thick outline properly, dotted lines train no network; a hollow
+# point was cut short. Where a deep network stays near one in ten,
 # plain SGD has not moved it yet: look at its proper twin before blaming its size. The classical
 # methods see the clean digits only, the networks see half of theirs mirrored.
 #

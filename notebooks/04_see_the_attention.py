@@ -362,6 +362,9 @@ show(
 )
 
 # %% [markdown]
+# The mean C1 mask is a blurred copy of the class: it has learned ink, not classes. The mean C3 mask
+# is high on and below the strokes and low above them, whatever the class.
+#
 # ## How the masks grow
 #
 # The same run, seed 0, stopped after some of its epochs. Epoch 0 is the untrained network.
@@ -389,6 +392,11 @@ for epochs, network in stages.items():
 pd.DataFrame([stage_accuracy], index=["test accuracy"])
 
 # %% [markdown]
+# After one epoch the masks have hardly moved, and the network has not begun to read: on C1 the ink
+# is still darker than the rest, as the initial weights happen to have it. After five epochs that is
+# turned round and the final pattern is there on both layers. What the network learns after that, it
+# learns elsewhere.
+#
 # ## The best and the worst seed
 #
 # Does a better network have a better mask? The records name the seeds with the highest and the

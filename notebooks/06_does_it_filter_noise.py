@@ -54,7 +54,9 @@ from mnist_attention.backgrounds import (
     TRAINED_ON,
     Condition,
 )
+from mnist_attention.evidence import ENOUGH_SEEDS
 from mnist_attention.figures import backgrounds, noise
+from mnist_attention.inference import with_interval
 from mnist_attention.maps import ink
 from mnist_attention.masks import maps_on_image
 from mnist_attention.measurements import kept_model, kept_or_brief
@@ -224,30 +226,24 @@ figures.show(noise.accuracy_over_strength(table), "06_accuracy", alt)
 # Above: mean accuracy, with chance dotted. Below: with minus without the mask, mean over the seeds
 # and its 95 % interval. As numbers, in points:
 
-
-# %%
-def in_points(row) -> str:
-    interval = "" if np.isnan(row.gain_low) else f" [{row.gain_low:.1f}, {row.gain_high:.1f}]"
-    return f"{row.gain:+.1f}{interval}"
-
-
 # %%
 gains = {}
 for row in table.itertuples():
     name, _, strength = str(Condition(row.name, row.strength, row.gamma)).rpartition(" at ")
     if row.name in BACKGROUNDS:
-        gains.setdefault(name, {})[f"strength {strength}"] = in_points(row)
+        gain = with_interval(row.gain, row.gain_low, row.gain_high, digits=1)
+        gains.setdefault(name, {})[f"strength {strength}"] = gain
 if gains:
     display(pd.DataFrame(gains).T)
 
 # %%
 measured = table[table["name"].isin([*BACKGROUNDS])] if len(table) else table
 if len(measured):
-    above, below = (measured.gain_low > 0).sum(), (measured.gain_high < 0).sum()
     said["accuracy"] = (
         "The mask's gain in accuracy, trained on clean digits: on average "
         f"{measured.gain.min():+.1f} to {measured.gain.max():+.1f} points. Of {len(measured)} "
-        f"backgrounds and strengths, its interval lies above nil at {above} and below at {below}."
+        f"backgrounds and strengths, a gain is shown at {(measured.shown > 0).sum()} and a loss at "
+        f"{(measured.shown < 0).sum()} (sign-flip test at level 0.05, one by one)."
     )
     display(Markdown(said["accuracy"]))
 
@@ -259,11 +255,12 @@ if half.notna().any(axis=None):
     print(f"on backgrounds: {half.min():.2f} to {half.max():.2f} points")
 
 # %% [markdown]
-# Two things to bear in mind. Of twenty intervals one misses the truth on average, so a single one
-# beside nil proves little, and these are not twenty experiments but twenty looks at the same
-# networks. And the wide intervals are a finding: seeds that agree on clean digits differ widely on
-# noise. How a network takes what it was never trained on is left to chance far more than how it
-# reads what it was, and a single run could have told us either.
+# Two things to bear in mind. What is shown here rests on the sign-flip test, not on the intervals:
+# those are bootstrapped from ten pairs, and two in twenty miss the truth. Nor are these twenty
+# experiments, but twenty looks at the same networks. And the wide intervals are a finding: seeds
+# that agree on clean digits differ widely on noise. How a network takes what it was never trained
+# on is left to chance far more than how it reads what it was, and a single run could have told us
+# either.
 #
 # ## Would something else do?
 #
@@ -319,6 +316,24 @@ show(overview, "06_corruptions", alt)
 alt = "One row a corruption: accuracy with and without the mask, and their difference."
 figures.show(noise.corruptions(table), "06_corrupted_accuracy", alt)
 
+# %%
+corrupted = table[table["name"].isin([*CORRUPTIONS])] if len(table) else table
+if len(corrupted):
+    better = [
+        f"{row.name.replace('_', ' ')} at {row.strength:g} ({row.gain:+.1f}, p = {row.p_value:.3f})"
+        for row in corrupted[corrupted.shown > 0].itertuples()
+    ]
+    said["corruptions"] = (
+        f"Of {len(corrupted)} corruptions of clean training, a gain of the mask is shown at "
+        f"{len(better)}{': ' * bool(better)}{'; '.join(better)}. A loss is shown at "
+        f"{(corrupted.shown < 0).sum()}."
+    )
+    display(Markdown(said["corruptions"]))
+
+# %% [markdown]
+# That is the best that can be said for the mask in this notebook. Of fourteen tests of nothing at
+# level 0.05 the odds of at least one false gain or loss are even, so it may be luck.
+#
 # %% [markdown]
 # ## Where the masks point
 #
@@ -423,8 +438,8 @@ figures.show(noise.trained_on_noise(entries), "06_trained_on_noise", alt)
 # %% [markdown]
 # Three questions, one a column: does the mask make the network more accurate; does it rank ink
 # above background better than the brightness of the image, which needs no network; does it raise
-# the signal-to-noise ratio? "Filters out noise" should mean yes to all three. A gain in decibels
-# without a gain in accuracy is a filter that the rest of the network did not need.
+# the signal-to-noise ratio? The paper claims the last two; the first is what a reader hopes for. A
+# gain in decibels without a gain in accuracy is a filter that the rest of the network did not need.
 #
 # ## What the masks learn there
 #
@@ -499,8 +514,28 @@ counted(others, dict.fromkeys(others, CONTROLLED))
 
 # %% [markdown]
 # On the noise that they were trained on, none is shown to read better than LeNet-5 alone. What they
-# learned there helps some of them on other backgrounds, and most of all *swish*, which has no
-# weights to learn where to look: what the mask gains there, a gate without a mask gains as well.
+# learned there helps some of them on other backgrounds, *swish* on the most, which has no weights
+# to learn where to look. Is it better than the mask? That is another difference, and it must be
+# tested itself:
+
+# %%
+swish = attention.gains_behind(
+    "lenet5_swish", attention.ON_NOISE, records, tested, over=attention.MASKED
+)
+leads = [lead for lead in swish.values() if lead.n >= ENOUGH_SEEDS]
+
+# %%
+if leads:
+    means, shown = [lead.mean for lead in leads], [lead.direction for lead in leads]
+    said["swish"] = (
+        f"Trained on uniform noise, swish minus the mask is on average {min(means):+.1f} to "
+        f"{max(means):+.1f} points; of {len(leads)} kinds of test digits, swish is shown to be "
+        f"better on {shown.count(1)} and worse on {shown.count(-1)}."
+    )
+    display(Markdown(said["swish"]))
+
+# %% [markdown]
+# So the seeds do not rank the two, but they give no reason to think that such a gain takes a mask.
 #
 # ## Does it carry over?
 #
@@ -527,12 +562,18 @@ figures.show(noise.gains(carried, "trained on"), "06_carry_over", alt)
 counted(carried, learned)
 
 # %% [markdown]
+# Read it row by row. After uniform noise at full strength the mask gains on some backgrounds that
+# it has not met, though hardly anywhere more than chance would. After photographs at full strength
+# it loses nearly everywhere, by little. There is no filter here that carries over.
+#
 # ## The verdict
 #
-# The rule was written before any network trained on noise was measured: reproduced if all three are
-# shown on every background at full strength, contradicted if a lower accuracy or a lower
-# signal-to-noise ratio is. That brightness ranks ink better contradicts nothing; it only keeps the
-# claim from being reproduced.
+# The rule for the paper's claim, of the mask on C1 and backgrounds at full strength. Reproduced: it
+# is shown on each of them to rank ink better than brightness *and* to raise the signal-to-noise
+# ratio. Contradicted: it is shown on each to lower that ratio. Otherwise: not reproduced. That
+# brightness ranks ink better contradicts nothing, for it nearly solves the task. A first form of
+# the rule, written before the measurements, asked for a gain in accuracy too, which the paper does
+# not claim in this place; by either form the verdict is the same.
 
 # %%
 judged = verdict("C9", records)
