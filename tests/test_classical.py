@@ -23,8 +23,10 @@ from mnist_attention.data import MNIST_DIGEST, Dataset
 from mnist_attention.records import (
     RECORD_KEYS,
     is_finished,
+    read_record,
     read_records,
     record_path,
+    record_text,
     reproducible_text,
     tabulate,
     write_record,
@@ -167,6 +169,15 @@ def test_a_finished_method_is_not_repeated(record, uci, tmp_path, monkeypatch):
     assert record_path(tmp_path, "single", first["run_id"]).is_file()
     monkeypatch.setattr("mnist_attention.classical.choose_and_fit", lambda *_: pytest.fail("again"))
     assert fit(NEIGHBOURS, dataset=uci, results=tmp_path) == first
+
+
+def test_a_damaged_record_is_made_anew(record, uci, tmp_path, capsys):
+    path = record_path(tmp_path, "single", record["run_id"])
+    path.parent.mkdir()
+    path.write_text(record_text(record)[:200])
+    again = fit(NEIGHBOURS, dataset=uci, results=tmp_path)
+    assert "is damaged" in capsys.readouterr().err
+    assert reproducible_text(read_record(path)) == reproducible_text(again)
 
 
 @pytest.mark.parametrize("field", ["model", "dataset"])

@@ -26,7 +26,7 @@ from .data import Dataset, load_dataset
 from .files import require_writable
 from .machine import describe_machine
 from .protocol import DatasetName, check_types, digest_of
-from .records import read_record, record_path, write_record
+from .records import finished_record, record_path, write_record
 
 MethodName = Literal["nearest_neighbours", "svm", "lbp_svm", "sparse_coding"]
 
@@ -245,8 +245,8 @@ def fit(
     if results is not None:
         name = run_id(protocol, dataset.digest)
         path = record_path(require_writable(Path(results)), study, name)
-        if path.exists():
-            return read_record(path)
+        if finished := finished_record(path):
+            return finished
     record = _record(protocol, dataset)
     if path:
         write_record(record, Path(results), study)

@@ -20,7 +20,7 @@ from .data import Dataset, EpochPlan, epoch_plan, load_dataset
 from .files import require_writable
 from .lane_program import LaneProgram
 from .protocol import PAPER, Protocol, run_id
-from .records import check_budget, record_path, write_longer
+from .records import check_budget, finished_record, record_path, write_longer
 
 LANE_FIELDS = ("epochs", "seed", "learning_rate", "initializer", "flip")
 """The lanes of one program may differ in these fields; every other one shapes the program."""
@@ -75,7 +75,7 @@ def train_lanes(
         with runs.claimed(paths):
             for protocol in group if results else []:
                 path = record_path(results, study, run_id(protocol, data.digest))
-                if record := runs.finished_record(path, budget_minutes):
+                if record := finished_record(path, budget_minutes):
                     records[protocol] = record
             lanes = runs.trajectories(group, records, data, results, budget_minutes)
             made = _train(lanes, data, results, lowering, checkpoint_every, verbose)

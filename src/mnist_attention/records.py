@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -134,6 +135,18 @@ def read_record(path: Path) -> dict:
     if record["run_id"] != Path(path).stem:
         raise ValueError(f"{path} is misplaced: it is the record of run {record['run_id']}")
     return record
+
+
+def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
+    """The record at `path`, or `None` if the run is still to be made or has time to go on."""
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except ValueError as error:
+        print(f"{error}. It is made anew.", file=sys.stderr)
+        return None
+    return record if is_finished(record, budget_minutes) else None
 
 
 def _read_json(path: Path):

@@ -19,7 +19,6 @@ from .data import Dataset
 from .machine import describe_machine
 from .models import build_model, logits
 from .protocol import CANVAS, Protocol, by_trajectory, described, run_id, trajectory_id
-from .records import is_finished, read_record
 
 HISTORY = {
     "loss": "loss",
@@ -113,18 +112,6 @@ def claimed(checkpoints: Iterable[Path]) -> Iterator[None]:
             for half_written in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
                 half_written.unlink(missing_ok=True)
         yield
-
-
-def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
-    """The record at `path`, or `None` if the run is still to be made or has time to go on."""
-    if not path.exists():
-        return None
-    try:
-        record = read_record(path)
-    except ValueError as error:
-        print(f"{error}. It is made anew.", file=sys.stderr)
-        return None
-    return record if is_finished(record, budget_minutes) else None
 
 
 def initial_state(protocol: Protocol, dataset: Dataset, checkpoint: Path | None) -> State:

@@ -16,14 +16,13 @@ from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable, write_atomically
 from .models import EVALUATION_BATCH
 from .protocol import Protocol, run_id
-from .records import check_budget, record_path, write_longer
+from .records import check_budget, finished_record, record_path, write_longer
 from .runs import (
     check_fit,
     checkpoint_path,
     claimed,
     describe_environment,
     diverged,
-    finished_record,
     initial_state,
     make_record,
     next_state,
