@@ -153,3 +153,9 @@ def test_patches_are_a_convolution(strides, padding, size):
 def test_another_backend_is_refused(small):
     with pytest.raises(ValueError, match="KERAS_BACKEND=jax"):
         train_lanes([replace(PROTOCOL, epochs=1)], dataset=small)
+
+
+def test_a_study_whose_records_would_not_be_read_is_refused(small, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="Received: study='measurements'"):
+        train_lanes([PROTOCOL], dataset=small, study="measurements")

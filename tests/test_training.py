@@ -20,6 +20,7 @@ from mnist_attention.augmentation import (
     network_input,
     scaled,
 )
+from mnist_attention.classical import ClassicalProtocol, fit
 from mnist_attention.data import epoch_plan
 from mnist_attention.protocol import described, run_id
 from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
@@ -225,9 +226,14 @@ def test_the_data_of_another_protocol_are_refused(small, no_training):
         train(replace(PROTOCOL, dataset="mnist"), dataset=small)
 
 
-def test_a_study_that_is_a_path_is_refused(small, tmp_path, no_training):
-    with pytest.raises(ValueError, match=r"Received: study='\.\./elsewhere'"):
-        train(PROTOCOL, dataset=small, results=tmp_path, study="../elsewhere")
+@pytest.mark.parametrize("study", ["../elsewhere", "", ".", ".x", "a/", "measurements"])
+@pytest.mark.parametrize(("make", "protocol"), [(train, PROTOCOL), (fit, ClassicalProtocol())])
+def test_a_study_whose_records_would_not_be_read_is_refused(
+    small, tmp_path, no_training, make, protocol, study
+):
+    with pytest.raises(ValueError, match=rf"Received: study='{study}'"):
+        make(protocol, dataset=small, results=tmp_path, study=study)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("argument", ["results", "weights"])

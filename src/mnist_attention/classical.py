@@ -26,7 +26,7 @@ from .data import Dataset, load_dataset
 from .files import require_writable
 from .machine import describe_machine
 from .protocol import DatasetName, check_types, digest_of
-from .records import finished_record, record_path, write_record
+from .records import check_study, finished_record, record_path, write_record
 
 MethodName = Literal["nearest_neighbours", "svm", "lbp_svm", "sparse_coding"]
 
@@ -238,8 +238,10 @@ def fit(
         for each candidate, the accuracy on the split of the training images in `selection`.
 
     Raises:
+        ValueError: if `study` is not a name for records.
         OSError: if the data cannot be had or the record cannot be written.
     """
+    check_study(study)
     dataset = dataset or load_dataset(protocol.dataset)
     path = None
     if results is not None:

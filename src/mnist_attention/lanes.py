@@ -20,7 +20,7 @@ from .data import Dataset, EpochPlan, epoch_plan, load_dataset
 from .files import require_writable
 from .lane_program import LaneProgram
 from .protocol import PAPER, Protocol, run_id
-from .records import check_budget, finished_record, record_path, write_longer
+from .records import check_budget, check_study, finished_record, record_path, write_longer
 
 LANE_FIELDS = ("epochs", "seed", "learning_rate", "initializer", "flip")
 """The lanes of one program may differ in these fields; every other one shapes the program."""
@@ -62,6 +62,7 @@ def train_lanes(
     if checkpoint_every < 1:
         raise ValueError(f"Expected checkpoint_every >= 1. Received: {checkpoint_every=}")
     check_budget(budget_minutes)
+    check_study(study)
     results = require_writable(Path(results)) if results else None
     groups: dict[Protocol, list[Protocol]] = {}
     for protocol in dict.fromkeys(protocols):

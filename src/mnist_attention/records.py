@@ -98,6 +98,19 @@ def epochs_done(record: dict) -> int:
     return record["result"].get("epochs", record["protocol"].get("epochs", 0))
 
 
+def check_study(study: str) -> None:
+    """Check that records may be kept under the name of a study, where `read_records` finds them.
+
+    Raises:
+        ValueError: if they may not.
+    """
+    if study in ("", MEASUREMENTS) or study.startswith(".") or Path(study).name != study:
+        raise ValueError(
+            f"Expected study to be the name of a folder, not hidden and not {MEASUREMENTS!r}. "
+            f"Received: study={study!r}"
+        )
+
+
 def check_budget(budget_minutes: float | None) -> None:
     """Check that a run may train for some time.
 

@@ -16,7 +16,7 @@ from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable, write_atomically
 from .models import EVALUATION_BATCH
 from .protocol import Protocol, run_id
-from .records import check_budget, finished_record, record_path, write_longer
+from .records import check_budget, check_study, finished_record, record_path, write_longer
 from .runs import (
     check_fit,
     checkpoint_path,
@@ -70,15 +70,14 @@ def train(
 
     Raises:
         ValueError: if the protocol does not fit the data, the budget is nothing, or `study` is not
-            a plain name.
+            a name for records.
         MemoryError: if the machine has too little memory for the network.
         OSError: if the data cannot be had or a folder cannot be written.
     """
     check_budget(budget_minutes)
+    check_study(study)
     dataset = dataset or load_dataset(protocol.dataset)
     check_fit(protocol, dataset)
-    if Path(study).name != study:
-        raise ValueError(f"Expected study to be the name of a folder. Received: study={study!r}")
     name = run_id(protocol, dataset.digest)
     weights_path = require_writable(Path(weights)) / f"{name}.weights.h5" if weights else None
     if results is None:
