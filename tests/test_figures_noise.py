@@ -164,6 +164,17 @@ def test_map_scores_are_drawn_with_their_intervals(records, score):
     assert f"{SEEDS} seeds" in axes[1, 2].get_xlabel()
 
 
+def test_a_score_that_is_no_number_is_left_out_and_the_rest_is_drawn(records):
+    scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BEHIND)}
+    del scores[CLEAN]["C1"]["snr_gain_db"]
+    axes = np.reshape(noise.quality_over_strength(scores, "snr_gain_db").axes, (2, -1))
+    assert [len(marked(line[0], "s")[0]) for line in axes] == [4, 5]
+    for maps in scores.values():
+        for layer in ("C1", "C3"):
+            maps[layer].pop("snr_gain_db", None)
+    noise.quality_over_strength(scores, "snr_gain_db")
+
+
 # One row a condition
 
 

@@ -161,7 +161,7 @@ def quality_over_strength(
         panel.set_title(_title(family))
     if score == "ink_auroc":
         axes[0, 0].set_ylim(-0.03, 1.03)
-    counts = [maps["C1"][score].n for maps in scores.values() if "C1" in maps]
+    counts = [maps["C1"][score].n for maps in scores.values() if score in maps.get("C1", {})]
     _strength_axis(axes, max(counts, default=0), "seed")
     lines, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=max(1, len(names)))
