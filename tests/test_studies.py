@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import pytest
 from click.testing import CliRunner
 
 from mnist_attention import PAPER, Protocol, assumptions, cli, engines, evidence, train
 from mnist_attention.protocol import SHORT
 from mnist_attention.records import read_record, reproducible_text
-from mnist_attention.studies import STUDIES, run_study, study_protocols
+from mnist_attention.studies import STUDIES, measure_studies, run_study, study_protocols
 from waiting import wait_for
 
 
@@ -111,6 +112,14 @@ def test_epochs_can_be_set_for_all():
 def test_bad_requests_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_by_default_there_is_a_job_for_each_processor_that_may_be_used(monkeypatch, tmp_path):
+    """In a container, or under Slurm, these are not all that the machine has."""
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 0)
+    for run in (run_study, lambda *names, **options: measure_studies(names, **options)):
+        with pytest.raises(ValueError, match="Received: jobs=0"):
+            run("smoke", results=tmp_path)
 
 
 # Running them

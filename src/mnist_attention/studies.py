@@ -3,7 +3,6 @@
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,7 +234,7 @@ def run_study(
         seeds: How many seeds, from 0 on.
         engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: processes of a cluster.
             `"lanes"`: one JAX program, for a GPU.
-        jobs: Processes at a time; by default one per core.
+        jobs: Processes at a time; by default one for each core that this process may use.
         results: Folder for records and checkpoints.
         epochs: Instead of each protocol's own.
         budget_minutes: End each run with the epoch in which its training, that of earlier calls
@@ -247,7 +246,7 @@ def run_study(
         OSError: if the data cannot be had or `results` cannot be written.
         ImportError: if the engine is not installed.
     """
-    jobs = os.cpu_count() if jobs is None else jobs
+    jobs = joblib.cpu_count() if jobs is None else jobs
     order = Order(name, Path(results), engine, jobs, budget_minutes, verbose)
     order.check()
     runs = [*study_protocols(name, seeds, epochs), *study_methods(name, seeds)]
@@ -318,7 +317,7 @@ def measure_studies(
         names: Keys of `STUDIES`.
         seeds: How many seeds, from 0 on.
         epochs: Instead of each protocol's own.
-        jobs: Processes at a time, each of one thread; by default one per core. 1: this process.
+        jobs: Processes at a time, each of one thread; by default as in `run_study`. 1: this one.
         results: Folder of the records and of the states that training left.
         weights: Folder of weights that were kept.
         verbose: Whether to show a progress bar over the networks.
@@ -330,7 +329,7 @@ def measure_studies(
         ValueError: for an unknown study, fewer than one seed or no job.
         OSError: if the data cannot be had or `results` cannot be written.
     """
-    jobs = os.cpu_count() if jobs is None else jobs
+    jobs = joblib.cpu_count() if jobs is None else jobs
     check_jobs(jobs)
     # The first seeds of all studies first, as they start from the same networks.
     protocols = sorted(
