@@ -144,6 +144,16 @@ def test_own_layers_can_be_put_behind_any_layer():
     assert model.get_layer("mine").output.shape == (None, 5, 5, 16)
 
 
+@pytest.mark.parametrize("name", ["pooling", "initializer", "mask_placement"])
+@pytest.mark.parametrize("model", ["lenet5", "lenet5_attention", "lenet5_frozen", "lenet5_swish"])
+def test_a_name_that_no_builder_knows_is_refused_with_those_that_exist(model, name):
+    if name == "mask_placement" and model == "lenet5":
+        return
+    known = getattr(PAPER, name)
+    with pytest.raises(ValueError, match=rf"{name} to be one of .*'{known}'.*Received: {name}='x'"):
+        MODELS[model](**{name: "x"})
+
+
 def test_a_layer_behind_nothing_is_refused():
     with pytest.raises(
         ValueError, match=r"Expected the layers of `behind` among .*Received: \['c9'\]"

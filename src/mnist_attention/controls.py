@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from .layers import AttentionMask1x1
 from .lenet import MASKED_LAYERS, lenet5, lenet5_attention
+from .protocol import named
 
 Block = Callable[[keras.KerasTensor], keras.KerasTensor]
 """Feature map in, feature map of the same shape out."""
@@ -121,7 +122,8 @@ def control(
         initializer: Distribution of the kernels.
         seed: Fixes the initial kernels.
     """
-    behind = {name: block(f"{name}_block") for name in MASKED_LAYERS[mask_placement]}
+    masked = named("mask_placement", mask_placement, MASKED_LAYERS)
+    behind = {name: block(f"{name}_block") for name in masked}
     return lenet5(
         activation=activation, pooling=pooling, initializer=initializer, seed=seed, behind=behind
     )

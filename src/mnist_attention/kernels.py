@@ -7,6 +7,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from .protocol import named
+
 INITIALIZERS: dict[str, Callable[[int, int], tuple[str, float]]] = {
     "glorot_uniform": lambda fan_in, fan_out: ("uniform", math.sqrt(2 / (fan_in + fan_out))),
     "lecun_normal": lambda fan_in, fan_out: ("normal", math.sqrt(1 / fan_in)),
@@ -31,7 +33,8 @@ def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
 
 def _draw(initializer: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     positions = math.prod(shape[:-2])
-    family, deviation = INITIALIZERS[initializer](shape[-2] * positions, shape[-1] * positions)
+    distribution = named("initializer", initializer, INITIALIZERS)
+    family, deviation = distribution(shape[-2] * positions, shape[-1] * positions)
     if family == "normal":
         values = deviation * generator.standard_normal(shape)
     else:

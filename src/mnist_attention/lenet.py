@@ -6,7 +6,10 @@ import keras
 
 from .kernels import draw_kernels
 from .layers import AttentionMask1x1
-from .protocol import CANVAS
+from .protocol import CANVAS, named
+
+POOLINGS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+"""Name of a pooling -> its layer."""
 
 MASKED_LAYERS = {
     "both": ("c1", "c3"),
@@ -42,7 +45,7 @@ def lenet5(
         A model from images of shape `(batch, 32, 32, 1)` in [0, 1] to logits `(batch, 10)`.
 
     Raises:
-        ValueError: if `behind` names a layer that is not there.
+        ValueError: for an unknown name, or if `behind` names a layer that is not there.
 
     Reference:
         LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition,
@@ -50,7 +53,7 @@ def lenet5(
         pooling has no weights, the output is a softmax. C5 sees its whole 5x5 input, so its
         "convolution" is written as the dense layer it is.
     """
-    pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
+    pool = named("pooling", pooling, POOLINGS)
     stack = [
         keras.layers.Conv2D(6, 5, activation=activation, name="c1"),  # (28, 28, 6)
         pool(2, name="s2"),  # (14, 14, 6)
@@ -101,10 +104,13 @@ def lenet5_attention(
     Returns:
         Like `lenet5`, with layers `<name>_attention` behind the masked ones. At the same seed
         the layers that both networks have start with the same weights.
+
+    Raises:
+        ValueError: for an unknown name; the message has those that do exist.
     """
     masks = {
         name: AttentionMask1x1(mask_channels, mask_activation, name=f"{name}_attention")
-        for name in MASKED_LAYERS[mask_placement]
+        for name in named("mask_placement", mask_placement, MASKED_LAYERS)
     }
     return lenet5(
         activation=activation, pooling=pooling, initializer=initializer, seed=seed, behind=masks

@@ -5,8 +5,8 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, TypeVar
 
 DatasetName = Literal["mnist", "uci"]
 ModelName = Literal[
@@ -30,6 +30,8 @@ MaskPlacement = Literal["both", "c1", "c3", "after_pooling"]
 MaskActivation = Literal["sigmoid", "softmax", "linear"]
 
 Background = Literal["none", "uniform", "gaussian", "photographs", "clutter"]
+
+Option = TypeVar("Option")
 
 CANVAS = 32
 """Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
@@ -114,6 +116,26 @@ def choices(hint) -> tuple[str, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
+def named(name: str, value: str, options: Mapping[str, Option]) -> Option:
+    """What a name stands for.
+
+    Args:
+        name: Of the field or argument.
+        value: The name that came.
+        options: Every name that may come -> what it stands for.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    _check_name(name, value, tuple(options))
+    return options[value]
+
+
+def _check_name(name: str, value, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ValueError(f"Expected {name} to be one of {names}. Received: {name}={value!r}")
+
+
 def _check(protocol: Protocol, name: str, expected: str, holds: bool) -> None:
     if not holds:
         received = getattr(protocol, name)
@@ -123,9 +145,7 @@ def _check(protocol: Protocol, name: str, expected: str, holds: bool) -> None:
 def _check_type(name: str, value, hint) -> None:
     names = choices(hint)
     if names:
-        if value not in names:
-            raise ValueError(f"Expected {name} to be one of {names}. Received: {name}={value!r}")
-        return
+        return _check_name(name, value, names)
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if float in allowed:
         allowed = (*allowed, int)
