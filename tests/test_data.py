@@ -74,14 +74,20 @@ def test_a_second_load_comes_from_the_cache(source, prepared):
     assert (data.cache_folder() / "mnist-3.0.1.npz").is_file()
 
 
+def with_wrong_bit(content: bytes, where: int) -> bytes:
+    return content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda content: content[: len(content) // 2],
         lambda content: b"",
-        lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+        lambda content: with_wrong_bit(content, 5000),
+        lambda content: with_wrong_bit(content, content.index(b"PK\1\2") + 8),
+        lambda content: with_wrong_bit(content, content.index(b"PK\1\2") + 10),
     ],
-    ids=["truncated", "empty", "one bit"],
+    ids=["truncated", "empty", "of a pixel", "says encrypted", "says compressed"],
 )
 def test_a_damaged_cache_is_rebuilt(source, prepared, capsys, damage):
     load_dataset("mnist")

@@ -3,19 +3,11 @@
 import dataclasses
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from .files import write_atomically
-
-_DAMAGE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What reading a damaged archive may raise."""
+from .files import DAMAGE, write_atomically
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +55,7 @@ def read_state(path: Path, trajectory: str) -> State:
             count = described.pop("variables")
             variables = [archive[f"variable_{index}"] for index in range(count)]
         state = State(**described, variables=variables)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if state.trajectory != trajectory:
         raise ValueError(f"{path} is the state of another run ({state.trajectory})")

@@ -12,13 +12,12 @@ import os
 import sys
 import tempfile
 import urllib.request
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
-from .files import write_atomically
+from .files import DAMAGE, write_atomically
 from .protocol import DatasetName, Protocol, choices
 from .quiet import silenced_stderr
 
@@ -205,7 +204,7 @@ def _read_cache(path: Path) -> Dataset | None:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             dataset = Dataset("mnist", **{name: archive[name] for name in _ARRAYS})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGE:
         return None
     return dataset if dataset.digest == MNIST_DIGEST else None
 
