@@ -126,6 +126,18 @@ def test_a_damaged_file_is_named_with_its_sums(source, prepared, content):
     assert not prepared
 
 
+def test_a_folder_that_cannot_be_prepared_is_named_and_no_other_digits_are_used(
+    source, monkeypatch
+):
+    def fail(folder):
+        raise RuntimeError("no space left\nand more")
+
+    monkeypatch.setattr(data, "_splits_from_tfds", fail)
+    with pytest.raises(OSError, match=rf"from {source} \(RuntimeError: no space left\)") as refused:
+        load_dataset("mnist", fallback=True)
+    assert not isinstance(refused.value, MnistUnavailable)
+
+
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
     """No cache, no folder, and a network in which no host answers."""

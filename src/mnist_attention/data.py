@@ -151,7 +151,8 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
     Args:
         name: `"mnist"` or `"uci"`.
         fallback: Whether to return `"uci"`, with a loud notice on stderr, where MNIST is not to
-            be had. A damaged file is an error all the same.
+            be had. Where `MNIST_ATTENTION_DATA` is set, what is wrong there is an error all the
+            same.
 
     Raises:
         ValueError: for an unknown name.
@@ -182,7 +183,7 @@ def cache_folder() -> Path:
 
 def _load_mnist() -> Dataset:
     """MNIST from the cache; first, or when the cache is damaged, through TensorFlow Datasets."""
-    source = os.environ.get("MNIST_ATTENTION_DATA")
+    source = os.environ.get("MNIST_ATTENTION_DATA") or None
     if source:
         _check_files(Path(source))
     cache = cache_folder() / "mnist-3.0.1.npz"
@@ -239,7 +240,14 @@ def _prepare_mnist(source: str | None) -> Dataset:
         with silenced_stderr(), contextlib.redirect_stdout(io.StringIO()):
             train, test = _splits_from_tfds(source)
     except Exception as error:  # TFDS and its network layers raise many kinds
-        raise MnistUnavailable(_unavailable(error)) from error
+        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
+        if source:  # the digits are there: others in their place would be a surprise
+            raise OSError(f"MNIST could not be prepared from {source} ({reason}).") from error
+        raise MnistUnavailable(
+            f"MNIST could not be downloaded ({reason}). Connect to the network, or set "
+            "MNIST_ATTENTION_DATA to a folder with the four canonical .gz files, or use the "
+            "embedded digits: dataset 'uci'."
+        ) from error
     dataset = Dataset(
         "mnist",
         train["image"][..., 0],
@@ -269,15 +277,6 @@ def _splits_from_tfds(source: str | None) -> tuple[dict, dict]:
         config = tfds.download.DownloadConfig(manual_dir=source)
         builder.download_and_prepare(download_config=config)
         return tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
-
-
-def _unavailable(error: Exception) -> str:
-    reason = str(error).strip().splitlines()[:1] or [""]
-    return (
-        f"MNIST could not be downloaded ({type(error).__name__}: {reason[0][:160]}). Connect to "
-        "the network, or set MNIST_ATTENTION_DATA to a folder with the four canonical .gz files, "
-        "or use the embedded digits: dataset 'uci'."
-    )
 
 
 def _load_uci() -> Dataset:
