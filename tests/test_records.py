@@ -85,6 +85,10 @@ BAD_FILES = {
         record_text({**make_record(), "run_id": "words", "result": WORDS}).encode(),
         "no usable result.test_accuracy, result.epochs$",
     ),
+    "unsized.json": (
+        record_text({**make_record(), "run_id": "unsized", "dataset": {"digest": "d"}}).encode(),
+        "no usable dataset.test_size, dataset.train_size$",
+    ),
     "copy.json": (record_text(make_record()).encode(), "misplaced"),
 }
 

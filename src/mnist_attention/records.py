@@ -26,7 +26,7 @@ RECORD_KEYS = (
 )
 
 _PARTS = {
-    "dataset": {"digest": str},
+    "dataset": {"digest": str, "test_size": int, "train_size": int},
     "environment": {},
     "history": {},
     "protocol": {"dataset": str, "model": str},
@@ -249,7 +249,8 @@ def read_measurement(path: Path) -> dict:
         ValueError: naming the file, if it is damaged or no measurement.
     """
     measurement = _read_json(path)
-    known = isinstance(measurement, dict) and isinstance(measurement.get("measured"), dict)
+    measured = measurement.get("measured") if isinstance(measurement, dict) else None
+    known = isinstance(measured, dict) and isinstance(measured.get("conditions"), dict)
     if not known or measurement.get("run_id") != Path(path).stem:
         raise ValueError(f"{path} is no measurement of the run that it is named after")
     return measurement
