@@ -341,6 +341,25 @@ def test_on_ray_a_killed_worker_does_not_matter(smoke, tmp_path, start_study):
     assert texts(tmp_path) == texts(smoke)
 
 
+def test_a_program_too_large_for_the_device_fails_alone(monkeypatch, tmp_path):
+    lanes = pytest.importorskip("mnist_attention.lanes")
+    large, done, *others = study_protocols("table3", seeds=2)
+    trained = []
+
+    def train_lanes(group, **_):
+        trained.append(group)
+        if large in group:
+            raise MemoryError("too large")
+
+    monkeypatch.setattr(lanes, "train_lanes", train_lanes)
+    order = engines.Order("table3", tmp_path, "lanes", 1, None, False)
+    pending = [large, *(run for run in others if run.batch_size != done.batch_size)]
+    failed = engines.run_lanes(order, [large, done, *others], pending)
+    together = [run for run in (large, *others) if run.batch_size == large.batch_size]
+    assert failed == dict.fromkeys(together, "MemoryError: too large")
+    assert {run for group in trained for run in group} == {*pending}
+
+
 def test_lanes_finish_a_study_without_being_told_of_a_backend(
     smoke, tmp_path, monkeypatch, start_study
 ):

@@ -252,14 +252,14 @@ def use_one_thread() -> None:
 
 
 def run_lanes(order: Order, lanes: list[Protocol], pending: list[Protocol]) -> dict[Run, str]:
-    """LeNets side by side; each network of the zoo, which fills a GPU by itself, alone."""
+    """LeNets of a program side by side; each network of the zoo, which fills a GPU, alone."""
     _need("jax", "jax")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "jax"
-    from .lanes import train_lanes
+    from .lanes import by_program, train_lanes
 
     small = [run for run in lanes if run.model.startswith("lenet5")]
-    groups = [] if set(small).isdisjoint(pending) else [small]
+    groups = [group for group in by_program(small) if not set(group).isdisjoint(pending)]
     groups += [[run] for run in pending if run not in small]
     failed: dict[Run, str] = {}
     for group in groups:
@@ -268,7 +268,7 @@ def run_lanes(order: Order, lanes: list[Protocol], pending: list[Protocol]) -> d
                 group,
                 results=order.results,
                 study=order.study,
-                checkpoint_every=10 if group is small else 1,
+                checkpoint_every=10 if group[0] in small else 1,
                 budget_minutes=order.budget_minutes,
                 verbose=order.verbose,
             )

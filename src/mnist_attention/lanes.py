@@ -7,7 +7,7 @@ records, interrupted or not; other engines agree within rounding over the first 
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -24,6 +24,15 @@ from .records import check_budget, check_study, finished_record, record_path, wr
 
 LANE_FIELDS = ("epochs", "seed", "learning_rate", "initializer", "flip")
 """The lanes of one program may differ in these fields; every other one shapes the program."""
+
+
+def by_program(protocols: Iterable[Protocol]) -> list[list[Protocol]]:
+    """Group protocols that differ in `LANE_FIELDS` alone, each protocol once."""
+    groups: dict[Protocol, list[Protocol]] = {}
+    for protocol in dict.fromkeys(protocols):
+        shared = {name: getattr(PAPER, name) for name in LANE_FIELDS}
+        groups.setdefault(dataclasses.replace(protocol, **shared), []).append(protocol)
+    return [*groups.values()]
 
 
 def train_lanes(
@@ -64,12 +73,8 @@ def train_lanes(
     check_budget(budget_minutes)
     check_study(study)
     results = require_writable(Path(results)) if results else None
-    groups: dict[Protocol, list[Protocol]] = {}
-    for protocol in dict.fromkeys(protocols):
-        shared = {name: getattr(PAPER, name) for name in LANE_FIELDS}
-        groups.setdefault(dataclasses.replace(protocol, **shared), []).append(protocol)
     records: dict[Protocol, dict] = {}
-    for group in groups.values():
+    for group in by_program(protocols):
         data = dataset or load_dataset(group[0].dataset)
         runs.check_fit(group[0], data)
         paths = [runs.checkpoint_path(results, p, data) for p in group] if results else []
