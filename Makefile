@@ -1,5 +1,6 @@
 # `make` lists the targets. Everything runs from .venv, which is made from requirements.lock.
-# Needs Python 3.11-3.13 and a package registry; another Python: make PYTHON=python3.12 test
+# Needs Python 3.11-3.13 and a package registry. For another Python, as a .venv that is there keeps
+# its own: make clean, then make PYTHON=python3.12 test
 
 PYTHON  ?= python3
 JOBS    ?= 2
