@@ -12,7 +12,6 @@ from mnist_attention.records import (
     record_path,
     record_text,
     reproducible_text,
-    tabulate,
     write_record,
 )
 from synthetic import make_record
@@ -129,29 +128,11 @@ def test_a_run_in_two_studies_is_read_once_and_a_study_goes_before_a_run_by_hand
     assert record["result"]["test_accuracy"] == 0.99
     assert record["environment"]["study"] == "table1"
     assert problems == []
-    assert read_records(tmp_path, "single")[0][0]["result"]["test_accuracy"] == 0.97
 
 
 def test_a_folder_that_is_empty_or_absent_holds_no_records(tmp_path):
     assert read_records(tmp_path) == ([], [])
     assert read_records(tmp_path / "absent") == ([], [])
-    assert read_records(tmp_path, "absent") == ([], [])
-
-
-def test_the_table_has_a_row_a_run():
-    records = [
-        make_record(0.98, seed=3, mask_channels=None),
-        make_record(0.1, diverged=True, epochs_done=7, study="table2"),
-    ]
-    table = tabulate(records)
-    assert list(table.run_id) == [record["run_id"] for record in records]
-    assert list(table.test_accuracy) == [0.98, 0.1]
-    assert list(table.epochs) == [100, 100]
-    assert list(table.epochs_done) == [100, 7]
-    assert list(table.diverged) == [False, True]
-    assert list(table.study) == ["table1", "table2"]
-    assert list(table.mask_channels) == [None, 1]
-    assert list(tabulate([]).columns) == list(table.columns)
 
 
 def test_synthetic_records_are_named_like_real_ones():

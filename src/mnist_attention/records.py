@@ -1,16 +1,12 @@
 """Records: one JSON file per finished run, complete or absent. Reads without TensorFlow."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from .files import write_atomically
-from .protocol import Protocol
 
 MEASUREMENTS = "measurements"
 """Folder, among those of the studies, of what was measured of trained networks afterwards."""
@@ -190,7 +186,7 @@ def reproducible_text(record: dict) -> str:
     return record_text({key: value for key, value in record.items() if key != "environment"})
 
 
-def read_records(results: Path, study: str | None = None) -> tuple[list[dict], list[str]]:
+def read_records(results: Path) -> tuple[list[dict], list[str]]:
     """Read every record of a results folder, each run once.
 
     Studies share runs, so a run may lie in two folders. The copy with more epochs goes first,
@@ -198,7 +194,6 @@ def read_records(results: Path, study: str | None = None) -> tuple[list[dict], l
 
     Args:
         results: Folder of the studies' folders. Hidden files and folders are not looked at.
-        study: Read this study only; by default all of them.
 
     Returns:
         The records, sorted by study and run; the name of the study is added to `environment`, and
@@ -206,9 +201,8 @@ def read_records(results: Path, study: str | None = None) -> tuple[list[dict], l
         each JSON file that is neither, or lies beside the studies' folders: those are left out,
         not repaired.
     """
-    folders = [Path(results) / study] if study else sorted(Path(results).glob("[!.]*/"))
-    folders = [folder for folder in folders if folder.name != MEASUREMENTS]
-    stray = [] if study else sorted(Path(results).glob("[!.]*.json"))
+    folders = [path for path in Path(results).glob("[!.]*/") if path.name != MEASUREMENTS]
+    stray = sorted(Path(results).glob("[!.]*.json"))
     problems = [f"{path} is misplaced: records lie in the folder of a study" for path in stray]
     records = {}
     for path in sorted(
@@ -254,34 +248,3 @@ def read_measurement(path: Path) -> dict:
     if not known or measurement.get("run_id") != Path(path).stem:
         raise ValueError(f"{path} is no measurement of the run that it is named after")
     return measurement
-
-
-def tabulate(records: list[dict]) -> pd.DataFrame:
-    """One row a run: what was asked for, and what came of it.
-
-    Args:
-        records: As `read_records` gives them.
-
-    Returns:
-        Columns `run_id`, `study`, every field of the protocol, `dataset_digest`,
-        `train_accuracy`, `test_accuracy` (fractions), `epochs_done`, `diverged`, `parameters`.
-        What a record does not have is missing.
-    """
-    rows = [
-        {
-            **record["protocol"],
-            **record["result"],
-            "run_id": record["run_id"],
-            "study": record["environment"].get("study"),
-            "dataset_digest": record["dataset"]["digest"],
-            "epochs": record["protocol"].get("epochs"),
-            "epochs_done": record["result"].get("epochs"),
-        }
-        for record in records
-    ]
-    fields = [field.name for field in dataclasses.fields(Protocol)]
-    measured = ["train_accuracy", "test_accuracy", "epochs_done", "diverged", "parameters"]
-    columns = ["run_id", "study", *fields, "dataset_digest", *measured]
-    table = pd.DataFrame(rows, columns=columns, dtype=object)
-    # A column with None stays as it is: mask_channels=None must not turn the others' 1 into 1.0.
-    return table.apply(lambda column: column if column.isna().any() else column.infer_objects())
