@@ -155,7 +155,7 @@ def study(name: str | None, results: Path, **options) -> None:
     Ctrl-C loses at most the epoch under way (of lanes, the last ten): the same command goes on. So
     it does after a budget, with a larger one or with none.
 
-    On a GPU, with JAX: KERAS_BACKEND=jax mnist-attention study zoo --seeds 3 --engine lanes
+    On a GPU, with JAX: mnist-attention study zoo --seeds 3 --engine lanes
     """
     from .evidence import plural
     from .studies import run_study

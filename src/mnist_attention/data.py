@@ -56,7 +56,7 @@ class Dataset:
     """Digits for training and testing.
 
     Args:
-        name: "mnist", "uci", or a name of your own.
+        name: "mnist" or "uci".
         train_images: Shape `(n, 28, 28)`; uint8 from 0 to 255, or floats from 0 to 1.
         train_labels: Shape `(n,)`, integers from 0 to 9.
         test_images: Like `train_images`.

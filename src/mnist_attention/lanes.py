@@ -55,7 +55,7 @@ def train_lanes(
     Args:
         protocols: What to train. The records come in this order.
         dataset: As in `training.train`, and so are `results`, `study` and `verbose`.
-        lowering: One of `lane_program.LOWERINGS`; the default is provisional, until a GPU decides.
+        lowering: One of `lane_program.LOWERINGS`.
         checkpoint_every: Epochs from one state on disk to the next.
         budget_minutes: As in `training.train`, of a lane's share of the time.
         callback: Called with each new record, after it is written.

@@ -74,7 +74,7 @@ class Protocol:
         _check(self, "epochs", "at least 1", self.epochs >= 1)
         _check(self, "batch_size", "at least 1", self.batch_size >= 1)
         # Written so that NaN and infinity fail too.
-        _check(self, "learning_rate", "a finite positive number", 0 < self.learning_rate < 1e6)
+        _check(self, "learning_rate", "above 0 and below 1e6", 0 < self.learning_rate < 1e6)
         _check(self, "momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
         _check(self, "seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
         _check(self, "shift", "from 0 to 8 pixels", 0 <= self.shift <= 8)
