@@ -115,7 +115,7 @@ def test_records_lie_in_the_checkout_or_else_in_the_working_folder(tmp_path, mon
     assert runpy.run_path(copy)["RESULTS"] == tmp_path / "results"
 
 
-def test_workflow_runs_make_test_on_the_oldest_and_the_newest_python():
+def test_workflow_tests_on_the_oldest_and_the_newest_python_and_reproduces_weekly():
     workflow = yaml.safe_load((CHECKOUT / ".github/workflows/test.yml").read_text())
     triggers = workflow[True]  # YAML 1.1 reads the key `on` as a truth value
     assert {"push", "pull_request", "schedule"} <= triggers.keys()
@@ -124,6 +124,11 @@ def test_workflow_runs_make_test_on_the_oldest_and_the_newest_python():
     matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
     assert matrix["os"] == ["ubuntu-latest", "macos-latest"]
     assert matrix["python"] == [f"3.{MINORS[0]}", f"3.{MINORS[-1]}"]
+    steps = workflow["jobs"]["test"]["steps"]
+    (weekly,) = (step["if"] for step in steps if step.get("run") == "make reproduce")
+    assert "'schedule'" in weekly
+    assert matrix["os"][0] in weekly
+    assert f"'{matrix['python'][0]}'" in weekly
 
 
 def test_makefile_knows_the_pythons_and_the_studies():
