@@ -65,14 +65,22 @@ def test_train_writes_a_record_where_it_says(tmp_path):
         ("bench nonsense", "'nonsense' is not one of"),
     ],
 )
-def test_bad_input_ends_with_two_and_one_clear_line(arguments, message, tmp_path):
+def test_bad_input_ends_with_two_and_one_clear_line(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
     blocked = tmp_path / "file"
     blocked.write_text("")
     words = [word.replace("FILE", str(blocked / "results")) for word in arguments.split()]
-    result = run(*words)
+    monkeypatch.setattr(sys, "argv", ["mnist-attention", *words])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main()
+    assert message.replace("FILE", str(blocked)) in capsys.readouterr().err
+
+
+def test_an_error_shows_no_traceback():
+    result = run("train", "--epochs", "0")
     assert result.returncode == 2
-    assert message.replace("FILE", str(blocked)) in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr == "Error: Expected epochs to be at least 1. Received: epochs=0\n"
 
 
 def test_data_says_what_and_where():
@@ -83,8 +91,9 @@ def test_data_says_what_and_where():
 
 def test_mask_channels_may_be_none(tmp_path):
     options = "--dataset uci --epochs 1 --mask-channels none --no-flip --shift 0"
-    result = run("train", *options.split(), "--results", str(tmp_path))
-    assert result.returncode == 0, result.stderr
+    command = ["train", *options.split(), "--results", str(tmp_path)]
+    result = CliRunner().invoke(cli.commands, command)
+    assert result.exit_code == 0, result.output
     (path,) = tmp_path.glob("single/*.json")
     protocol = read_record(path)["protocol"]
     assert (protocol["mask_channels"], protocol["flip"], protocol["shift"]) == (None, False, 0)
