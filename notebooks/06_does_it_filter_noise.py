@@ -324,9 +324,9 @@ if len(corrupted):
         for row in corrupted[corrupted.shown > 0].itertuples()
     ]
     said["corruptions"] = (
-        f"Of {len(corrupted)} corruptions of clean training, a gain of the mask is shown at "
-        f"{len(better)}{': ' * bool(better)}{'; '.join(better)}. A loss is shown at "
-        f"{(corrupted.shown < 0).sum()}."
+        f"Trained on clean digits and tested on {len(corrupted)} corruptions, the mask is shown to "
+        f"lose at {(corrupted.shown < 0).sum()} and to gain at {len(better)}"
+        f"{': ' * bool(better)}{'; '.join(better)}."
     )
     display(Markdown(said["corruptions"]))
 
@@ -562,9 +562,9 @@ figures.show(noise.gains(carried, "trained on"), "06_carry_over", alt)
 counted(carried, learned)
 
 # %% [markdown]
-# Read it row by row. After uniform noise at full strength the mask gains on some backgrounds that
-# it has not met, though hardly anywhere more than chance would. After photographs at full strength
-# it loses nearly everywhere, by little. There is no filter here that carries over.
+# Read it row by row. After uniform noise at full strength the mask is ahead on some backgrounds
+# that it has not met, and shown to be on one. After photographs at full strength it loses nearly
+# everywhere, by little. There is no filter here that carries over.
 #
 # ## The verdict
 #
@@ -580,7 +580,7 @@ judged = verdict("C9", records)
 Markdown(f"**C9** {judged.text}. **{judged.verdict}**: {judged.sentence}.")
 
 # %% [markdown]
-# And what was found of networks that were trained on clean digits, in one place:
+# And what else was found, in one place:
 
 # %%
 Markdown("\n".join(f"- {sentence}" for sentence in said.values()))
