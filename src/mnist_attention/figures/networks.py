@@ -54,8 +54,8 @@ def _draw_point(axis: Axes, system: System) -> None:
     colour = _COLOUR_OF.get(system.heading, COLOURS["vermillion"])
     # A network keeps its marker where it is trained otherwise.
     sizes = sorted(set(costs.MULTIPLY_ACCUMULATES.values()))
-    look = {"color": colour, "capsize": 3, "linestyle": "none"}
-    look["markeredgewidth"] = 1 if colour == COLOURS["blue"] else 2.5
+    look = {"color": colour, "capsize": 3, "linestyle": "none", "markersize": 8}
+    look["markeredgewidth"] = 1 if colour == COLOURS["blue"] else 2
     look["marker"] = _MARKERS[sizes.index(system.multiply_accumulates)]
     if runs.done < runs.asked:
         look["markerfacecolor"] = "none"
