@@ -67,6 +67,7 @@ def test_assumptions_vary_one_factor_or_all_augmentation():
     for variation in study_protocols("assumptions"):
         base = PAPER if variation.epochs == PAPER.epochs else SHORT
         changed = {name for name, value in vars(variation).items() if value != getattr(base, name)}
+        changed -= {"model"}  # LeNet alone, trained alike
         assert len(changed) == 1 or changed == {"flip", "shift"} or variation == SHORT
 
 
