@@ -29,6 +29,7 @@ def test_the_ledger_measures_each_option_against_ours():
     assert list(rows.epochs) == [20, 100]
     assert list(rows.n) == [3, 2]
     assert list(rows.effect) == pytest.approx([-1.0, -0.5])
+    assert list(rows.accuracy) == pytest.approx([97.1, 98.5])
     assert rows.low.iloc[0] < -1 < rows.high.iloc[0]
     assert set(ledger[ledger.option == "sigmoid"].n) == {0}
     assert ledger[ledger.option == "sigmoid"].epochs.isna().all()

@@ -121,6 +121,11 @@ def test_the_ledger_shows_effects_and_what_is_missing():
     assert shown["sigmoid"].endswith("] (3 of 3 guess)")
     assert shown["average"] == "1 of at least 3 seeds"
     assert shown["softmax"] == "missing"
+    assert table["accuracy with it"].loc[["0.9", "average", "softmax"]].tolist() == [
+        "97.00",
+        "",
+        "",
+    ]
     assert float(table["smallest detectable"]["0.9"]) > 0
 
 

@@ -6,6 +6,7 @@ Accuracies are in percent and differences in percentage points. Reads no TensorF
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -104,13 +105,13 @@ def ledger(records: list[dict]) -> pd.DataFrame:
 
     Returns:
         One row for each option and each number of epochs at which it was measured. Columns
-        choice, ours, option, metric, epochs, n (paired seeds), effect (option minus ours, in
-        points), low, high (95 % interval), p_value (sign-flip test), detectable, guessing (runs
-        of the option that end below `GUESSING`: after so few epochs the effect says nothing of
-        longer training), lack (why the effect must not be quoted; empty if it may be), gain,
-        gain_low, gain_high, gain_shown (of the option over LeNet-5 trained alike; the last is
-        `Difference.direction`). Without measurement epochs is missing, n is 0 and the numbers are
-        NaN.
+        choice, ours, option, metric, epochs, n (paired seeds), accuracy (mean with the option, in
+        percent), effect (option minus ours, in points), low, high (95 % interval), p_value
+        (sign-flip test), detectable, guessing (runs of the option that end below `GUESSING`: after
+        so few epochs the effect says nothing of longer training), lack (why the numbers must not be
+        quoted; empty if they may be), gain, gain_low, gain_high, gain_shown (of the option over
+        LeNet-5 trained alike; the last is `Difference.direction`). Without measurement epochs is
+        missing, n is 0 and the numbers are NaN.
     """
     rows = []
     for choice in CHOICES:
@@ -156,6 +157,7 @@ def _measured(base: Changes, changes: Changes, records: list[dict]) -> list[dict
                     **_effect(paired),
                     **_over_lenet(theirs, {**base, **changes, "epochs": epochs}, records),
                     "epochs": epochs,
+                    "accuracy": sample(theirs).mean,
                     "guessing": _guessing(theirs),
                 }
             )
@@ -185,6 +187,7 @@ def _effect(paired: Difference) -> dict:
     return {
         **_gain(Difference(0)),
         "epochs": None,
+        "accuracy": math.nan,
         "n": paired.n,
         "effect": paired.mean,
         "low": paired.low,

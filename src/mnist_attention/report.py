@@ -131,6 +131,7 @@ def ledger_table(records: Records) -> pd.DataFrame:
             "open choice": row.choice,
             "ours": row.ours,
             "option": row.option,
+            "accuracy with it": "" if row.lack or pd.isna(row.accuracy) else f"{row.accuracy:.2f}",
             "effect in points [95 %]": row.lack or _effect(row),
             "of": row.metric,
             "smallest detectable": ""
