@@ -111,14 +111,11 @@ Markdown(f"Options without enough runs: {'; '.join(open_still) or 'none'}.")
 # %%
 gained = ledger.dropna(subset="gain")
 is_mask = gained.choice.str.contains("mask")
-for kind, rows in {"other masks": gained[is_mask], "other trainings": gained[~is_mask]}.items():
+kinds = {"Other masks": gained[is_mask], "Other ways of training": gained[~is_mask]}
+for kind, rows in kinds.items():
     better = rows[rows.gain_shown > 0].option.unique()
-    display(
-        Markdown(
-            f"LeNet alone was trained alike for {rows.option.nunique()} {kind}. Shown to be better "
-            f"than it is the network with the mask for: {', '.join(better) or 'none'}."
-        )
-    )
+    print(f"{kind}, each beside LeNet alone trained alike: {rows.option.nunique()}.")
+    print(f"    Shown to be better with a mask: {', '.join(better) or 'none'}.")
 
 # %% [markdown]
 # The last column says after how many epochs an option and ours were compared. "Guess" counts runs

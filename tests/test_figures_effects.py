@@ -57,9 +57,9 @@ def test_pairs_are_one_point_a_seed_and_the_mean_with_its_interval():
     assert intervals(axis) == [(paired.low, paired.high)]
     labels = [label.get_text() for label in axis.get_yticklabels()]
     assert labels == [*(f"seed {seed}" for seed in range(8)), "mean of 8,\n95 % BCa bootstrap"]
-    # The lower end is a little below nil and rounds to it: no sign.
-    assert f"{paired.mean:+.2f} [0.00, {paired.high:.2f}]" in texts(axis)
-    assert -0.005 < paired.low < 0
+    # The lower end is a little below nil, which takes a third digit to be seen.
+    assert -0.005 < paired.low < -0.0005
+    assert f"{paired.mean:+.3f} [{paired.low:.3f}, {paired.high:.3f}]" in texts(axis)
     assert axis.yaxis.get_inverted()  # seed 0 is at the top
 
 
