@@ -1,6 +1,7 @@
 """Every choice of one training run in one frozen dataclass. ``PAPER`` is the paper's run."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import types
@@ -32,6 +33,8 @@ MaskActivation = Literal["sigmoid", "softmax", "linear"]
 Background = Literal["none", "uniform", "gaussian", "photographs", "clutter"]
 
 Option = TypeVar("Option")
+
+_hints = functools.cache(typing.get_type_hints)
 
 CANVAS = 32
 """Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
@@ -95,7 +98,7 @@ class Protocol:
             self.gamma == 0 or self.background == "gaussian",
         )
         # Equal protocols have one run id, and JSON writes 0, 0.0 and -0.0 each its own way.
-        for name, hint in typing.get_type_hints(type(self)).items():
+        for name, hint in _hints(type(self)).items():
             if hint is float:
                 object.__setattr__(self, name, getattr(self, name) + 0.0)
 
@@ -106,7 +109,7 @@ def check_types(protocol) -> None:
     Raises:
         ValueError: naming the field, what was expected and what came.
     """
-    hints = typing.get_type_hints(type(protocol))
+    hints = _hints(type(protocol))
     for field in dataclasses.fields(protocol):
         _check_type(field.name, getattr(protocol, field.name), hints[field.name])
 
