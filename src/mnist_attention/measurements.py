@@ -266,7 +266,7 @@ def trained_model(
         return kept
     checkpoint = runs.checkpoint_path(Path(results), protocol, dataset)
     state = runs.initial_state(protocol, dataset, checkpoint)
-    if not state.variables or (state.epoch < protocol.epochs and not runs.diverged(state)):
+    if not state.variables or not runs.is_whole(state, protocol):
         folders = shlex.join(["--results", str(results), "--weights", str(weights or WEIGHTS)])
         raise FileNotFoundError(
             f"Expected the trained weights of run {run_id(protocol, dataset.digest)} "

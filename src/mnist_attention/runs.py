@@ -248,6 +248,11 @@ def diverged(state: State) -> bool:
     return bool(state.history["loss"]) and not np.isfinite(state.history["loss"][-1])
 
 
+def is_whole(state: State, protocol: Protocol) -> bool:
+    """Whether a run has had all of its epochs, or has diverged: more would change nothing."""
+    return state.epoch >= protocol.epochs or diverged(state)
+
+
 def spent(state: State, budget_minutes: float | None) -> bool:
     """Whether a run has used up its time budget: it ends with the epoch in which that happens.
 

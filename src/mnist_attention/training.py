@@ -24,6 +24,7 @@ from .runs import (
     describe_environment,
     diverged,
     initial_state,
+    is_whole,
     make_record,
     next_state,
     predict_classes,
@@ -108,7 +109,7 @@ def _run(
     model = start_model(protocol, dataset, state)
     state = _fit(model, protocol, shown, state, checkpoint, budget_minutes, verbose)
     record = _record(model, protocol, dataset, shown, state)
-    if weights and (state.epoch == protocol.epochs or diverged(state)):
+    if weights and is_whole(state, protocol):
         _save_weights(model, weights)
     return record
 
