@@ -10,9 +10,12 @@ import pytest
 
 SMALLEST = {
     "throughput": ("--steps 2 --rounds 2", r"bare compiled step +[\d.]+"),
-    "scaling": ("--dataset uci --runs 2 --rounds 1", r"finish [\d.]+ times the runs of one"),
+    "scaling": (
+        "--dataset uci --runs 2 --epochs 1 --rounds 1",
+        r"finish [\d.]+ times the runs of one",
+    ),
     "maps": ("--dataset uci --images 40", r"insertion +[\d.]+\n.*40 images, 2 processes: [\d.]+ s"),
-    "lanes": ("--dataset uci --lanes 1,2 --epochs 1 --lowering patches", r"patches +2 +[\d.]+"),
+    "lanes": ("--dataset uci --lanes 2 --epochs 1 --lowering patches", r"patches +2 +[\d.]+"),
 }
 
 
