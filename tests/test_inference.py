@@ -147,14 +147,18 @@ def test_below_six_pairs_no_data_reach_significance_by_flipping_signs(n):
     assert paired_difference(np.arange(1, inference.ENOUGH_PAIRS + 1)).p_value < 0.05
 
 
-def test_equal_differences_have_no_spread_to_judge_by():
-    # 0.3 - 0.2 and 0.2 - 0.1 differ in the last bit.
-    same = paired_difference([0.3 - 0.2, 0.2 - 0.1])
-    assert (same.low, same.high, same.deviation) == (0.1, 0.1, 0)
-    assert (same.direction, same.equivalent) == (0, False)
-    assert math.isnan(same.p_below(1))
-    assert paired_difference([0.1] * 6).direction == 1
-    assert paired_difference([0.0] * 6).direction == 0
+@pytest.mark.parametrize("n", [2, 3, 6, 10])
+def test_equal_differences_are_judged_by_their_mean(n):
+    # 0.3 - 0.2 and 0.2 - 0.1 differ in the last bit, and so does the mean of three times 0.1.
+    same = paired_difference([0.3 - 0.2, *[0.2 - 0.1] * (n - 1)])
+    assert (same.mean, same.low, same.high, same.deviation) == (0.1, 0.1, 0.1, 0)
+    assert (same.p_below(0.2), same.p_below(0), same.p_below(0.1)) == (0, 1, 0.5)
+    assert (same.p_above(0.2), same.p_above(0), same.p_above(0.1)) == (1, 0, 0.5)
+    assert not same.equivalent  # it is at the margin
+    assert math.isnan(same.detectable)
+    assert (same.direction, paired_difference([-0.25] * n).direction) == (1, -1)
+    nil = paired_difference([0.0] * n)
+    assert (nil.direction, nil.equivalent) == (0, True)
 
 
 def test_the_direction_is_that_of_the_mean():

@@ -123,7 +123,8 @@ class Difference:
     def p_below(self, bound: float) -> float:
         """p value of the one-sided t test that the true difference is below a bound.
 
-        Small if it is shown to be; NaN below 2 pairs or without spread.
+        Small if it is shown to be; NaN below 2 pairs. Without spread it is the mean's: 0, 1, or
+        one half at the bound itself.
         """
         return float(stats.t.cdf(self._distance(bound), self.n - 1))
 
@@ -133,8 +134,10 @@ class Difference:
 
     def _distance(self, bound: float) -> float:
         """From a bound to the mean, in standard errors of the mean."""
-        error = self.deviation / math.sqrt(self.n) if self.deviation > 0 else math.nan
-        return (self.mean - bound) / error
+        distance = self.mean - bound
+        if self.n > 1 and self.deviation == 0:
+            return math.copysign(math.inf, distance) if distance else 0.0
+        return distance / (self.deviation / math.sqrt(self.n)) if self.n else math.nan
 
     @property
     def equivalence(self) -> float:
@@ -160,7 +163,7 @@ class Difference:
         if self.n >= ENOUGH_PAIRS:
             shown = self.p_value < 1 - CONFIDENCE
         else:
-            shown = self.deviation > 0 and (self.low > 0 or self.high < 0)
+            shown = self.low > 0 or self.high < 0
         return int(math.copysign(1, self.mean)) if shown else 0
 
 
@@ -181,14 +184,14 @@ def paired_difference(differences: Sequence[float]) -> Difference:
     n = len(values)
     if n < 2:
         return Difference(n, *map(float, values))
+    if np.ptp(values) == 0:  # said exactly: the mean of equal numbers may differ from them a little
+        same = float(values[0])
+        return Difference(n, same, 0.0, same, same, "t", _sign_flip(values))
     sample = summarise(values)
     low, high, method = sample.low, sample.high, "t"
-    detectable = math.nan
-    if np.ptp(values) > 0:  # without any spread they are undefined
-        detectable = detectable_difference(sample.deviation, n)
-        if n >= ENOUGH_PAIRS:
-            low, high = _bca_interval(values)
-            method = "BCa bootstrap"
+    if n >= ENOUGH_PAIRS:
+        low, high = _bca_interval(values)
+        method = "BCa bootstrap"
     return Difference(
         n=n,
         mean=sample.mean,
@@ -197,7 +200,7 @@ def paired_difference(differences: Sequence[float]) -> Difference:
         high=high,
         method=method,
         p_value=_sign_flip(values),
-        detectable=detectable,
+        detectable=detectable_difference(sample.deviation, n),
     )
 
 
