@@ -60,11 +60,11 @@ def forest_of_rivals(records: list[dict]) -> Figure:
         records: With their measurements.
 
     Returns:
-        See `forest`; at the right also what each lead shows, `attention.standing`.
+        See `forest`; at the right also what each lead shows, `attention.standings`.
     """
     leads = attention.rivals(records)
-    stands = {name: attention.standing(lead) for name, lead in leads.items()}
-    return forest(leads, "the mask minus this, points of test accuracy", stands)
+    label = "the mask minus this, points of test accuracy"
+    return forest(leads, label, attention.standings(leads))
 
 
 @style()
