@@ -90,6 +90,20 @@ def test_an_option_of_the_mask_is_held_against_lenet_trained_alike():
     assert gain["0.9"] == pytest.approx(1.0)
 
 
+def test_of_a_network_that_is_no_lenet_nothing_is_said_about_the_mask():
+    records = [
+        run
+        for model in ("resnet18", "resnet50")
+        for run in make_runs([0.98, 0.981, 0.982], model=model)
+    ]
+    row = (
+        assumptions.ledger(records + make_runs([0.98, 0.981, 0.982], model="lenet5"))
+        .set_index("option")
+        .loc["18"]
+    )
+    assert (row.n, math.isnan(row.gain)) == (3, True)
+
+
 def explaining(lenet, masked, high, low, **changes) -> list[dict]:
     """Runs of one reading with all that is to be explained but the half-way point."""
     return [

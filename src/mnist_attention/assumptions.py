@@ -168,7 +168,9 @@ def _measured(base: Changes, changes: Changes, records: list[dict]) -> list[dict
 
 
 def _over_lenet(option: Runs, changes: Changes, records: list[dict]) -> dict:
-    """What the mask is worth under an option: over LeNet-5 trained alike."""
+    """What the mask is worth under an option: over LeNet-5 trained alike. {} of other networks."""
+    if {**DEFAULTS, **changes}["model"] != DEFAULTS["model"]:
+        return {}
     without = {name: value for name, value in changes.items() if not name.startswith("mask_")}
     gain = difference(option, runs_of({**without, **changes_of("LeNet")}, records))
     return _gain(gain) if gain.n >= ENOUGH_SEEDS else {}
