@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from mnist_attention import Protocol, build_model, train
+from mnist_attention import Protocol, build_model, train, training
 from mnist_attention.augmentation import (
     augment,
     augmentation_table,
@@ -138,11 +138,14 @@ def test_weights_are_kept_whole_or_not_at_all(small, tmp_path, monkeypatch):
     assert not [*tmp_path.iterdir()]
 
 
-def test_weights_of_a_run_cut_short_are_not_kept_as_the_runs(small, tmp_path):
+def test_weights_of_a_run_cut_short_are_not_kept_as_the_runs(small, tmp_path, monkeypatch):
     options = {"dataset": small, "results": tmp_path, "weights": tmp_path / "w", "verbose": False}
-    for _ in range(2):
-        assert train(PROTOCOL, budget_minutes=1e-6, **options)["result"]["epochs"] == 1
-        assert not [*(tmp_path / "w").iterdir()]
+    short = train(PROTOCOL, budget_minutes=1e-6, **options)
+    assert short["result"]["epochs"] == 1
+    assert not [*(tmp_path / "w").iterdir()]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_run", lambda *_: pytest.fail("its time was up, and ran again"))
+        assert train(PROTOCOL, budget_minutes=1e-6, **options) == short
     record = train(PROTOCOL, **options)
     assert [path.name for path in (tmp_path / "w").iterdir()] == [f"{record['run_id']}.weights.h5"]
 

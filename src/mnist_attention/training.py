@@ -16,7 +16,14 @@ from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable, write_atomically
 from .models import EVALUATION_BATCH
 from .protocol import Protocol, run_id
-from .records import check_budget, check_study, finished_record, record_path, write_longer
+from .records import (
+    check_budget,
+    check_study,
+    finished_record,
+    is_finished,
+    record_path,
+    write_longer,
+)
 from .runs import (
     check_fit,
     checkpoint_path,
@@ -90,10 +97,11 @@ def train(
     # Whoever comes second waits here, then finds the record of whoever came first.
     with claimed([checkpoint]):
         finished = finished_record(record_path(results, study, name), budget_minutes)
-        if finished and (weights_path is None or weights_path.exists()):
+        # A whole run whose weights are wanted and not there is trained once more for them.
+        if finished and not (weights_path and is_finished(finished) and not weights_path.exists()):
             return finished
         record = _run(protocol, dataset, checkpoint, weights_path, budget_minutes, verbose)
-        return finished or write_longer(record, results, study)
+        return write_longer(record, results, study)
 
 
 def _run(
