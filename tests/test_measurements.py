@@ -31,7 +31,7 @@ from mnist_attention.measurements import (
     trained_model,
 )
 from mnist_attention.protocol import run_id
-from mnist_attention.records import MEASUREMENTS, read_records, record_text
+from mnist_attention.records import MEASUREMENTS, read_measurement, read_records, record_text
 from mnist_attention.studies import measure_studies
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, learning_rate=0.1)
@@ -219,6 +219,16 @@ def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_pat
     measured, lacking = measure_studies(["smoke"], **options)
     assert (measured, len(lacking)) == (1, 3)
     assert "open file" in lacking[name]
+
+
+def test_a_damaged_measurement_is_made_anew(results, shown, capsys):
+    measured = measure_run(PROTOCOL, shown, results)
+    (path,) = (results / MEASUREMENTS).glob("*.json")
+    path.write_text(path.read_text()[:50])
+    assert measure_run(PROTOCOL, shown, results)["measured"] == measured["measured"]
+    assert f"{path} is damaged" in (said := capsys.readouterr().err)
+    assert "It is made anew." in said
+    assert read_measurement(path)["measured"] == measured["measured"]
 
 
 def test_damaged_measurements_are_named_and_the_record_stays(results, shown):

@@ -6,6 +6,7 @@ beside the records under the same name. Reading joins the two (`records.read_rec
 
 import functools
 import shlex
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -289,13 +290,18 @@ def measure_run(
 ) -> dict:
     """Measure the network of a finished run, once; write and return its measurement.
 
+    A damaged measurement is made anew.
+
     Raises:
         FileNotFoundError: see `trained_model`.
     """
     name = run_id(protocol, shown.dataset.digest)
     path = Path(results) / MEASUREMENTS / f"{name}.json"
     if path.exists():
-        return read_measurement(path)
+        try:
+            return read_measurement(path)
+        except ValueError as error:
+            print(f"{error}. It is made anew.", file=sys.stderr)
     model = trained_model(protocol, shown.dataset, results, weights)
     measurement = {
         "run_id": name,
