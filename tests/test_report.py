@@ -207,6 +207,22 @@ def test_writing_everything_rewrites_readme_and_summary(results, tmp_path):
     assert "98.99 ± 0.04" in (folder / "README.md").read_text()
 
 
+def test_files_of_another_project_stay_as_they_are(results, tmp_path):
+    foreign = "\ufeff# Déjà vu\r\nno blocks\r\n".encode()
+    (tmp_path / "README.md").write_bytes(foreign)
+    assert report.write_everything(results, tmp_path) == [results / "summary.csv"]
+    assert (tmp_path / "README.md").read_bytes() == foreign
+
+
+def test_nothing_is_written_where_a_block_is_unknown(results, tmp_path):
+    (tmp_path / "README.md").write_text(TEXT)
+    (tmp_path / "REPORT.md").write_text("<!-- toc:begin --> <!-- toc:end -->")
+    with pytest.raises(ValueError, match="Expected blocks among"):
+        report.write_everything(results, tmp_path)
+    assert not (results / "summary.csv").exists()
+    assert (tmp_path / "README.md").read_text() == TEXT
+
+
 def test_numbers_in_prose_that_nothing_gives_are_found():
     records = make_runs([0.99])
     prose = "The paper says 97.7 %; the mask gives 99.00% here, one run was 99.77 % in 2012."

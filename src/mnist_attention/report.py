@@ -390,6 +390,10 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
 """Name of a generated block in a Markdown file -> what stands in it."""
 
 
+_BLOCK = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
+_MARKER = re.compile(r"<!-- \w+:(?:begin|end) -->")
+
+
 def render_blocks(text: str, records: Records) -> str:
     """Write what the records give between each pair of markers of a Markdown text.
 
@@ -401,9 +405,8 @@ def render_blocks(text: str, records: Records) -> str:
     Raises:
         ValueError: for an unknown name, or a marker without its other half.
     """
-    block = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
-    names = [match[1] for match in block.finditer(text)]
-    markers = re.findall(r"<!-- \w+:(?:begin|end) -->", text)
+    names = [match[1] for match in _BLOCK.finditer(text)]
+    markers = _MARKER.findall(text)
     if len(markers) != 2 * len(names):
         raise ValueError(f"Expected a begin and an end for each block. Received: {markers}")
     unknown = sorted(set(names) - set(BLOCKS))
@@ -414,7 +417,7 @@ def render_blocks(text: str, records: Records) -> str:
         name = match[1]
         return f"<!-- {name}:begin -->\n\n{BLOCKS[name](records)}\n\n<!-- {name}:end -->"
 
-    return block.sub(rendered, text)
+    return _BLOCK.sub(rendered, text)
 
 
 def unsupported_numbers(text: str, records: Records) -> list[str]:
@@ -481,18 +484,20 @@ def write_everything(results: Path, folder: Path = CHECKOUT) -> list[Path]:
         The files that were written.
 
     Raises:
-        ValueError: if the folder has no records or other files among them; nothing is written.
+        ValueError: if the folder has no records or other files among them, or a Markdown file has
+            an unknown block; nothing is written.
         OSError: if a file cannot be written.
     """
     records, problems = read_records(results)
     if problems or not records:
         received = "; ".join(problems) or "none"
         raise ValueError(f"Expected records, and nothing else, in {results}. Received: {received}")
-    written = [Path(results) / "summary.csv"]
-    write_summary(records, written[0])
-    for path in (Path(folder) / name for name in GENERATED):
-        if path.is_file():
-            text = render_blocks(path.read_text(), records).encode()
-            write_atomically(path, lambda file, text=text: file.write(text))
-            written.append(path)
-    return written
+    files = [path for name in GENERATED if (path := Path(folder) / name).is_file()]
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    rendered = {
+        path: render_blocks(text, records) for path, text in texts.items() if _MARKER.search(text)
+    }
+    write_summary(records, summary_path := Path(results) / "summary.csv")
+    for path, text in rendered.items():
+        write_atomically(path, lambda file, text=text: file.write(text.encode()))
+    return [summary_path, *rendered]
