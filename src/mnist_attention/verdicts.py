@@ -272,16 +272,16 @@ def _batch_size(records: Records) -> tuple[Outcome, str]:
     small, *larger = paired
     as_good = [pair.p_below(MARGIN) < ONE_SIDE for pair in larger]
     published = reported_value("batch_size=48", "train_accuracy")
-    against = "; ".join(
-        f"{row.partition('=')[2]} {in_points(pair)}" for row, pair in zip(rows, paired, strict=True)
-    )
-    halves = ", ".join(
-        f"{row.partition('=')[2]}: {'yes' if good else 'not shown'}"
-        for row, good in zip(rows[1:], as_good, strict=True)
+    apart = published - reported_value("batch_size=96", "train_accuracy")
+    halves = "; ".join(
+        f"{row.partition('=')[2]} minus 96 is {in_points(pair)}: that 96 is as good is "
+        f"{'shown' if good else 'not shown'}"
+        for row, pair, good in zip(rows[1:], larger, as_good, strict=True)
     )
     sentence = (
-        f"training accuracy against batch 96: {against}; is 96 as good as {halves}; batch 48 gives "
-        f"{in_percent(others[0], 'train_accuracy')}, the paper says {published} %"
+        f"in training accuracy batch 48 minus 96 is {in_points(small)}, where the paper has "
+        f"{apart:+.1f}; {halves}; batch 48 gives {in_percent(others[0], 'train_accuracy')}, the "
+        f"paper says {published} %"
     )
     if small.direction > 0:
         return "contradicted", sentence
