@@ -69,7 +69,7 @@ def test_the_network_itself_stays_as_it_is(model, images, name):
 
 
 def test_bad_requests_are_refused(model):
-    with pytest.raises(ValueError, match=r"among ones, mean.*Received: name='zeros'"):
+    with pytest.raises(ValueError, match=r"among mean, another image.*Received: name='zeros'"):
         intervene(model, "zeros")
     with pytest.raises(ValueError, match=r"with an AttentionMask1x1.*'lenet5' with the layers"):
         intervene(lenet5(), "ones")

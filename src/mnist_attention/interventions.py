@@ -37,10 +37,10 @@ def shuffled(scores: Scores) -> Scores:
 
 
 INTERVENTIONS: dict[str, Callable[[Scores], Scores]] = {
-    "ones": ones,
     "mean": mean,
     "another image": another_image,
     "shuffled": shuffled,
+    "ones": ones,
 }
 """Name -> what stands where the mask stood, made from its scores `(batch, height, width, c)`."""
 

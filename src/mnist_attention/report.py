@@ -217,6 +217,7 @@ def moved_text(records: Records) -> str:
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
+    changes = changes[[*attention.MOVED, "ones"]]
     worse = (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
     lines = [
         f"Of {evidence.plural(len(changes), 'network')}, {worse} got worse with every mask that "
