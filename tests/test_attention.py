@@ -70,6 +70,7 @@ def test_controls_are_paired_by_seed_with_lenet_and_with_the_mask():
     mask, swish = table.loc["the mask"], table.loc[attention.CONTROLS["lenet5_swish"]]
     assert (mask.n, mask.accuracy, mask.gain) == pytest.approx((3, 97.5, 0.3))  # 0.3, 0.2, 0.4
     # t with 2 degrees of freedom: 4.3027 * 0.1 / sqrt(3)
+    assert (mask.gain_shown, swish.gain_shown, swish.under_shown) == (1, 0, 0)
     assert (mask.gain_low, mask.gain_high) == pytest.approx(
         (0.3 - 0.24841, 0.3 + 0.24841), rel=1e-4
     )
@@ -77,8 +78,8 @@ def test_controls_are_paired_by_seed_with_lenet_and_with_the_mask():
     assert (swish.n, swish.accuracy, swish.gain) == pytest.approx((2, 97.3, 0.2))  # 0.1, 0.3
     assert swish.under == pytest.approx(0.05)  # 0.2, -0.1
     others = table.drop(index=["the mask", swish.name])
-    assert (others.n == 0).all()
-    assert others.drop(columns="n").isna().all(axis=None)
+    assert (others[["n", "gain_shown", "under_shown"]] == 0).all(axis=None)
+    assert others[["accuracy", "gain", "gain_low", "under", "under_high"]].isna().all(axis=None)
 
 
 def test_controls_on_noise_are_those_that_were_trained_on_it():

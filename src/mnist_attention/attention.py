@@ -62,8 +62,9 @@ def controls(records: Records, changes: Changes = BRIEF) -> pd.DataFrame:
 
     Returns:
         One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
-        gain, gain_low, gain_high (over LeNet-5, 95 % interval), under, under_low, under_high (the
-        mask minus this one). Runs that were cut short are not used.
+        gain, gain_low, gain_high, gain_shown (over LeNet-5, 95 % interval, `Difference.direction`),
+        under, under_low, under_high, under_shown (the mask minus this one). Runs that were cut
+        short are not used.
     """
     plain, masked = (whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     rows = []
@@ -77,7 +78,9 @@ def controls(records: Records, changes: Changes = BRIEF) -> pd.DataFrame:
                 "n": gain.n,
                 "accuracy": sample(runs).mean if gain.n else math.nan,
                 **_interval("gain", gain),
+                "gain_shown": gain.direction,
                 **_interval("under", under),
+                "under_shown": under.direction,
             }
         )
     return pd.DataFrame(rows)
