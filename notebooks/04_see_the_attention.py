@@ -69,7 +69,8 @@ if banner:
 # ## The network, before and after training
 #
 # Both networks come from one protocol. The untrained one has its initial weights, fixed by the
-# seed. The trained one reads its weights from the folder `weights`, named after the run.
+# seed. The trained one reads its weights from the folder `weights`, named after the run. It is that
+# of seed 0, taken before anything was trained; it turned out to be the best of ten.
 
 # %%
 protocol = replace(PAPER, dataset=dataset.name, seed=0)
@@ -152,7 +153,7 @@ show(
     attention.masks(ten, after, captions),
     "04_ten_digits",
     alt="Ten digits; below each its C1 mask, close to 1 on the strokes and lower but far from 0 on "
-    "the background; and its C3 mask, high around the whole digit and lowest just above it.",
+    "the background; and its C3 mask, high around the whole digit, lowest above or beside it.",
 )
 
 # %% [markdown]
@@ -363,7 +364,8 @@ show(
 
 # %% [markdown]
 # The mean C1 mask is a blurred copy of the class: it has learned ink, not classes. The mean C3 mask
-# is high on and below the strokes and low above them, whatever the class.
+# is high on and below the strokes and low above bars and curves; beside the upright 1 it is low
+# too.
 #
 # ## How the masks grow
 #
@@ -394,8 +396,8 @@ pd.DataFrame([stage_accuracy], index=["test accuracy"])
 # %% [markdown]
 # After one epoch the masks have hardly moved, and the network has not begun to read: on C1 the ink
 # is still darker than the rest, as the initial weights happen to have it. After five epochs that is
-# turned round and the final pattern is there on both layers. What the network learns after that, it
-# learns elsewhere.
+# turned round and the main pattern is there on both layers. Later the masks change little to the
+# eye, while the network still learns to read.
 #
 # ## The best and the worst seed
 #
@@ -445,7 +447,7 @@ for layer in masks_scored:
     )
 
 # %% [markdown]
-# So few seeds, and so near each other in accuracy, would show a strong relation only. And see how
+# So few seeds, and so near each other in accuracy, would show only a strong relation. And see how
 # far the masks of networks that read equally well lie apart.
 #
 # ## The scores, beside maps that learned nothing
@@ -472,13 +474,13 @@ scores = report.scores_table(records, changes=BRIEF)
 Markdown(report.markdown(scores) if len(scores) else "> **MISSING**: no network was measured yet.")
 
 # %% [markdown]
-# Read the table from below. On a black background the image's brightness has AUROC, rank and peak
-# at 1 by definition, and a blob in the middle gets far in these without looking at the image at
-# all. In these three a mask can at best equal brightness. Mass, deletion and insertion are open.
-# Notebook 6 puts something behind the digits.
+# Read the table from the bottom up. On a black background the image's brightness has AUROC, rank
+# and peak at 1 by definition: in these three a mask can at best equal it. A blob in the middle,
+# that never looks at the image, does better on ink than the C3 mask. Mass, deletion and insertion
+# are open. Notebook 6 puts something behind the digits.
 #
-# These networks were trained for 20 epochs, as the controls of notebook 5 were. The scores that
-# need no questions to the network, of more seeds and of the paper's 100 epochs:
+# These networks were trained for 20 epochs, as the controls of notebook 5 were. The scores that do
+# not query the network, of more seeds and of the paper's 100 epochs:
 
 # %%
 long = report.scores_table(records)
@@ -490,7 +492,7 @@ Markdown(report.markdown(long) if len(long) else "> **MISSING**: no such network
 # - The C1 mask is a soft copy of the digit: strokes pass whole, the empty background at about three
 #   quarters. It weakens what is next to nothing already.
 # - The C3 mask is coarse and lets most of the image pass. What it holds back most is not the
-#   background as such but a strip above the strokes.
+#   background as such but places above and beside the strokes.
 # - These are pictures of one trained network. That a map lies on the ink does not show that the
 #   mask helps: the brightness of the image itself lies on the ink as well, and ranks it higher.
 #   Notebook 5 asks what the mask is good for, notebook 6 puts a background behind the digits.
@@ -512,3 +514,5 @@ Markdown(report.markdown(long) if len(long) else "> **MISSING**: no such network
 #   ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)): why the untrained network is a control.
 # - Jetley, Lord, Lee, Torr: Learn to pay attention, 2018
 #   ([arXiv:1804.02391](https://arxiv.org/abs/1804.02391)): masks that ask a question of the image.
+#
+# Next: [5. Is it attention?](05_is_it_attention.ipynb).
