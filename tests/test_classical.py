@@ -196,7 +196,7 @@ def test_tables_take_the_records_of_methods_and_networks_together(record, tmp_pa
     records, problems = read_records(tmp_path)
     assert problems == []
     assert report.report(tmp_path) == 0
-    accuracy = f"{100 * record['result']['test_accuracy']:.2f} (one seed, no interval)"
+    accuracy = f"{100 * record['result']['test_accuracy']:.2f} (one run)"
     table = report.paper_table(records, 1).set_index("network")["test, ours"]
     assert table["k-nearest neighbours"] == accuracy
     assert table["RBF SVM on 50 principal components"] == "missing"

@@ -32,7 +32,7 @@ def test_the_report_prints_tables_verdicts_and_cost(results, capsys):
     printed = capsys.readouterr().out
     for expected in (
         "Table 1.", "Table 4.", "98.99 ± 0.04", "97.7", "missing",
-        "95.00 (one seed, no interval, 2 of 100 epochs)",
+        "95.00 (one run, 2 of 100 epochs)",
         "C3  the mask is worth +1.6 points\n    not reproduced: +0.00 points",
         "What the paper leaves open", "Protocols nearest to the paper's numbers",
         "C11", "core-hours", "22 runs, of which 1 on other digits than MNIST.",
@@ -77,7 +77,7 @@ def test_no_number_stands_without_what_qualifies_it():
     diverged[0]["result"].update(diverged=True, epochs=1)
     table1 = report.paper_table(short + make_runs([0.99]) + diverged, 1).set_index("network")
     assert table1["test, ours"]["VGG16"].endswith("(2 of 100 epochs)")
-    assert table1["test, ours"]["LeNet+Attention"] == "99.00 (one seed, no interval)"
+    assert table1["test, ours"]["LeNet+Attention"] == "99.00 (one run)"
     assert table1["test, ours"]["ResNet"] == "missing"
     assert list(table1.n[:5]) == ["0", "0", "2", "0", "1"]
     table2 = report.paper_table(diverged, 2).set_index("learning rate")
@@ -152,7 +152,7 @@ def test_blocks_are_rendered_and_the_rest_stays():
     records = make_runs([0.99])
     rendered = report.render_blocks(TEXT, records)
     assert "old" not in rendered
-    assert "| LeNet+Attention | not reported | 99.50 (one seed, no interval) |" in rendered
+    assert "| LeNet+Attention | not reported | 99.50 (one run) |" in rendered
     assert "**Not yet tested**: LeNet+Attention: 1 of at least 3 seeds" in rendered
     assert rendered.startswith("# Title\n<!-- table1:begin -->\n\n| network |")
     assert "<!-- table1:end -->\nprose <!-- finding:begin -->" in rendered

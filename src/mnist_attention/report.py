@@ -77,7 +77,7 @@ def cell(runs: Runs, metric: str = "test_accuracy") -> str:
     ours = evidence.sample(runs, metric)
     shown = f"{ours.mean:.2f}" + (f" ± {ours.margin:.2f}" if ours.n > 1 else "")
     notes = [
-        "one seed, no interval" if ours.n == 1 else "",
+        "one run" if ours.n == 1 else "",
         f"{runs.done} of {runs.asked} epochs" if runs.done < runs.asked else "",
         f"{runs.diverged} of {ours.n} diverged" if runs.diverged else "",
     ]
