@@ -126,7 +126,7 @@ outputs, scores = mask(features, return_attention_scores=True)
 # %%
 maps = [np.asarray(value)[0] for value in (features, scores, outputs)]
 operation = f"1x1 convolution\nand {mask.activation},\n{mask.count_params()} parameters"
-alt = "Six feature maps of a digit; the mask read off them; six products of the two."
+alt = "A stack of six feature maps, the first in sight; the mask; a stack of their products."
 show(architecture.mask_module(*maps, operation), "02_mask_module", alt)
 
 # %% [markdown]
@@ -317,19 +317,20 @@ if full:
 # Middle, the accuracy on those same images; right, on the clean test images at the end of each
 # epoch. The accuracy axes are stretched towards 100 %, or the last fifty epochs would be one flat
 # line. Dotted: where the paper ends. The training curves may lie *below* the test curve: mirrored
-# digits are harder than clean ones, and some have become another digit (notebook 01).
+# digits are harder than clean ones, and some have become another digit (notebook 1).
 
 # %% [markdown]
 # ## Table 1, ours beside the paper's
 #
 # Mean over seeds, with half the width of its 95 % interval where there are at least two seeds. A
-# row without runs says so. In the picture the paper's numbers are hollow and ours are filled.
+# row without runs says so. In the picture the paper's numbers are hollow and ours are filled; a
+# network that was cut short has none.
 
 # %%
 Markdown(report.markdown(report.paper_table(records, 1)))
 
 # %%
-alt = "Test accuracy of five networks: the paper's as hollow points, ours filled, with intervals."
+alt = "Test accuracy of five networks: the paper's hollow; ours, filled, of those trained in full."
 figures.show(tables.table(tables.points(records, 1)), "02_table1", alt)
 
 # %% [markdown]
@@ -356,11 +357,12 @@ figures.show(effects.forest_of_pairs(records), "02_forest_of_pairs", alt)
 # %% [markdown]
 # ## The whole of Table 1, and what it costs
 #
-# The paper names more systems than it measures. Below the line are ours: a second ResNet, the four
-# deep networks *trained properly* (momentum, and an initialisation for rectified units; all else
-# alike), and methods that need no network. 100 epochs of the deep ones take a GPU; where a row was
-# cut short it says after how many epochs, and its accuracy is that of a beginning, not of an end.
-# Multiply-accumulates are counted from the layers; times are those of the machines that ran.
+# The paper names more systems than it measures. The rows below its own are a second ResNet, the
+# four deep networks *trained properly* (momentum, and an initialisation for rectified units; all
+# else alike), and methods that need no network. 100 epochs of the deep ones take a GPU; where a row
+# was cut short it says after how many epochs, and its accuracy is that of a beginning, not of an
+# end. Multiply-accumulates are counted from the layers. The machines differed, and had other work
+# too: the times tell orders of magnitude.
 
 # %%
 Markdown(report.markdown(report.systems_table(records)))
@@ -371,16 +373,18 @@ alt = "Test accuracy over multiply-accumulates per image, one point a network; l
 figures.show(networks.accuracy_over_cost(systems), "02_accuracy_over_cost", alt)
 
 # %% [markdown]
-# The smallest networks are on the left, and the axis is stretched towards 100 %. Blue trains as the
-# paper says, vermillion with a thick outline properly, dotted lines train no network; a hollow
-# point was cut short. Where a deep network stays near one in ten,
-# plain SGD has not moved it yet: look at its proper twin before blaming its size. The classical
-# methods see the clean digits only, the networks see half of theirs mirrored.
+# The smallest networks are on the left, and the axis is stretched towards 100 %. Blue: trained as
+# the paper says. Vermilion, with a thick outline: trained properly. Dotted lines: no network.
+# Hollow: cut short. Where a deep network stays near one in ten, plain SGD has not moved it yet:
+# look at its proper twin before blaming its size. The classical methods see the clean digits only,
+# the networks see half of theirs mirrored. That k-nearest neighbours get every training image right
+# says nothing: each finds itself.
 #
 # ## Does ResNet overfit?
 #
 # The paper says that its ResNet is worse *because* a large network overfits. Then its training
-# accuracy would be high and its test accuracy low.
+# accuracy would be high and its test accuracy low: in the picture, of the first seed of each, a
+# diamond (all clean training images, at the end) far above the end of the line of test accuracy.
 
 # %%
 curves = {system.name: system.runs for system in systems if system.multiply_accumulates}
@@ -419,7 +423,7 @@ for name, predicted in said.items() if can_judge else ():
 # %% [markdown]
 # Rows are true digits, columns what the network said; a perfect network would fill the diagonal
 # alone. Look at pairs that a mirror exchanges, such as 2 and 5: because of the flip, the network
-# saw half of all training 2s mirrored, and still called 2. Now the images themselves:
+# saw half of all training 2s mirrored, and still labelled 2. Now the images themselves:
 
 # %%
 if can_judge:
@@ -430,8 +434,8 @@ if can_judge:
 # %%
 if can_judge:
     wrong = np.array([predicted != dataset.test_labels for predicted in said.values()])
-    count = f"{wrong.any(axis=0).sum()} images are got wrong by one network or more, "
-    count += f"{wrong.all(axis=0).sum()} by all of them. Shown are the first, at most forty."
+    count = f"At least one network misreads {wrong.any(axis=0).sum()} images; all of them misread "
+    count += f"{wrong.all(axis=0).sum()}. Shown are the first, at most forty."
     display(Markdown(count))
 
 # %% [markdown]
@@ -450,9 +454,10 @@ if can_judge and len(full) == 2:
 # %% [markdown]
 # ## Labels that people doubt
 #
-# Of 15 test images most of five raters did not confirm the label (Northcutt and others, 2021).
-# Where at least three agree on another digit we take theirs; the other doubtful images do not
-# count. As a record keeps every prediction, nothing is trained again.
+# Of 15 test images most of five raters did not confirm the label ([Northcutt and others,
+# 2021](https://arxiv.org/abs/2103.14749)). Where at least three agree on another digit we take
+# theirs; the other doubtful images do not count. As a record keeps every prediction, nothing is
+# trained again.
 
 # %%
 if can_judge:
@@ -494,4 +499,5 @@ if can_judge and len(full) == 2:
 #   Proceedings of the IEEE 86(11), 1998, where LeNet-5 comes from.
 # - Roy, Navab, Wachinger: *Concurrent Spatial and Channel Squeeze & Excitation in Fully
 #   Convolutional Networks*, 2018, [arXiv:1803.02579](https://arxiv.org/abs/1803.02579).
-# - Notebook 03 varies rate, batch size and length; notebook 04 looks at the trained masks.
+#
+# Next: [3. Sweep the hyperparameters](03_sweep_hyperparameters.ipynb).
