@@ -6,7 +6,6 @@ beside the records under the same name. Reading joins the two (`records.read_rec
 
 import functools
 import shlex
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from .maps import SCORES, TRIVIAL_MAPS, ink, mask_on_image
 from .models import build_model, start_of
 from .paths import WEIGHTS
 from .protocol import Protocol, described, options_of, run_id
-from .records import MEASUREMENTS, read_measurement, write_record
+from .records import MEASUREMENTS, read_measurement, read_sound, write_record
 
 SCORED = 2_000
 """Test images, the first ones, on which maps are scored; accuracies are of all test images."""
@@ -297,11 +296,8 @@ def measure_run(
     """
     name = run_id(protocol, shown.dataset.digest)
     path = Path(results) / MEASUREMENTS / f"{name}.json"
-    if path.exists():
-        try:
-            return read_measurement(path)
-        except ValueError as error:
-            print(f"{error}. It is made anew.", file=sys.stderr)
+    if there := read_sound(path, read_measurement):
+        return there
     model = trained_model(protocol, shown.dataset, results, weights)
     measurement = {
         "run_id": name,

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .files import write_atomically
@@ -148,14 +149,19 @@ def read_record(path: Path) -> dict:
 
 def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
     """The record at `path`, or `None` if the run is still to be made or has time to go on."""
+    record = read_sound(path, read_record)
+    return record if record and is_finished(record, budget_minutes) else None
+
+
+def read_sound(path: Path, read: Callable[[Path], dict]) -> dict | None:
+    """What `read` gives of a file; `None` if there is none, or a damaged one, which is said."""
     if not path.exists():
         return None
     try:
-        record = read_record(path)
+        return read(path)
     except ValueError as error:
         print(f"{error}. It is made anew.", file=sys.stderr)
         return None
-    return record if is_finished(record, budget_minutes) else None
 
 
 def _read_json(path: Path):
