@@ -275,7 +275,7 @@ def test_standing():
 
 
 def test_the_papers_own_comparison_is_tested_as_its_claim_is():
-    # p = 0.02: enough for one comparison that was asked for, not for one of eight.
+    # p = 0.023: enough for one comparison that was asked for, not for one of eight.
     lead = paired_difference([0.0, 0.02, 0.06, 0.08])
     assert lead.p_below(0.1) == pytest.approx(0.023, abs=0.001)
     assert standing(lead, attention.PLACELESS[PLAIN]) == "as good"

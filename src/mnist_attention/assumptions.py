@@ -169,7 +169,7 @@ def _measured(base: Changes, changes: Changes, records: list[dict]) -> list[dict
 
 def _over_lenet(option: Runs, changes: Changes, records: list[dict]) -> dict:
     """What the mask is worth under an option: over LeNet-5 trained alike. {} of other networks."""
-    if {**DEFAULTS, **changes}["model"] != DEFAULTS["model"]:
+    if changes.get("model", DEFAULTS["model"]) != DEFAULTS["model"]:
         return {}
     without = {name: value for name, value in changes.items() if not name.startswith("mask_")}
     gain = difference(option, runs_of({**without, **changes_of("LeNet")}, records))

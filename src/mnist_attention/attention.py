@@ -367,13 +367,13 @@ def standings(leads: Mapping[str, Difference]) -> dict[str, Standing]:
         one-sided t test of non-inferiority at its `level`); "open" if the seeds differ too much to
         tell.
     """
-    return {rival: _standing(lead, level(rival)) for rival, lead in leads.items()}
+    return {rival: _standing(rival, lead) for rival, lead in leads.items()}
 
 
-def _standing(lead: Difference, level: float) -> Standing:
+def _standing(rival: str, lead: Difference) -> Standing:
     if lead.n < ENOUGH_SEEDS:
         return "missing"
-    if lead.p_below(MARGIN) < level:
+    if lead.p_below(MARGIN) < level(rival):
         return "as good"
     return "beaten" if lead.direction > 0 else "open"
 
