@@ -9,7 +9,14 @@ import pytest
 
 from mnist_attention import PAPER, Protocol, cli
 from mnist_attention.backgrounds import BACKGROUNDS
-from mnist_attention.protocol import Background, described, options_of, run_id, trajectory_id
+from mnist_attention.protocol import (
+    YOUNGER,
+    Background,
+    described,
+    options_of,
+    run_id,
+    trajectory_id,
+)
 
 
 def test_the_paper():
@@ -43,6 +50,12 @@ def test_the_paper():
         ("strength", 0.5, "0 without a background"),
         ("gamma", 0.5, "0 unless the background is 'gaussian'"),
         ("background", "snow", "'photographs'"),
+        ("weight_decay", -1e-4, "from 0 to 1"),
+        ("dense_layers", 1, "2 or 3"),
+        ("brightness", 1.5, "from 0 to 1"),
+        ("canvas", 30, "28 or 32"),
+        ("pixel_scale", 2, "1 or 255"),
+        ("reshuffle", 0, "bool"),
     ],
 )
 def test_bad_values_are_refused_by_name(name, value, expected):
@@ -69,7 +82,7 @@ def test_run_id_is_pinned():
 
 def test_younger_fields_are_named_only_where_they_matter():
     """A run made before a field existed is the run at its default."""
-    assert len(described(PAPER)) == len(fields(Protocol)) - 4
+    assert len(described(PAPER)) == len(fields(Protocol)) - len(YOUNGER)
     noisy = replace(PAPER, background="gaussian", strength=0.5)
     assert described(noisy).keys() - described(PAPER).keys() == {"background", "strength"}
     assert Protocol(**described(noisy)) == noisy

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from mnist_attention.machine import describe_machine, describe_processor
 from mnist_attention.protocol import PAPER, run_id
 from mnist_attention.records import (
     read_record,
@@ -138,3 +139,14 @@ def test_a_folder_that_is_empty_or_absent_holds_no_records(tmp_path):
 def test_synthetic_records_are_named_like_real_ones():
     record, protocol = make_record(seed=7), dataclasses.replace(PAPER, seed=7)
     assert record["run_id"] == run_id(protocol, record["dataset"]["digest"])
+
+
+def test_the_processor_is_described(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse avx2 fma avx512f\n")
+    assert describe_processor(cpuinfo) == {
+        "processor": "Some CPU @ 2 GHz",
+        "vector_instructions": ["avx2", "fma", "avx512f"],
+    }
+    assert describe_processor(tmp_path / "none")["vector_instructions"] is None
+    assert describe_processor().items() <= describe_machine().items()

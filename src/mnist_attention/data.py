@@ -306,11 +306,13 @@ class EpochPlan:
         order: Indices into the training images, a permutation, int32, shape `(n,)`.
         flip: Whether that image is mirrored left to right, bool, shape `(n,)`.
         shift: Rows down and columns right that it is moved, int32, shape `(n, 2)`.
+        brightness: Factor by which its pixels are scaled, float32, shape `(n,)`.
     """
 
     order: np.ndarray
     flip: np.ndarray
     shift: np.ndarray
+    brightness: np.ndarray
 
 
 def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> EpochPlan:
@@ -320,7 +322,7 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     `flip=False` or `shift=0` the other draws stay as they were.
 
     Args:
-        protocol: Its `dataset`, `seed`, `flip` and `shift` matter.
+        protocol: Its `dataset`, `seed`, `flip`, `shift`, `brightness` and `reshuffle` matter.
         epoch: Number of the epoch, from 0.
         size: Number of training images; by default that of the protocol's dataset.
     """
@@ -329,4 +331,9 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     order = generator.permutation(size).astype(np.int32)
     flip = generator.random(size) < 0.5
     shift = generator.integers(-protocol.shift, protocol.shift + 1, (size, 2), dtype=np.int32)
-    return EpochPlan(order, flip if protocol.flip else np.zeros_like(flip), shift)
+    brightness = 1 + protocol.brightness * generator.uniform(-1, 1, size).astype(np.float32)
+    if not protocol.reshuffle:
+        first = np.random.default_rng([protocol.seed, 0])
+        order = first.permutation(size).astype(np.int32)
+    flip = flip if protocol.flip else np.zeros_like(flip)
+    return EpochPlan(order, flip, shift, brightness.astype(np.float32))

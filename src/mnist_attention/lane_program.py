@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from . import runs
-from .augmentation import augment, augmentation_table, network_input
+from .augmentation import augment, augmentation_table, brightened, network_input
 from .data import Dataset, EpochPlan
 from .models import EVALUATION_BATCH
 from .protocol import Protocol
@@ -62,11 +62,16 @@ class LaneProgram:
             if hasattr(layer, "convolution_op"):
                 layer.convolution_op = partial(convolve_patches, layer)
         # Keras makes the variables of its metrics when it sees the first batch.
-        model.test_on_batch(network_input(dataset.test_images[:1]), dataset.test_labels[:1])
+        canvas = protocol.canvas
+        model.test_on_batch(network_input(dataset.test_images[:1], canvas), dataset.test_labels[:1])
         self.parameters, self.lowering = model.count_params(), lowering
         self._model, self._batch_size = model, protocol.batch_size
-        train = (augmentation_table(dataset.train_images, protocol.shift), dataset.train_labels)
-        test = (augmentation_table(dataset.test_images, 0), dataset.test_labels)
+        self._canvas, self._brightness = canvas, bool(protocol.brightness)
+        train = (
+            augmentation_table(dataset.train_images, protocol.shift, canvas),
+            dataset.train_labels,
+        )
+        test = (augmentation_table(dataset.test_images, 0, canvas), dataset.test_labels)
         self._data = jax.tree.map(jnp.asarray, {"train": train, "test": test})
         self._epoch = jax.jit(jax.vmap(self._lane_epoch, in_axes=(0, 0, None)), donate_argnums=0)
         self._classes = jax.jit(jax.vmap(self._lane_classes, in_axes=(0, None)))
@@ -119,8 +124,10 @@ class LaneProgram:
 
     def _step(self, data, state, batch):
         table, labels = data["train"]
-        order, flip, shift = batch
-        images = augment(table, order, flip, shift)
+        order, flip, shift, factor = batch
+        images = augment(table, order, flip, shift, self._canvas)
+        if self._brightness:
+            images = brightened(images, factor)
         logs, state = self._model.train_step(state, (images, labels[order]))
         return state, logs
 
@@ -129,7 +136,8 @@ class LaneProgram:
 
     def _logits(self, values, table):
         def of_one(index):
-            image = augment(table, index[None], jnp.zeros(1, bool), jnp.zeros((1, 2), "int32"))
+            still = jnp.zeros(1, bool), jnp.zeros((1, 2), "int32")
+            image = augment(table, index[None], *still, self._canvas)
             return self._model.stateless_call(*values[:2], image, training=False)[0][0]
 
         return jax.lax.map(of_one, jnp.arange(len(table)), batch_size=EVALUATION_BATCH)

@@ -29,6 +29,9 @@ def lenet5(
     pooling: str = "max",
     initializer: str = "glorot_uniform",
     seed: int = 0,
+    dense_layers: int = 3,
+    canvas: int = CANVAS,
+    pixel_scale: int = 1,
     behind: Mapping[str, Callable] | None = None,
 ) -> keras.Model:
     """LeNet-5: 32x32 image -> C1, S2, C3, S4, C5, F6 -> 10 logits. 61,706 parameters.
@@ -38,6 +41,9 @@ def lenet5(
         pooling: S2 and S4: `"max"` or `"average"`, 2x2, stride 2, without parameters.
         initializer: Distribution of the kernels, a name in `kernels.INITIALIZERS`.
         seed: Fixes the initial kernels, layer by layer (see `kernels.draw_kernels`).
+        dense_layers: 3, or 2 without F6 (paper, Section 2.1: "two full connections").
+        canvas: Side of the input in pixels; sizes below are those of 32.
+        pixel_scale: What the input is multiplied by: 255 trains on unscaled pixels.
         behind: Layers, or functions of feature maps, to put behind named layers, e.g.
             `{"c1": AttentionMask1x1()}`.
 
@@ -61,11 +67,13 @@ def lenet5(
         pool(2, name="s4"),  # (5, 5, 16)
         keras.layers.Flatten(name="flatten"),
         keras.layers.Dense(120, activation=activation, name="c5"),
-        keras.layers.Dense(84, activation=activation, name="f6"),
+        *([keras.layers.Dense(84, activation=activation, name="f6")] if dense_layers == 3 else []),
         keras.layers.Dense(10, name="output"),
     ]
     behind = dict(behind or {})
-    inputs = maps = keras.Input((CANVAS, CANVAS, 1), name="image")
+    inputs = maps = keras.Input((canvas, canvas, 1), name="image")
+    if pixel_scale != 1:
+        maps = keras.layers.Rescaling(pixel_scale, name="pixels")(maps)
     for layer in stack:
         maps = layer(maps)
         if layer.name in behind:
@@ -87,6 +95,9 @@ def lenet5_attention(
     pooling: str = "max",
     initializer: str = "glorot_uniform",
     seed: int = 0,
+    dense_layers: int = 3,
+    canvas: int = CANVAS,
+    pixel_scale: int = 1,
 ) -> keras.Model:
     """LeNet-5 with attention masks (paper, Figures 2 and 3).
 
@@ -96,10 +107,13 @@ def lenet5_attention(
         mask_placement: A key of `MASKED_LAYERS`.
         mask_channels: See `AttentionMask1x1`.
         mask_activation: See `AttentionMask1x1`.
-        activation: See `lenet5`, and so for `pooling`, `initializer` and `seed`.
+        activation: See `lenet5`, and so for the other arguments.
         pooling: Down-sampling.
         initializer: Distribution of the kernels.
         seed: Fixes the initial kernels.
+        dense_layers: 3, or 2 without F6.
+        canvas: Side of the input in pixels.
+        pixel_scale: What the input is multiplied by.
 
     Returns:
         Like `lenet5`, with layers `<name>_attention` behind the masked ones. At the same seed
@@ -113,5 +127,12 @@ def lenet5_attention(
         for name in named("mask_placement", mask_placement, MASKED_LAYERS)
     }
     return lenet5(
-        activation=activation, pooling=pooling, initializer=initializer, seed=seed, behind=masks
+        activation=activation,
+        pooling=pooling,
+        initializer=initializer,
+        seed=seed,
+        dense_layers=dense_layers,
+        canvas=canvas,
+        pixel_scale=pixel_scale,
+        behind=masks,
     )

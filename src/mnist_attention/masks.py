@@ -99,7 +99,7 @@ def _around_masks(
     # What goes into a mask; the mask itself is then asked for the rest.
     features = keras.Model(model.input, {name: layer.input for name, layer in masks.items()})
     for part in _batches(len(images)):
-        before = features(network_input(images[part]), training=False)
+        before = features(network_input(images[part], model.input_shape[1]), training=False)
         around = {
             name: (before[name], *layer(before[name], return_attention_scores=True))
             for name, layer in masks.items()

@@ -59,8 +59,9 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """
     # One compiled call a batch where there is one: op by op takes twice the time and more.
     apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
+    canvas, size = model.input_shape[1], EVALUATION_BATCH
     batches = [
-        keras.ops.convert_to_numpy(apply(network_input(images[start : start + EVALUATION_BATCH])))
-        for start in range(0, len(images), EVALUATION_BATCH)
+        keras.ops.convert_to_numpy(apply(network_input(images[start : start + size], canvas)))
+        for start in range(0, len(images), size)
     ]
     return np.concatenate(batches)

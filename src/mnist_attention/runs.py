@@ -18,7 +18,7 @@ from .checkpoints import State, latest_state
 from .data import Dataset
 from .machine import describe_machine
 from .models import build_model, logits
-from .protocol import CANVAS, Protocol, by_trajectory, described, run_id, trajectory_id
+from .protocol import Protocol, by_trajectory, described, run_id, trajectory_id
 
 HISTORY = {
     "loss": "loss",
@@ -80,13 +80,19 @@ def compile_model(model: keras.Model, protocol: Protocol, steps: int) -> keras.M
 
     Args:
         model: Network from images to logits.
-        protocol: Its `learning_rate` and `momentum` matter.
+        protocol: Its `learning_rate`, `momentum` and `weight_decay` matter.
         steps: Training steps per epoch. Several steps run as one call of the compiled graph,
             which saves the way through Python; their number divides the epoch's.
     """
+    optimizer = keras.optimizers.SGD(
+        protocol.learning_rate,
+        momentum=float(protocol.momentum),
+        weight_decay=protocol.weight_decay or None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
     together = max(size for size in range(1, 26) if steps % size == 0)
     model.compile(
-        optimizer=keras.optimizers.SGD(protocol.learning_rate, momentum=float(protocol.momentum)),
+        optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         steps_per_execution=together,
@@ -202,7 +208,7 @@ def check_memory(model: keras.Model, protocol: Protocol, dataset: Dataset) -> No
         return
     copies = 3 if protocol.momentum else 2  # weights, gradients, momentum
     values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
-    side = CANVAS + 2 * protocol.shift
+    side = protocol.canvas + 2 * protocol.shift
     table = len(dataset.train_images) * side**2 * dataset.train_images.itemsize
     needed = 4 * (copies * model.count_params() + protocol.batch_size * values) + table
     if needed > available:

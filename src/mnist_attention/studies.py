@@ -109,10 +109,23 @@ STUDIES = {
                 shift=(0,),
                 momentum=(0.9,),
                 initializer=("lecun_normal", "he_normal", "narrow_normal"),
+                weight_decay=(1e-4,),
+                dense_layers=(2,),
+                canvas=(28,),
+                pixel_scale=(255,),
+                reshuffle=(False,),
             ),
+            replace(SHORT, shift=0, brightness=0.4),
             replace(SHORT, flip=False, shift=0),
             *(replace(PAPER, **option) for option in (*PROMISING, *LATE)),
             *(replace(PAPER, **changes_of("LeNet"), **option) for option in PROMISING),
+        ),
+    ),
+    "momentum": Study(
+        "Does momentum 0.9, MATLAB's default, give the paper's numbers?",
+        tuple(
+            replace(SHORT, model=model, momentum=0.9, learning_rate=rate)
+            for model, rate in itertools.product(("lenet5", "lenet5_attention"), (0.1, 0.01, 0.001))
         ),
     ),
     "explain": Study(

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from .augmentation import augmentation_table, augmented, network_input, scaled
+from .augmentation import augmentation_table, augmented, brightened, network_input, scaled
 from .checkpoints import State, write_state
 from .data import Dataset, epoch_plan, load_dataset
 from .files import require_writable, write_atomically
@@ -165,13 +165,21 @@ def epoch_batches(
         epoch: Number of the epoch, from 0.
 
     Returns:
-        Images float32 `(batch, 32, 32, 1)` and labels `(batch,)`, batch after batch.
+        Images float32 `(batch, canvas, canvas, 1)` and labels `(batch,)`, batch after batch.
     """
     plan = epoch_plan(protocol, epoch, len(labels))
-    images = augmented(table, plan.order, plan.flip, plan.shift)
-    shown = tf.data.Dataset.from_tensor_slices((images, labels[plan.order].astype("int32")))
-    batches = shown.batch(protocol.batch_size)
-    batches = batches.map(lambda images, labels: (scaled(images), labels))
+    images = augmented(table, plan.order, plan.flip, plan.shift, protocol.canvas)
+    arrays = (images, labels[plan.order].astype("int32"))
+    if protocol.brightness:
+        shown = tf.data.Dataset.from_tensor_slices((*arrays, plan.brightness))
+        batches = shown.batch(protocol.batch_size).map(
+            lambda images, labels, factor: (brightened(scaled(images), factor), labels)
+        )
+    else:
+        shown = tf.data.Dataset.from_tensor_slices(arrays)
+        batches = shown.batch(protocol.batch_size).map(
+            lambda images, labels: (scaled(images), labels)
+        )
     return _without_autotuning(batches.prefetch(1))
 
 
@@ -200,8 +208,11 @@ def _fit(
     Returns:
         The state at the end: of the protocol, of a run that diverged, or of the time budget.
     """
-    table = augmentation_table(dataset.train_images, protocol.shift)
-    test = (network_input(dataset.test_images), dataset.test_labels.astype("int32"))
+    table = augmentation_table(dataset.train_images, protocol.shift, protocol.canvas)
+    test = (
+        network_input(dataset.test_images, protocol.canvas),
+        dataset.test_labels.astype("int32"),
+    )
     validation = _without_autotuning(
         tf.data.Dataset.from_tensor_slices(test).batch(EVALUATION_BATCH)
     )
