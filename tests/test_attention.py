@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from mnist_attention import attention, report
-from mnist_attention.attention import BRIEF, MASKED, PLAIN, attention_or_gating, standings
-from mnist_attention.backgrounds import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
-from mnist_attention.inference import Difference, paired_difference
-from mnist_attention.verdicts import verdict
+from mnist_attention.evidence import attention, report
+from mnist_attention.evidence.attention import BRIEF, MASKED, PLAIN, attention_or_gating, standings
+from mnist_attention.evidence.claims import verdict
+from mnist_attention.evidence.statistics import Difference, paired_difference
+from mnist_attention.noise import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
 from synthetic import make_record, make_runs
 
 SPREAD = (0.0001, -0.0001, 0.0002, 0.0, -0.0002, 0.0001)
@@ -148,8 +148,9 @@ def test_randomised_goes_from_the_top_whatever_the_order_of_the_file():
 
 def test_the_layers_from_the_top_are_those_of_the_network():
     code = (
-        "from mnist_attention import attention, build_model, PAPER\n"
-        "from mnist_attention.interventions import randomised_from_the_top\n"
+        "from mnist_attention import build_model, PAPER\n"
+        "from mnist_attention.evidence import attention\n"
+        "from mnist_attention.probes.interventions import randomised_from_the_top\n"
         "drawn = tuple(name for name, _ in randomised_from_the_top(build_model(PAPER)))\n"
         "assert drawn == attention.FROM_THE_TOP, drawn"
     )
@@ -464,7 +465,7 @@ def test_c9_is_about_full_strength_only():
 
 def test_records_are_read_without_keras():
     code = (
-        "import sys; from mnist_attention.attention import attention_or_gating; "
+        "import sys; from mnist_attention.evidence.attention import attention_or_gating; "
         "attention_or_gating([]); assert not {'tensorflow', 'keras'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

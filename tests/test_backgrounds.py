@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from mnist_attention import backgrounds, figures, paths
-from mnist_attention.backgrounds import BACKGROUNDS, BRIGHTEST, CORRUPTIONS, SPLITS, disturb
+from mnist_attention import figures
+from mnist_attention import noise as backgrounds
 from mnist_attention.figures.backgrounds import GAMMAS, backgrounds_overview
+from mnist_attention.noise import BACKGROUNDS, BRIGHTEST, CORRUPTIONS, SPLITS, disturb
+from mnist_attention.storage import paths
 
 ALL = [*BACKGROUNDS, *CORRUPTIONS]
 BLACK = np.zeros((400, 28, 28), np.uint8)

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from mnist_attention.checkpoints import State, latest_state, read_state, write_state
-from mnist_attention.files import require_writable, write_atomically
+from mnist_attention.storage.files import require_writable, write_atomically
+from mnist_attention.storage.states import State, latest_state, read_state, write_state
 
 
 def a_state(epoch: int = 3, trajectory: str = "t") -> State:

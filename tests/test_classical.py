@@ -8,18 +8,9 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from mnist_attention import assumptions, costs, evidence, report, studies
-from mnist_attention.classical import (
-    METHODS,
-    ClassicalProtocol,
-    PatchCodes,
-    choose_and_fit,
-    fit,
-    pattern_histograms,
-    pixels,
-    run_id,
-)
-from mnist_attention.data import MNIST_DIGEST, Dataset
+from mnist_attention.data import Dataset
+from mnist_attention.evidence import ablations, costs, report
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.records import (
     RECORD_KEYS,
     is_finished,
@@ -29,6 +20,19 @@ from mnist_attention.records import (
     record_text,
     reproducible_text,
     write_record,
+)
+from mnist_attention.storage.mnist import MNIST_DIGEST
+from mnist_attention.studies import catalogue
+from mnist_attention.studies import run as studies
+from mnist_attention.studies.classical import (
+    METHODS,
+    ClassicalProtocol,
+    PatchCodes,
+    choose_and_fit,
+    fit,
+    pattern_histograms,
+    pixels,
+    run_id,
 )
 
 NEIGHBOURS = ClassicalProtocol(dataset="uci")
@@ -166,7 +170,9 @@ def test_method_seed_and_digits_name_a_run():
 def test_a_finished_method_is_not_repeated(record, uci, tmp_path, monkeypatch):
     first = fit(NEIGHBOURS, dataset=uci, results=tmp_path)
     assert record_path(tmp_path, "single", first["run_id"]).is_file()
-    monkeypatch.setattr("mnist_attention.classical.choose_and_fit", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(
+        "mnist_attention.studies.classical.choose_and_fit", lambda *_: pytest.fail("again")
+    )
     assert fit(NEIGHBOURS, dataset=uci, results=tmp_path) == first
 
 
@@ -204,7 +210,7 @@ def test_tables_take_the_records_of_methods_and_networks_together(record, tmp_pa
     assert (row.model, row.epochs, row.epochs_done, row.n) == ("nearest_neighbours", 0, 0, 1)
     systems = {system.name: system for system in costs.systems(records)}
     assert systems["k-nearest neighbours"].seconds == record["environment"]["seconds"]
-    assert assumptions.ledger(records).n.max() == 0
+    assert ablations.ledger(records).n.max() == 0
 
 
 def test_the_tables_know_every_method_under_its_title():
@@ -213,8 +219,8 @@ def test_the_tables_know_every_method_under_its_title():
 
 
 def test_a_study_runs_methods_and_skips_finished_ones(tmp_path, monkeypatch):
-    mine = studies.Study("?", (), (NEIGHBOURS,))
-    monkeypatch.setitem(studies.STUDIES, "mine", mine)
+    mine = catalogue.Study("?", (), (NEIGHBOURS,))
+    monkeypatch.setitem(catalogue.STUDIES, "mine", mine)
     options = {"seeds": 2, "results": tmp_path, "jobs": 2, "verbose": False}
     outcome = studies.run_study("mine", **options)
     assert (outcome.finished, outcome.failed) == (2, {})
@@ -225,7 +231,7 @@ def test_a_study_runs_methods_and_skips_finished_ones(tmp_path, monkeypatch):
 
 def test_no_method_needs_a_deep_learning_library():
     code = (
-        "import sys; from mnist_attention import classical, studies\n"
+        "import sys; from mnist_attention.studies import classical, run\n"
         "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
     )
     assert (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model
-from mnist_attention.controls import BLOCKS, cbam, squeeze_excitation
+from mnist_attention.models.controls import BLOCKS, cbam, squeeze_excitation
 
 CONTROLS = ("lenet5_frozen", *BLOCKS)
 

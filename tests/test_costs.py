@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mnist_attention import costs
+from mnist_attention.evidence import costs
 from synthetic import make_record
 
 

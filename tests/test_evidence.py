@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_attention import evidence
 from mnist_attention.data import Dataset
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.protocol import PAPER
 from synthetic import make_record, make_runs
 

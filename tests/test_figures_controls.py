@@ -10,10 +10,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mnist_attention import attention
-from mnist_attention.attention import BRIEF, FROM_THE_TOP, MASKED, PLAIN
+from mnist_attention.evidence import attention
+from mnist_attention.evidence.attention import BRIEF, FROM_THE_TOP, MASKED, PLAIN
+from mnist_attention.evidence.statistics import Difference, paired_difference
 from mnist_attention.figures import controls, save
-from mnist_attention.inference import Difference, paired_difference
 from synthetic import make_runs
 
 CLEAN = 0.98
@@ -164,7 +164,7 @@ def test_agreements_write_each_number_on_its_square():
     ],
 )
 def test_nothing_on_record_gives_a_figure_all_the_same(draw, tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
+    monkeypatch.setattr("mnist_attention.storage.paths.FIGURES", tmp_path)
     one, two = (save(draw([]), name).read_bytes() for name in ("one", "two"))
     assert one == two
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mnist_attention import figures, paths
+from mnist_attention import figures
 from mnist_attention.figures import attention, digits
+from mnist_attention.storage import paths
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +107,7 @@ def test_figures_load_neither_tensorflow_nor_pyplot():
 
 
 def test_the_folder_can_be_redirected(tmp_path):
-    code = "from mnist_attention.paths import FIGURES; print(FIGURES)"
+    code = "from mnist_attention.storage.paths import FIGURES; print(FIGURES)"
     environment = {**os.environ, "MNIST_ATTENTION_FIGURES": str(tmp_path / "elsewhere")}
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment

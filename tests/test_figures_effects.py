@@ -8,9 +8,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mnist_attention import assumptions, evidence
+from mnist_attention.evidence import ablations
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.evidence.statistics import MARGIN
 from mnist_attention.figures import effects, save
-from mnist_attention.inference import MARGIN
 from synthetic import make_record, make_runs
 
 PLAIN = [0.9890, 0.9885, 0.9893, 0.9888, 0.9891, 0.9887, 0.9894, 0.9886]
@@ -138,7 +139,7 @@ def ledger_records() -> list[dict]:
 
 def test_ledger_draws_each_effect_with_its_interval(ledger_records):
     axis = effects.forest_of_ledger(ledger_records).axes[0]
-    table = assumptions.ledger(ledger_records)
+    table = ablations.ledger(ledger_records)
     measured = table[table.n > 0]
     # tanh, sigmoid, momentum twice, running accuracy, best seed
     assert len(measured) == 6
@@ -160,7 +161,7 @@ def test_ledger_draws_each_effect_with_its_interval(ledger_records):
 def test_an_effect_stands_in_the_row_of_its_option(ledger_records):
     axis = effects.forest_of_ledger(ledger_records).axes[0]
     height = {text.get_text(): text.xy[1] for text in axis.texts}
-    table = assumptions.ledger(ledger_records)
+    table = ablations.ledger(ledger_records)
     drawn = {line.get_xdata()[0]: line.get_ydata()[0] for line in points(axis)}
     for option in ("tanh", "augmented, over the last epoch", "the best of n"):
         (effect,) = table[(table.option == option) & (table.n > 0)].effect
@@ -172,7 +173,7 @@ def test_an_effect_stands_in_the_row_of_its_option(ledger_records):
 def test_a_collapse_is_drawn_in_full_and_squashes_nothing(ledger_records):
     axis = effects.forest_of_ledger(ledger_records).axes[0]
     low, high = axis.get_xlim()
-    table = assumptions.ledger(ledger_records)
+    table = ablations.ledger(ledger_records)
     assert low < table.low.min() < -80
     assert high >= 1
     to_axes = axis.transData + axis.transAxes.inverted()
@@ -183,7 +184,7 @@ def test_a_collapse_is_drawn_in_full_and_squashes_nothing(ledger_records):
 def test_options_without_enough_runs_are_grey_and_say_what_they_lack(ledger_records):
     few = make_runs([0.9, 0.91], epochs=30, mask_activation="softmax")
     for records in ([], ledger_records, ledger_records + few):
-        lacks = [lack for lack in assumptions.ledger(records).lack if lack]
+        lacks = [lack for lack in ablations.ledger(records).lack if lack]
         said = texts(effects.forest_of_ledger(records).axes[0])
         assert [lack for lack in said if lack in {*lacks}] == lacks
     assert "2 of at least 3 seeds" in said
@@ -215,7 +216,7 @@ def explaining() -> list[dict]:
 
 def test_nearest_protocol_is_at_the_top_with_its_distance(explaining):
     axis = effects.nearest_protocols(explaining).axes[0]
-    table = assumptions.nearest(explaining)
+    table = ablations.nearest(explaining)
     labels = [label.get_text() for label in axis.get_yticklabels()]
     assert labels == [*table.setting] == ["activation=tanh", "activation=sigmoid"]
     for row, protocol in enumerate(table.itertuples()):
@@ -227,16 +228,16 @@ def test_nearest_protocol_is_at_the_top_with_its_distance(explaining):
 
 def test_dots_are_ours_and_lines_the_papers(explaining):
     axis = effects.nearest_protocols(explaining).axes[0]
-    table = assumptions.nearest(explaining)
+    table = ablations.nearest(explaining)
     dots = {
         line.get_label(): line
         for line in axis.lines
         if line.get_marker() in tuple(effects._MARKERS)
     }
-    assert [*dots] == [*assumptions.EXPLAINED]
-    paper = [100 - evidence.reported_value(name) for name in assumptions.EXPLAINED]
+    assert [*dots] == [*ablations.EXPLAINED]
+    paper = [100 - evidence.reported_value(name) for name in ablations.EXPLAINED]
     assert upright(axis) == pytest.approx(paper)
-    for name, said, misses in zip(assumptions.EXPLAINED, paper, axis.collections, strict=True):
+    for name, said, misses in zip(ablations.EXPLAINED, paper, axis.collections, strict=True):
         assert dots[name].get_xdata() == pytest.approx(100 - table[name].to_numpy())
         assert dots[name].get_ydata().round() == pytest.approx([0, 1])
         for segment, ours in zip(misses.get_segments(), table[name], strict=True):
@@ -265,7 +266,7 @@ def test_nearest_says_which_runs_are_missing():
 )
 @pytest.mark.parametrize("digest", ["of other digits", None])
 def test_nothing_that_can_be_used_gives_a_figure_all_the_same(draw, digest, tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
+    monkeypatch.setattr("mnist_attention.storage.paths.FIGURES", tmp_path)
     records = [make_record(digest=digest)] if digest else []
     one, two = (save(draw(records), name).read_bytes() for name in ("one", "two"))
     assert one == two

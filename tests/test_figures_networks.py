@@ -2,7 +2,8 @@
 
 import pytest
 
-from mnist_attention import costs, evidence
+from mnist_attention.evidence import costs
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.figures import networks, save
 from synthetic import make_record, make_runs
 
@@ -61,7 +62,7 @@ def test_few_epochs_are_marked_by_whole_numbers(epochs, ticks):
 
 
 def test_without_any_run_there_is_still_a_figure(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
+    monkeypatch.setattr("mnist_attention.storage.paths.FIGURES", tmp_path)
     systems = costs.systems([])
     assert save(networks.accuracy_over_cost(systems), "cost").stat().st_size > 0
     nothing = {system.name: system.runs for system in systems}
@@ -69,7 +70,7 @@ def test_without_any_run_there_is_still_a_figure(tmp_path, monkeypatch):
 
 
 def test_the_same_records_give_the_same_bytes(records, tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
+    monkeypatch.setattr("mnist_attention.storage.paths.FIGURES", tmp_path)
     systems = costs.systems(records)
     one, two = (
         save(networks.accuracy_over_cost(systems), name).read_bytes() for name in ("one", "two")

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from mnist_attention import attention
-from mnist_attention.backgrounds import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
+from mnist_attention.evidence import attention
+from mnist_attention.evidence.statistics import Difference, Sample, paired_difference, summarise
 from mnist_attention.figures import noise, save
-from mnist_attention.inference import Difference, Sample, paired_difference, summarise
+from mnist_attention.noise import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
 from synthetic import make_runs
 
 CONDITIONS = (CLEAN, *BEHIND, *OVER)
@@ -277,7 +277,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("name", [*NOTHING])
 def test_without_measurements_every_panel_says_so(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_attention.paths.FIGURES", tmp_path)
+    monkeypatch.setattr("mnist_attention.storage.paths.FIGURES", tmp_path)
     figure = NOTHING[name]()
     assert all("missing" in texts(axis) for axis in figure.axes)
     one, two = (save(NOTHING[name](), file).read_bytes() for file in ("one", "two"))

@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sklearn.metrics import confusion_matrix
 
-from mnist_attention import PAPER, build_model, evidence, figures, paths
-from mnist_attention.augmentation import network_input
-from mnist_attention.data import MNIST_DIGEST
+from mnist_attention import PAPER, build_model, figures
+from mnist_attention.data import network_input
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.figures import architecture, tables, training
 from mnist_attention.figures.architecture import LayerRow
+from mnist_attention.storage import paths
+from mnist_attention.storage.mnist import MNIST_DIGEST
 from synthetic import make_record
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_attention import inference
-from mnist_attention.inference import (
+from mnist_attention.evidence import statistics
+from mnist_attention.evidence.statistics import (
     detectable_difference,
     mcnemar,
     paired_difference,
@@ -120,13 +120,13 @@ def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_nil():
 def test_a_bound_that_is_the_truth_is_passed_25_times_in_1000_on_either_side():
     found = [paired_difference(values) for values in simulate(2000, 5, seed=8, mean=0.1)]
     for p_values in ([each.p_below(0.1) for each in found], [each.p_above(0.1) for each in found]):
-        assert np.mean(np.array(p_values) < inference.ONE_SIDE) == pytest.approx(0.025, abs=0.01)
+        assert np.mean(np.array(p_values) < statistics.ONE_SIDE) == pytest.approx(0.025, abs=0.01)
 
 
 def test_an_end_of_the_t_interval_is_where_the_one_sided_test_turns():
     found = paired_difference([0.1, 0.3, 0.2, 0.25])
-    assert found.p_below(found.high) == pytest.approx(inference.ONE_SIDE)
-    assert found.p_above(found.low) == pytest.approx(inference.ONE_SIDE)
+    assert found.p_below(found.high) == pytest.approx(statistics.ONE_SIDE)
+    assert found.p_above(found.low) == pytest.approx(statistics.ONE_SIDE)
 
 
 def test_too_few_pairs_for_a_statement():
@@ -144,7 +144,7 @@ def test_too_few_pairs_for_a_statement():
 def test_below_six_pairs_no_data_reach_significance_by_flipping_signs(n):
     differences = np.arange(1, n + 1)
     assert paired_difference(differences).p_value > 0.05
-    assert paired_difference(np.arange(1, inference.ENOUGH_PAIRS + 1)).p_value < 0.05
+    assert paired_difference(np.arange(1, statistics.ENOUGH_PAIRS + 1)).p_value < 0.05
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 10])
@@ -187,13 +187,13 @@ def test_mcnemar_wants_predictions_of_the_same_images():
 
 
 def test_a_difference_in_print():
-    assert inference.with_interval(0.041, -0.019, 0.111) == "+0.04 [-0.02, 0.11]"
-    assert inference.with_interval(-0.001, math.nan, math.nan) == "+0.00"
-    assert inference.with_interval(-0.0624, -0.1, 0, digits=3) == "-0.062 [-0.100, 0.000]"
-    assert inference.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
+    assert statistics.with_interval(0.041, -0.019, 0.111) == "+0.04 [-0.02, 0.11]"
+    assert statistics.with_interval(-0.001, math.nan, math.nan) == "+0.00"
+    assert statistics.with_interval(-0.0624, -0.1, 0, digits=3) == "-0.062 [-0.100, 0.000]"
+    assert statistics.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
 
 
 def test_an_end_near_nil_shows_on_which_side_it_is():
-    assert inference.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
-    assert inference.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
-    assert inference.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"
+    assert statistics.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
+    assert statistics.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
+    assert statistics.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import AttentionMask1x1, build_model, lenet5
-from mnist_attention.interventions import INTERVENTIONS, intervene, randomised_from_the_top
+from mnist_attention.probes.interventions import INTERVENTIONS, intervene, randomised_from_the_top
 from mnist_attention.protocol import Protocol
 
 

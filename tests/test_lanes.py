@@ -18,12 +18,11 @@ pytest.importorskip("jax", reason="the engine `lanes` needs JAX")
 import lanes_runs
 from lanes_runs import DIGITS, DIVERGING, LANES, OTHER, PREFIX, PROTOCOL
 from mnist_attention import train
-from mnist_attention.checkpoints import read_state
-from mnist_attention.lane_program import convolve_patches
-from mnist_attention.lanes import train_lanes
 from mnist_attention.protocol import Protocol, run_id, trajectory_id
 from mnist_attention.records import RECORD_KEYS, read_record, reproducible_text
-from mnist_attention.runs import checkpoint_path
+from mnist_attention.storage.states import checkpoint_path, read_state
+from mnist_attention.studies.lane_program import convolve_patches
+from mnist_attention.studies.lanes import train_lanes
 
 TOLERANCE = 1e-5
 """Largest difference in a loss over 20 steps. Seen: 5e-7, while the loss itself falls by 0.06."""
@@ -92,7 +91,7 @@ def test_a_record_has_its_parts(read):
 
 
 def test_the_last_smaller_batch_is_used(folder):
-    path = checkpoint_path(folder / "unbroken", PROTOCOL, DIGITS)
+    path = checkpoint_path(folder / "unbroken", PROTOCOL, DIGITS.digest)
     state = read_state(path, trajectory_id(PROTOCOL, DIGITS.digest))
     steps = next(value for value in state.variables if value.dtype.kind == "i")
     assert steps == 2 * PROTOCOL.epochs

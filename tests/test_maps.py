@@ -8,13 +8,13 @@ import pytest
 from skimage import filters
 from sklearn import metrics
 
-from mnist_attention.maps import (
+from mnist_attention.data import ink
+from mnist_attention.probes.scores import (
     CENTRE_DEVIATION,
     SCORES,
     STRIDE_OF_MAP,
     TRIVIAL_MAPS,
     centres,
-    ink,
     ink_auroc,
     ink_on_grid,
     mask_on_image,
@@ -375,7 +375,7 @@ def test_random_maps_differ_by_image_and_score_as_chance(uci):
 
 def test_neither_keras_nor_tensorflow_is_loaded():
     code = (
-        "import sys, mnist_attention.maps;"
+        "import sys, mnist_attention.probes.scores;"
         "print(*sorted({'keras', 'tensorflow'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

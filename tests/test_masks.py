@@ -6,15 +6,21 @@ import pytest
 from sklearn import metrics
 
 from mnist_attention import AttentionMask1x1, attention_maps, lenet5, lenet5_attention
-from mnist_attention.augmentation import network_input
-from mnist_attention.backgrounds import disturb
-from mnist_attention.maps import TRIVIAL_MAPS, centres, ink, ink_on_grid, mask_on_image, snr_gain_db
-from mnist_attention.masks import (
+from mnist_attention.data import ink, network_input
+from mnist_attention.noise import disturb
+from mnist_attention.probes.masks import (
     deletion,
     insertion,
     maps_on_image,
     perturbation_curves,
     snr_gain,
+)
+from mnist_attention.probes.scores import (
+    TRIVIAL_MAPS,
+    centres,
+    ink_on_grid,
+    mask_on_image,
+    snr_gain_db,
 )
 
 

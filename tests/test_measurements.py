@@ -10,18 +10,11 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from mnist_attention import Protocol, build_model, cli, measurements, train
-from mnist_attention.backgrounds import (
-    BEHIND,
-    CLEAN,
-    HALF_AND_FULL,
-    OVER,
-    TRAINED_ON,
-    Condition,
-)
-from mnist_attention.maps import SCORES, TRIVIAL_MAPS
-from mnist_attention.masks import deletion
-from mnist_attention.measurements import (
+from mnist_attention import Protocol, build_model, cli, train
+from mnist_attention.noise import BEHIND, CLEAN, HALF_AND_FULL, OVER, TRAINED_ON, Condition
+from mnist_attention.probes import measure as measurements
+from mnist_attention.probes.masks import deletion
+from mnist_attention.probes.measure import (
     Conditions,
     agreement,
     kept_model,
@@ -30,9 +23,10 @@ from mnist_attention.measurements import (
     measure_run,
     trained_model,
 )
+from mnist_attention.probes.scores import SCORES, TRIVIAL_MAPS
 from mnist_attention.protocol import run_id
 from mnist_attention.records import MEASUREMENTS, read_measurement, read_records, record_text
-from mnist_attention.studies import measure_studies
+from mnist_attention.studies.run import measure_studies
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, learning_rate=0.1)
 
@@ -76,7 +70,7 @@ def test_conditions_are_named_by_what_they_do():
 
 def test_test_digits_are_disturbed_as_for_training_on_them(uci, shown):
     """A network trained on a background is measured on the very images that its record is of."""
-    from mnist_attention.runs import presented
+    from mnist_attention.noise import presented
 
     protocol = Protocol(dataset="uci", background="gaussian", strength=1.0, gamma=0.5)
     images = shown.images(Condition("gaussian", 1.0, 0.5))
@@ -86,7 +80,7 @@ def test_test_digits_are_disturbed_as_for_training_on_them(uci, shown):
 def test_the_trained_network_is_the_one_of_the_record(results, uci):
     (record,), _ = read_records(results)
     model = trained_model(PROTOCOL, uci, results)
-    predictions = measurements.runs.predict_classes(model, uci.test_images)
+    predictions = measurements.predict_classes(model, uci.test_images)
     assert "".join(map(str, predictions)) == record["test_predictions"]
 
 
@@ -94,7 +88,7 @@ def test_a_network_whose_weights_were_kept_is_that_network(uci, tmp_path):
     assert kept_model(PROTOCOL, uci, tmp_path) is None
     record = train(PROTOCOL, dataset=uci, weights=tmp_path, verbose=False)
     model, notice = kept_or_brief(PROTOCOL, uci, epochs=1, weights=tmp_path)
-    predictions = measurements.runs.predict_classes(model, uci.test_images)
+    predictions = measurements.predict_classes(model, uci.test_images)
     assert "".join(map(str, predictions)) == record["test_predictions"]
     assert notice == ""
 
@@ -103,7 +97,7 @@ def test_where_no_weights_were_kept_a_brief_training_stands_in_and_says_so(uci, 
     model, notice = kept_or_brief(PROTOCOL, uci, epochs=1, weights=tmp_path)
     assert notice == "trained for 1 of 2 epochs"
     brief = train(replace(PROTOCOL, epochs=1), dataset=uci, verbose=False)
-    predictions = measurements.runs.predict_classes(model, uci.test_images)
+    predictions = measurements.predict_classes(model, uci.test_images)
     assert "".join(map(str, predictions)) == brief["test_predictions"]
     assert not [*tmp_path.iterdir()]
 

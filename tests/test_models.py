@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import MODELS, PAPER, AttentionMask1x1, Protocol, build_model, lenet5
-from mnist_attention.augmentation import network_input
+from mnist_attention.data import network_input
 from mnist_attention.models import logits, start_of
 from mnist_attention.protocol import Initializer, ModelName
 

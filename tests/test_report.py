@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mnist_attention import cli, evidence, report
-from mnist_attention.paths import CHECKOUT, RESULTS
+from mnist_attention import cli
+from mnist_attention.evidence import report
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.records import read_records, write_record
+from mnist_attention.storage.paths import CHECKOUT, RESULTS
 from synthetic import make_record, make_runs
 
 
@@ -61,7 +63,7 @@ def test_reading_takes_no_tensorflow(tmp_path):
     for seed in range(3):
         write_record(make_record(seed=seed), tmp_path, "table1")
     code = (
-        "import sys; from pathlib import Path; from mnist_attention.report import report\n"
+        "import sys; from pathlib import Path; from mnist_attention.evidence.report import report\n"
         "assert report(Path(sys.argv[1])) == 0\n"
         "print(*{'tensorflow', 'keras', 'jax', 'torch', 'matplotlib'} & set(sys.modules))"
     )

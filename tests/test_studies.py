@@ -17,10 +17,14 @@ import joblib
 import pytest
 from click.testing import CliRunner
 
-from mnist_attention import PAPER, Protocol, assumptions, cli, engines, evidence, train
+from mnist_attention import PAPER, Protocol, cli, train
+from mnist_attention.evidence import ablations
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.protocol import SHORT
 from mnist_attention.records import read_record, reproducible_text
-from mnist_attention.studies import STUDIES, measure_studies, run_study, study_protocols
+from mnist_attention.studies import engines
+from mnist_attention.studies.catalogue import STUDIES, study_protocols
+from mnist_attention.studies.run import measure_studies, run_study
 from waiting import wait_for
 
 
@@ -74,7 +78,7 @@ def test_assumptions_vary_one_factor_or_all_augmentation():
 def test_assumptions_measure_every_option_of_the_ledger_for_lenet():
     options = [
         replace(SHORT, **changes)
-        for choice in assumptions.CHOICES
+        for choice in ablations.CHOICES
         for changes in choice.options.values()
         if not choice.base
     ]
@@ -343,7 +347,7 @@ def test_on_ray_a_killed_worker_does_not_matter(smoke, tmp_path, start_study):
 
 
 def test_a_program_too_large_for_the_device_fails_alone(monkeypatch, tmp_path):
-    lanes = pytest.importorskip("mnist_attention.lanes")
+    lanes = pytest.importorskip("mnist_attention.studies.lanes")
     large, done, *others = study_protocols("table3", seeds=2)
     trained = []
 

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from mnist_attention.evidence import reported_value
-from mnist_attention.verdicts import CLAIMS, verdict, verdicts
+from mnist_attention.evidence.claims import CLAIMS, verdict, verdicts
+from mnist_attention.evidence.runs import reported_value
 from synthetic import make_runs
 
 SPREAD = np.array([-0.0006, 0.0004, 0.0, 0.0007, -0.0005, 0.0002, 0.0003, -0.0002, 0.0005, -0.0008])

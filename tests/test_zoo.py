@@ -11,18 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import zoo_runs
-from mnist_attention import (
-    MODELS,
-    Protocol,
-    build_model,
-    cli,
-    costs,
-    evidence,
-    runs,
-    studies,
-    train,
-)
+from mnist_attention import MODELS, Protocol, build_model, cli, train, training
 from mnist_attention.data import Dataset
+from mnist_attention.evidence import costs
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.models.large import alexnet, multiply_accumulates, resnet18, resnet50, vgg16
 from mnist_attention.records import (
     epochs_done,
     is_finished,
@@ -33,7 +26,8 @@ from mnist_attention.records import (
     write_longer,
     write_record,
 )
-from mnist_attention.zoo import alexnet, multiply_accumulates, resnet18, resnet50, vgg16
+from mnist_attention.studies import catalogue
+from mnist_attention.studies import run as studies
 from small_digits import first_digits
 from synthetic import make_record
 
@@ -141,13 +135,13 @@ def test_too_little_memory_is_said_before_training(few, monkeypatch):
     # 3 * 4 * 21,589,706 bytes are 0.24 GiB, without a single feature map.
     with pytest.raises(MemoryError, match=r"at least 0\.[23] GiB .*alexnet.*Received: .* 0\.2 GiB"):
         train(protocol, dataset=few, verbose=False)
-    runs.check_memory(build_model(Protocol()), Protocol(), few)
+    training.check_memory(build_model(Protocol()), Protocol(), few)
 
 
 def test_a_system_that_does_not_tell_its_memory_is_trusted(few, monkeypatch):
     monkeypatch.delattr(os, "sysconf")
     protocol = Protocol(dataset="uci", model="alexnet", batch_size=10**9)
-    runs.check_memory(build_model(Protocol()), protocol, few)
+    training.check_memory(build_model(Protocol()), protocol, few)
 
 
 # A time budget
@@ -205,8 +199,8 @@ def test_of_two_copies_the_longer_one_is_read(tmp_path):
 
 
 def test_a_study_within_a_budget_says_so_and_goes_on_later(tmp_path, monkeypatch):
-    one = studies.Study("?", (Protocol(dataset="uci", model="lenet5", epochs=2),))
-    monkeypatch.setitem(studies.STUDIES, "mine", one)
+    one = catalogue.Study("?", (Protocol(dataset="uci", model="lenet5", epochs=2),))
+    monkeypatch.setitem(catalogue.STUDIES, "mine", one)
     options = {"results": tmp_path, "jobs": 1, "verbose": False}
     outcome = studies.run_study("mine", budget_minutes=AN_INSTANT, **options)
     assert (outcome.finished, outcome.cut_short, outcome.failed) == (0, 1, {})

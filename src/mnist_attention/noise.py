@@ -27,8 +27,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 from scipy.special import ndtr
 
-from .data import check_images, load_dataset
-from .maps import brightness, ink
+from .data import Dataset, brightness, check_images, ink, load_dataset
+from .protocol import Protocol
 
 Split = Literal["train", "test"]
 SPLITS = get_args(Split)
@@ -77,7 +77,7 @@ def disturb(
 
     Returns:
         The disturbed images, uint8 of shape `(n, 28, 28)`, and the ink of the clean digits, bool
-        of the same shape; see `maps.ink`.
+        of the same shape; see `data.ink`.
 
     Raises:
         ValueError: for an unknown name, a strength, gamma, seed, split or number of indices that
@@ -334,3 +334,24 @@ TRAINED_ON = (
 
 CONTROLLED = TRAINED_ON[1]
 """The one of these that the mask's controls are trained on too: noise at full strength."""
+
+
+def presented(protocol: Protocol, dataset: Dataset) -> Dataset:
+    """The digits as the protocol presents them to the network.
+
+    Backgrounds and permutations do not depend on the run's seed: all runs of a setting see the
+    same data set. Test labels are never permuted.
+
+    Returns:
+        `dataset` itself for clean digits with their own labels.
+    """
+    changes = {}
+    if protocol.background != "none":
+        condition = Condition(protocol.background, protocol.strength, protocol.gamma)
+        for split in SPLITS:
+            name = f"{split}_images"
+            changes[name] = condition.apply(getattr(dataset, name), split)
+    if protocol.permuted_labels:
+        generator = np.random.default_rng([0, len(dataset.train_labels)])
+        changes["train_labels"] = generator.permutation(dataset.train_labels)
+    return dataclasses.replace(dataset, **changes) if changes else dataset

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .evidence import (
+from ..protocol import PAPER, SHORT
+from .runs import (
     DEFAULTS,
     ENOUGH_SEEDS,
     Changes,
@@ -28,8 +29,7 @@ from .evidence import (
     setting_name,
     too_few,
 )
-from .inference import Difference, paired_difference
-from .protocol import PAPER, SHORT
+from .statistics import Difference, paired_difference
 
 # The ledger
 

@@ -11,11 +11,11 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from .backgrounds import BEHIND, CLEAN, CONTROLLED, OVER, TRAINED_ON, Condition
-from .evidence import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
-from .inference import MARGIN, ONE_SIDE, Difference, Sample, paired_difference, summarise
-from .maps import short_name
-from .protocol import SHORT, ModelName, choices
+from ..noise import BEHIND, CLEAN, CONTROLLED, OVER, TRAINED_ON, Condition
+from ..probes.scores import short_name
+from ..protocol import SHORT, ModelName, choices
+from .runs import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
+from .statistics import MARGIN, ONE_SIDE, Difference, Sample, paired_difference, summarise
 
 Records = list[dict]
 BRIEF: Changes = {"epochs": SHORT.epochs}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from .attention import BRIEF, trained_on_noise
-from .evidence import (
+from .runs import (
     Runs,
     changes_of,
     difference,
@@ -26,7 +26,7 @@ from .evidence import (
     sample,
     too_few,
 )
-from .inference import (
+from .statistics import (
     ENOUGH_PAIRS,
     MARGIN,
     ONE_SIDE,

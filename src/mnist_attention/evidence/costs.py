@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from .evidence import BEYOND, DEFAULTS, NETWORKS, Changes, Runs, runs_of
+from .runs import BEYOND, DEFAULTS, NETWORKS, Changes, Runs, runs_of
 
 MULTIPLY_ACCUMULATES = {
     "lenet5": 416_520,
@@ -19,8 +19,8 @@ MULTIPLY_ACCUMULATES = {
     "resnet18": 35_410_944,
     "resnet50": 77_107_200,
 }
-"""Network of Table 1 -> `zoo.multiply_accumulates` of it, kept here so that reading needs no
-Keras."""
+"""Network of Table 1 -> `models.large.multiply_accumulates` of it, kept here so that reading needs
+no Keras."""
 
 
 def cost(records: list[dict]) -> pd.DataFrame:

@@ -7,15 +7,16 @@ from typing import get_args
 
 import pandas as pd
 
-from . import assumptions, attention, costs, evidence
-from .backgrounds import CLEAN, Condition
-from .evidence import ENOUGH_SEEDS, Changes, Runs
-from .files import write_atomically
-from .inference import Difference, Sample, summarise, with_interval
-from .paths import CHECKOUT
-from .protocol import PAPER
-from .records import read_records
-from .verdicts import PUBLISHED, Outcome, Verdict, verdict, verdicts
+from ..noise import CLEAN, Condition
+from ..protocol import PAPER
+from ..records import read_records
+from ..storage.files import write_atomically
+from ..storage.paths import CHECKOUT
+from . import ablations, attention, costs
+from . import runs as evidence
+from .claims import PUBLISHED, Outcome, Verdict, verdict, verdicts
+from .runs import ENOUGH_SEEDS, Changes, Runs
+from .statistics import Difference, Sample, summarise, with_interval
 
 Records = list[dict]
 
@@ -141,7 +142,7 @@ def ledger_table(records: Records) -> pd.DataFrame:
             "n": str(row.n),
             "epochs": "" if pd.isna(row.epochs) else str(row.epochs),
         }
-        for row in assumptions.ledger(records).itertuples()
+        for row in ablations.ledger(records).itertuples()
     )
 
 
@@ -252,14 +253,14 @@ def _difference(paired: Difference, digits: int = 2) -> str:
 
 def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
     """The protocols that come nearest to the paper's numbers, below these, ready to be shown."""
-    table = assumptions.nearest(records).head(rows)
-    paper = {name: evidence.reported_value(name) for name in assumptions.EXPLAINED}
+    table = ablations.nearest(records).head(rows)
+    paper = {name: evidence.reported_value(name) for name in ablations.EXPLAINED}
     said = pd.DataFrame([{"setting": "the paper says", "epochs": PAPER.epochs, "n": "", **paper}])
     factors = [
         f"{row.factor:.2f} ({row.least:.2f} to {row.most:.2f})" for row in table.itertuples()
     ]
     table = pd.concat([said, table[said.columns]]).assign(**{"errors off by": ["", *factors]})
-    for name in assumptions.EXPLAINED:
+    for name in ablations.EXPLAINED:
         table[name] = table[name].map("{:.2f}".format)
     return table.astype(str)
 
@@ -267,7 +268,7 @@ def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
 def nearest_text(records: Records) -> str:
     """`nearest_table` as Markdown, or what is missing for it."""
     table = nearest_table(records)
-    rows = ", ".join(assumptions.EXPLAINED)
+    rows = ", ".join(ablations.EXPLAINED)
     return (
         markdown(table)
         if len(table) > 1

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .data import MNIST_DIGEST, Dataset
-from .inference import Difference, McNemar, Sample, mcnemar, paired_difference, summarise
-from .protocol import PAPER, PROPERLY
+from ..data import Dataset
+from ..protocol import PAPER, PROPERLY
+from ..storage.mnist import MNIST_DIGEST
+from .statistics import Difference, McNemar, Sample, mcnemar, paired_difference, summarise
 
 ENOUGH_SEEDS = 3
 """Seeds below which no verdict is given."""

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from .augmentation import network_input
+from ..data import network_input
+from ..protocol import PAPER, Protocol
 from .controls import BLOCKS, control, lenet5_frozen
+from .large import alexnet, resnet18, resnet50, vgg16
 from .lenet import lenet5, lenet5_attention
-from .protocol import PAPER, Protocol
-from .zoo import alexnet, resnet18, resnet50, vgg16
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "lenet5": lenet5,

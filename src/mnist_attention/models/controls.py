@@ -11,9 +11,9 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
-from .layers import AttentionMask1x1
+from ..layers import AttentionMask1x1
+from ..protocol import named
 from .lenet import MASKED_LAYERS, lenet5, lenet5_attention
-from .protocol import named
 
 Block = Callable[[keras.KerasTensor], keras.KerasTensor]
 """Feature map in, feature map of the same shape out."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from .protocol import named
+from ..protocol import named
 
 INITIALIZERS: dict[str, Callable[[int, int], tuple[str, float]]] = {
     "glorot_uniform": lambda fan_in, fan_out: ("uniform", math.sqrt(2 / (fan_in + fan_out))),

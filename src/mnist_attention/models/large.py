@@ -9,8 +9,8 @@ import zlib
 import keras
 from keras import layers
 
-from .kernels import draw_kernels
-from .protocol import CANVAS
+from ..protocol import CANVAS
+from .initializers import draw_kernels
 
 LEAST_SIZE = 32
 """Smallest image of VGG16 and ResNet-50 in pixels: they halve it five times, 32 -> 1."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from .kernels import draw_kernels
-from .layers import AttentionMask1x1
-from .protocol import CANVAS, named
+from ..layers import AttentionMask1x1
+from ..protocol import CANVAS, named
+from .initializers import draw_kernels
 
 POOLINGS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
 """Name of a pooling -> its layer."""
@@ -36,8 +36,8 @@ def lenet5(
     Args:
         activation: Units of C1, C3, C5 and F6: `"relu"`, `"tanh"` or `"sigmoid"`.
         pooling: S2 and S4: `"max"` or `"average"`, 2x2, stride 2, without parameters.
-        initializer: Distribution of the kernels, a name in `kernels.INITIALIZERS`.
-        seed: Fixes the initial kernels, layer by layer (see `kernels.draw_kernels`).
+        initializer: Distribution of the kernels, a name in `initializers.INITIALIZERS`.
+        seed: Fixes the initial kernels, layer by layer (see `initializers.draw_kernels`).
         behind: Layers, or functions of feature maps, to put behind named layers, e.g.
             `{"c1": AttentionMask1x1()}`.
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .kernels import draw_kernels
-from .layers import AttentionMask1x1
+from ..layers import AttentionMask1x1
+from ..models.initializers import draw_kernels
 from .masks import mask_layers
 
 Scores = keras.KerasTensor

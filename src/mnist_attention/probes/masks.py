@@ -6,11 +6,10 @@ import keras
 import numpy as np
 from scipy import integrate, special
 
-from .augmentation import network_input
-from .data import check_images
-from .layers import AttentionMask1x1
-from .maps import brightness, check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
-from .models import logits
+from ..data import brightness, check_images, network_input
+from ..layers import AttentionMask1x1
+from ..models import logits
+from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
 _BATCH = 500  # images at once, which bounds the memory
 
@@ -39,7 +38,7 @@ def attention_maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarr
 
 
 def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What `attention_maps` gives, laid onto the image by `maps.mask_on_image`.
+    """What `attention_maps` gives, laid onto the image by `scores.mask_on_image`.
 
     Returns:
         What the mask stands behind, "C1" for `c1_attention` -> shape `(n, 28, 28)`.
@@ -64,7 +63,7 @@ def mask_layers(model: keras.Model) -> dict[str, AttentionMask1x1]:
 
 
 def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[str, np.ndarray]:
-    """How much every mask raises the signal-to-noise ratio of the features; see `maps.snr_gain_db`.
+    """How much every mask raises the signal-to-noise ratio of features; see `scores.snr_gain_db`.
 
     Args:
         model: LeNet-5 with at least one `AttentionMask1x1`.
@@ -73,11 +72,11 @@ def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[st
 
     Returns:
         Name of the layer -> gain in decibels, float64 of shape `(n,)`, where it is not finite as
-        `maps.snr_gain_db` says.
+        `scores.snr_gain_db` says.
 
     Raises:
-        ValueError: as `attention_maps`, `maps.ink_on_grid` and `maps.snr_gain_db`, and if images
-            and ink do not fit each other.
+        ValueError: as `attention_maps`, `scores.ink_on_grid` and `scores.snr_gain_db`, and if
+            images and ink do not fit each other.
     """
     if ink.shape != images.shape:
         raise ValueError(f"Expected ink of shape {images.shape}. Received: shape={ink.shape}")

@@ -14,17 +14,19 @@ import keras
 import numpy as np
 from scipy import stats
 
-from . import masks, runs
-from .backgrounds import BEHIND, CLEAN, HALF_AND_FULL, OVER, Condition
-from .data import Dataset, load_dataset
+from ..data import Dataset, ink, load_dataset
+from ..layers import AttentionMask1x1
+from ..models import build_model, start_of
+from ..noise import BEHIND, CLEAN, HALF_AND_FULL, OVER, Condition
+from ..protocol import Protocol, described, options_of, run_id
+from ..records import MEASUREMENTS, read_measurement, read_sound, write_record
+from ..storage.machine import describe_machine
+from ..storage.paths import WEIGHTS
+from ..storage.states import checkpoint_path, is_whole
+from ..training import initial_state, predict_classes, start_model
+from . import masks
 from .interventions import INTERVENTIONS, intervene, randomised_from_the_top
-from .layers import AttentionMask1x1
-from .machine import describe_machine
-from .maps import SCORES, TRIVIAL_MAPS, ink, mask_on_image
-from .models import build_model, start_of
-from .paths import WEIGHTS
-from .protocol import Protocol, described, options_of, run_id
-from .records import MEASUREMENTS, read_measurement, read_sound, write_record
+from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
 
 SCORED = 2_000
 """Test images, the first ones, on which maps are scored; accuracies are of all test images."""
@@ -123,7 +125,7 @@ def has_masks(model: keras.Model) -> bool:
 
 def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
     """Share of images that are given their label."""
-    return float(np.mean(runs.predict_classes(model, images) == labels))
+    return float(np.mean(predict_classes(model, images) == labels))
 
 
 def mask_scores(
@@ -222,7 +224,7 @@ def kept_model(protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS) ->
     path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
     if not path.is_file():
         return None
-    model = runs.start_model(protocol, dataset, runs.initial_state(protocol, dataset, None))
+    model = start_model(protocol, dataset, initial_state(protocol, dataset, None))
     model.load_weights(path)
     return model
 
@@ -244,7 +246,7 @@ def kept_or_brief(
     model = kept_model(protocol, dataset, weights)
     if model is not None:
         return model, ""
-    from .training import train
+    from ..training import train
 
     brief = replace(protocol, epochs=epochs)
     with tempfile.TemporaryDirectory() as folder:
@@ -264,9 +266,9 @@ def trained_model(
     kept = kept_model(protocol, dataset, weights) if weights else None
     if kept is not None:
         return kept
-    checkpoint = runs.checkpoint_path(Path(results), protocol, dataset)
-    state = runs.initial_state(protocol, dataset, checkpoint)
-    if not state.variables or not runs.is_whole(state, protocol):
+    checkpoint = checkpoint_path(Path(results), protocol, dataset.digest)
+    state = initial_state(protocol, dataset, checkpoint)
+    if not state.variables or not is_whole(state, protocol):
         folders = shlex.join(["--results", str(results), "--weights", str(weights or WEIGHTS)])
         raise FileNotFoundError(
             f"Expected the trained weights of run {run_id(protocol, dataset.digest)} "
@@ -275,7 +277,7 @@ def trained_model(
             f"{protocol.epochs} epochs. This trains it, also where it has a record: "
             f"mnist-attention train {options_of(protocol)} {folders}"
         )
-    return runs.start_model(protocol, dataset, state)
+    return start_model(protocol, dataset, state)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage, stats
 
-from .data import check_images
+from ..data import brightness, check_images
 
 STRIDE_OF_MAP = {28: 1, 14: 2, 10: 2, 5: 4, 32: 1, 16: 2, 8: 4}
 """Side of a feature map -> pixels from one position to the next. First those of LeNet-5 (C1, S2,
@@ -18,9 +18,6 @@ C3, S4), then those of networks that pad their convolutions and halve the 32x32 
 
 MARGIN_OF_CANVAS = 2
 """Pixels by which the 32x32 input goes beyond the 28x28 digit on each side."""
-
-INK = 0.5
-"""A pixel brighter than this, of 1, is ink."""
 
 CENTRE_DEVIATION = 5.0
 """Standard deviation of the centre prior in pixels: two on each side span the 20 x 20 pixels to
@@ -109,26 +106,6 @@ def _check_square(maps: np.ndarray) -> None:
         raise ValueError(
             f"Expected maps of shape (n, side, side, channels). Received: shape={maps.shape}"
         )
-
-
-# The ink
-
-
-def brightness(images: np.ndarray) -> np.ndarray:
-    """Images of shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1, as the latter.
-
-    Raises a `ValueError` for images of another shape, type or range.
-    """
-    check_images(images)
-    return images / np.float32(255) if images.dtype == np.uint8 else images
-
-
-def ink(images: np.ndarray) -> np.ndarray:
-    """The pixels of the strokes, those brighter than `INK`: bool, shape `(n, 28, 28)`.
-
-    The images are clean digits, before any background is added; otherwise as for `brightness`.
-    """
-    return brightness(images) > INK
 
 
 def ink_on_grid(ink: np.ndarray, side: int) -> np.ndarray:

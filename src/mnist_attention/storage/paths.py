@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-_HOME = Path(__file__).resolve().parents[2]
+_HOME = Path(__file__).resolve().parents[3]
 
 CHECKOUT = _HOME if (_HOME / "pyproject.toml").is_file() else Path.cwd()
 """The project's checkout; the working folder where the package is installed without one."""

@@ -1,12 +1,16 @@
 """The state of a run at the end of an epoch, in one file, so that a killed run goes on exactly."""
 
+import contextlib
 import dataclasses
 import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 
+from ..protocol import Protocol, trajectory_id
 from .files import DAMAGE, write_atomically
 
 
@@ -77,3 +81,44 @@ def latest_state(folder: Path, trajectory: str, epochs: int) -> tuple[State | No
         if state.epoch <= epochs and (best is None or state.epoch > best.epoch):
             best = state
     return best, refused
+
+
+def checkpoint_path(results: Path, protocol: Protocol, digest: str) -> Path:
+    """Where the state of a run is kept. Runs that differ in `epochs` alone share the folder.
+
+    `digest` is that of the digits, `Dataset.digest`.
+    """
+    trajectory = trajectory_id(protocol, digest)
+    return Path(results) / ".checkpoints" / trajectory / f"{protocol.epochs}.npz"
+
+
+@contextlib.contextmanager
+def claimed(checkpoints: Iterable[Path]) -> Iterator[None]:
+    """Hold the runs with these checkpoints. Whoever wants one of them too waits meanwhile."""
+    with contextlib.ExitStack() as locks:
+        for path in sorted(checkpoints):  # in one order everywhere: no two wait for each other
+            path.parent.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(filelock.FileLock(path.with_suffix(".lock")))
+            for half_written in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+                half_written.unlink(missing_ok=True)
+        yield
+
+
+def diverged(state: State) -> bool:
+    """Whether the last epoch's loss is not finite: such a run has ended."""
+    return bool(state.history["loss"]) and not np.isfinite(state.history["loss"][-1])
+
+
+def is_whole(state: State, protocol: Protocol) -> bool:
+    """Whether a run has had all of its epochs, or has diverged: more would change nothing."""
+    return state.epoch >= protocol.epochs or diverged(state)
+
+
+def spent(state: State, budget_minutes: float | None) -> bool:
+    """Whether a run has used up its time budget: it ends with the epoch in which that happens.
+
+    Args:
+        state: The run, with the seconds of all its epochs, those of earlier calls included.
+        budget_minutes: How long a run may train; `None` for as long as it takes.
+    """
+    return budget_minutes is not None and sum(state.seconds) >= 60 * budget_minutes

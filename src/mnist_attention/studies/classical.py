@@ -22,11 +22,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC
 
-from .data import Dataset, load_dataset
-from .files import require_writable
-from .machine import describe_machine
-from .protocol import DatasetName, check_types, digest_of
-from .records import check_study, finished_record, record_path, write_record
+from ..data import Dataset, load_dataset
+from ..protocol import DatasetName, check_types, digest_of
+from ..records import check_study, finished_record, record_path, write_record
+from ..storage.files import require_writable
+from ..storage.machine import describe_machine
 
 MethodName = Literal["nearest_neighbours", "svm", "lbp_svm", "sparse_coding"]
 

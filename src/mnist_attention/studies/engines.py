@@ -19,10 +19,10 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from ..protocol import Protocol
+from ..records import check_budget, is_finished, write_longer
 from . import classical
 from .classical import ClassicalProtocol
-from .protocol import Protocol
-from .records import check_budget, is_finished, write_longer
 
 ENGINES = ("loky", "dask", "ray", "lanes")
 
@@ -238,7 +238,7 @@ def run_chain(chain: Chain, study: str, results: str, budget_minutes: float | No
 def _make(run: Run, study: str, results: str, budget_minutes: float | None) -> dict:
     if isinstance(run, ClassicalProtocol):
         return classical.fit(run, results=results, study=study)
-    from . import train
+    from .. import train
 
     options = {"budget_minutes": budget_minutes, "verbose": False}
     return train(run, results=results, study=study, **options)

@@ -10,11 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from . import runs
-from .augmentation import augment, augmentation_table, network_input
-from .data import Dataset, EpochPlan
-from .models import EVALUATION_BATCH
-from .protocol import Protocol
+from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input
+from ..models import EVALUATION_BATCH
+from ..protocol import Protocol
+from ..training import variables
 
 LOWERINGS = ("grouped", "patches")
 """A convolution whose kernel differs by lane: as `vmap` makes it, or as `convolve_patches`."""
@@ -99,7 +98,7 @@ class LaneProgram:
             for kind, column in zip(_kinds(self._model), jax.device_get(values), strict=True)
             for variable, array in zip(kind, column, strict=True)
         }
-        ordered = [arrays[id(variable)] for variable in runs.variables(self._model)]
+        ordered = [arrays[id(variable)] for variable in variables(self._model)]
         return [list(lane) for lane in zip(*ordered, strict=True)]
 
     def _lane_epoch(self, values, plan, data):

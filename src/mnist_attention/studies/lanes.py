@@ -7,20 +7,34 @@ records, interrupted or not; other engines agree within rounding over the first 
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import jax
 import keras
 from tqdm import tqdm
 
-from . import runs
-from .checkpoints import write_state
-from .data import Dataset, EpochPlan, epoch_plan, load_dataset
-from .files import require_writable
+from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
+from ..noise import presented
+from ..protocol import PAPER, Protocol, by_trajectory, run_id
+from ..records import (
+    check_budget,
+    check_study,
+    finished_record,
+    make_record,
+    record_path,
+    write_longer,
+)
+from ..storage.files import require_writable
+from ..storage.states import State, checkpoint_path, claimed, diverged, spent, write_state
+from ..training import (
+    check_fit,
+    describe_environment,
+    initial_state,
+    next_state,
+    start_model,
+)
 from .lane_program import LaneProgram
-from .protocol import PAPER, Protocol, run_id
-from .records import check_budget, check_study, finished_record, record_path, write_longer
 
 LANE_FIELDS = ("epochs", "seed", "learning_rate", "initializer", "flip")
 """The lanes of one program may differ in these fields; every other one shapes the program."""
@@ -33,6 +47,54 @@ def by_program(protocols: Iterable[Protocol]) -> list[list[Protocol]]:
         shared = {name: getattr(PAPER, name) for name in LANE_FIELDS}
         groups.setdefault(dataclasses.replace(protocol, **shared), []).append(protocol)
     return [*groups.values()]
+
+
+@dataclasses.dataclass
+class Trajectory:
+    """Runs that differ in `epochs` alone: the shorter ones are the beginning of the longest.
+
+    Attributes:
+        longest: The longest of them.
+        due: Those without a record, shortest first.
+        state: How far the training is.
+        budget_minutes: See `spent`.
+    """
+
+    longest: Protocol
+    due: list[Protocol]
+    state: State
+    budget_minutes: float | None = None
+
+    def ended(self) -> list[Protocol]:
+        """The due runs that end with this state: all of them, if it has diverged or time is up."""
+        over = diverged(self.state) or spent(self.state, self.budget_minutes)
+        return [run for run in self.due if over or run.epochs == self.state.epoch]
+
+
+def trajectories(
+    protocols: Iterable[Protocol],
+    finished: Container[Protocol],
+    dataset: Dataset,
+    results: Path | None,
+    budget_minutes: float | None = None,
+) -> list[Trajectory]:
+    """Sort runs into trajectories, each in the furthest state that serves all its due runs.
+
+    Args:
+        protocols: The runs.
+        finished: Those that have a record.
+        dataset: The digits.
+        results: Folder of the states, if any.
+        budget_minutes: How long each of them may train.
+    """
+    found = []
+    for chain in by_trajectory(protocols):
+        due = [protocol for protocol in chain if protocol not in finished]
+        start = (due or chain)[0]
+        path = checkpoint_path(results, start, dataset.digest) if results else None
+        state = initial_state(start, dataset, path)
+        found.append(Trajectory(chain[-1], due, state, budget_minutes))
+    return found
 
 
 def train_lanes(
@@ -76,14 +138,14 @@ def train_lanes(
     records: dict[Protocol, dict] = {}
     for group in by_program(protocols):
         data = dataset or load_dataset(group[0].dataset)
-        runs.check_fit(group[0], data)
-        paths = [runs.checkpoint_path(results, p, data) for p in group] if results else []
-        with runs.claimed(paths):
+        check_fit(group[0], data)
+        paths = [checkpoint_path(results, p, data.digest) for p in group] if results else []
+        with claimed(paths):
             for protocol in group if results else []:
                 path = record_path(results, study, run_id(protocol, data.digest))
                 if record := finished_record(path, budget_minutes):
                     records[protocol] = record
-            lanes = runs.trajectories(group, records, data, results, budget_minutes)
+            lanes = trajectories(group, records, data, results, budget_minutes)
             made = _train(lanes, data, results, lowering, checkpoint_every, verbose)
             for protocol, record in made:
                 records[protocol] = record
@@ -95,7 +157,7 @@ def train_lanes(
 
 
 def _train(
-    lanes: list[runs.Trajectory], data: Dataset, results: Path | None, lowering, every, verbose
+    lanes: list[Trajectory], data: Dataset, results: Path | None, lowering, every, verbose
 ) -> Iterator[tuple[Protocol, dict]]:
     """Train until no run is due; yield each run and its record when its lane gets there.
 
@@ -104,8 +166,8 @@ def _train(
     if not any(lane.due for lane in lanes):
         return
     protocol = lanes[0].longest
-    shown = runs.presented(protocol, data)
-    models = [runs.start_model(lane.longest, data, lane.state) for lane in lanes]
+    shown = presented(protocol, data)
+    models = [start_model(lane.longest, data, lane.state) for lane in lanes]
     program = LaneProgram(models[0], protocol, shown, lowering)
     values, plans = program.start(models), _plans(lanes, data)
     bar = tqdm(desc=f"{len(lanes)} lanes", unit="epoch", disable=not verbose)
@@ -122,23 +184,23 @@ def _train(
         for number, lane in active:
             own = {name: column[number] for name, column in logs.items()}
             rate = lane.longest.learning_rate
-            lane.state = runs.next_state(lane.state, own, share, [], rate)
+            lane.state = next_state(lane.state, own, share, [], rate)
         kept = [(n, lane) for n, lane in active if lane.state.epoch % every == 0 or lane.ended()]
         variables = program.variables(values) if results and kept else []
         for number, lane in kept if results else []:
             state = dataclasses.replace(lane.state, variables=variables[number])
-            write_state(runs.checkpoint_path(results, lane.due[0], data), state)
+            write_state(checkpoint_path(results, lane.due[0], data.digest), state)
         bar.update(len(active))
     bar.close()
 
 
-def _plans(lanes: list[runs.Trajectory], data: Dataset, ahead: int = 0) -> list[EpochPlan]:
+def _plans(lanes: list[Trajectory], data: Dataset, ahead: int = 0) -> list[EpochPlan]:
     size = len(data.train_images)
     return [epoch_plan(lane.longest, lane.state.epoch + ahead, size) for lane in lanes]
 
 
 def _records(
-    lanes: list[runs.Trajectory], data: Dataset, program: LaneProgram, values: tuple
+    lanes: list[Trajectory], data: Dataset, program: LaneProgram, values: tuple
 ) -> Iterator[tuple[Protocol, dict]]:
     classes = program.classes(values)
     engine = {"engine": "lanes", "lanes": len(lanes), "lowering": program.lowering}
@@ -149,7 +211,7 @@ def _records(
             seconds, size = lane.state.seconds, len(data.train_labels)
             described = {
                 "parameters": program.parameters,
-                "environment": runs.describe_environment(seconds, size, **engine),
+                "environment": describe_environment(seconds, size, **engine),
             }
-            yield protocol, runs.make_record(protocol, data, lane.state, **predictions, **described)
+            yield protocol, make_record(protocol, data, lane.state, **predictions, **described)
             lane.due.remove(protocol)
