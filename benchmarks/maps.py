@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from mnist_attention import PAPER, build_model, load_dataset
-from mnist_attention.maps import SCORES, ink
-from mnist_attention.masks import deletion, insertion, maps_on_image, snr_gain
-from mnist_attention.quiet import silenced_stderr
+from mnist_attention.data import ink
+from mnist_attention.probes.masks import deletion, insertion, maps_on_image, snr_gain
+from mnist_attention.probes.scores import SCORES
+from mnist_attention.storage.quiet import silenced_stderr
 
 
 def timed_scores(dataset: str, start: int, stop: int) -> dict[str, float]:

@@ -36,24 +36,18 @@ import pandas as pd
 from IPython.display import Markdown, display
 from scipy import stats
 
-from mnist_attention import (
-    PAPER,
-    attention_maps,
-    build_model,
-    evidence,
-    figures,
-    load_dataset,
-    report,
-)
-from mnist_attention.attention import BRIEF, mask_quality
-from mnist_attention.augmentation import network_input
+from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset
+from mnist_attention.data import ink, network_input
+from mnist_attention.evidence import report
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.evidence.attention import BRIEF, mask_quality
 from mnist_attention.figures import attention
-from mnist_attention.maps import centres, ink, upsample
-from mnist_attention.masks import maps_on_image
-from mnist_attention.measurements import kept_model, kept_or_brief
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.masks import maps_on_image
+from mnist_attention.probes.measure import kept_model, kept_or_brief
+from mnist_attention.probes.scores import centres, upsample
 from mnist_attention.records import read_records
-from mnist_attention.runs import predict_classes
+from mnist_attention.storage.paths import RESULTS
+from mnist_attention.training import predict_classes
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
 DATASET = "mnist"

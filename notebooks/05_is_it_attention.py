@@ -37,26 +37,19 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import (
-    PAPER,
-    assumptions,
-    attention,
-    attention_maps,
-    build_model,
-    evidence,
-    figures,
-    load_dataset,
-    report,
-)
+from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset
+from mnist_attention.data import brightness
+from mnist_attention.evidence import ablations, attention, report
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.figures import attention as pictures
 from mnist_attention.figures import controls, effects
-from mnist_attention.interventions import INTERVENTIONS, intervene, randomised_from_the_top
-from mnist_attention.maps import brightness, mask_on_image
-from mnist_attention.masks import maps_on_image
-from mnist_attention.measurements import COMPARED, agreement, kept_model, kept_or_brief
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.interventions import INTERVENTIONS, intervene, randomised_from_the_top
+from mnist_attention.probes.masks import maps_on_image
+from mnist_attention.probes.measure import COMPARED, agreement, kept_model, kept_or_brief
+from mnist_attention.probes.scores import mask_on_image
 from mnist_attention.records import read_records
-from mnist_attention.runs import predict_classes
+from mnist_attention.storage.paths import RESULTS
+from mnist_attention.training import predict_classes
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
 DATASET = "mnist"
@@ -103,7 +96,7 @@ figures.show(effects.forest_of_ledger(records), "05_ledger", alt)
 Markdown(report.markdown(report.ledger_table(records)))
 
 # %%
-ledger = assumptions.ledger(records)
+ledger = ablations.ledger(records)
 lacking = ledger[ledger.lack != ""]
 open_still = [f"{row.choice}, {row.option} ({row.lack})" for row in lacking.itertuples()]
 Markdown(f"Options without enough runs: {'; '.join(open_still) or 'none'}.")

@@ -35,16 +35,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import (
-    PAPER,
-    attention,
-    build_model,
-    figures,
-    load_dataset,
-    report,
-)
-from mnist_attention.augmentation import network_input
-from mnist_attention.backgrounds import (
+from mnist_attention import PAPER, build_model, figures, load_dataset
+from mnist_attention.data import ink, network_input
+from mnist_attention.evidence import attention, report
+from mnist_attention.evidence.claims import verdict
+from mnist_attention.evidence.runs import ENOUGH_SEEDS
+from mnist_attention.evidence.statistics import with_interval
+from mnist_attention.figures import backgrounds, noise
+from mnist_attention.noise import (
     BACKGROUNDS,
     BEHIND,
     CLEAN,
@@ -54,15 +52,10 @@ from mnist_attention.backgrounds import (
     TRAINED_ON,
     Condition,
 )
-from mnist_attention.evidence import ENOUGH_SEEDS
-from mnist_attention.figures import backgrounds, noise
-from mnist_attention.inference import with_interval
-from mnist_attention.maps import ink
-from mnist_attention.masks import maps_on_image
-from mnist_attention.measurements import kept_model, kept_or_brief
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.masks import maps_on_image
+from mnist_attention.probes.measure import kept_model, kept_or_brief
 from mnist_attention.records import read_records
-from mnist_attention.verdicts import verdict
+from mnist_attention.storage.paths import RESULTS
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1, "IMAGES": 50}}
 DATASET = "mnist"

@@ -1,7 +1,7 @@
-"""Records in the shape of `runs.make_record`, made up for tests: no training behind them."""
+"""Records in the shape of `records.make_record`, made up for tests: no training behind them."""
 
-from mnist_attention.data import MNIST_DIGEST
 from mnist_attention.protocol import PAPER, described, digest_of
+from mnist_attention.storage.mnist import MNIST_DIGEST
 
 
 def make_record(

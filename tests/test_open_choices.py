@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model, train
-from mnist_attention.augmentation import network_input
-from mnist_attention.data import epoch_plan
+from mnist_attention.data import augmentation_table, epoch_plan, network_input
 from mnist_attention.models import logits
-from mnist_attention.runs import compile_model
-from mnist_attention.training import augmentation_table, epoch_batches
+from mnist_attention.training import compile_model, epoch_batches
 
 PROTOCOL = Protocol(dataset="uci", epochs=1, batch_size=100, learning_rate=0.1)
 CHOICES = (

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from mnist_attention import PAPER, Protocol, cli
-from mnist_attention.backgrounds import BACKGROUNDS
+from mnist_attention.noise import BACKGROUNDS
 from mnist_attention.protocol import (
     YOUNGER,
     Background,

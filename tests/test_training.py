@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model, train, training
-from mnist_attention.augmentation import (
+from mnist_attention.data import (
     augment,
     augmentation_table,
     augmented,
+    epoch_plan,
     network_input,
     scaled,
 )
-from mnist_attention.classical import ClassicalProtocol, fit
-from mnist_attention.data import epoch_plan
+from mnist_attention.noise import presented
 from mnist_attention.protocol import described, run_id
 from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
-from mnist_attention.runs import presented
+from mnist_attention.studies.classical import ClassicalProtocol, fit
 from mnist_attention.training import epoch_batches
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)

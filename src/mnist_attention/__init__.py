@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from .quiet import silenced_stderr
+from .storage.quiet import silenced_stderr
 
 # TensorFlow reads these when it is imported. 3 hides everything but fatal errors. Left to itself it
 # uses oneDNN only on processors with AVX512-VNNI; on the others, too, training is faster with it.
@@ -14,16 +14,16 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOME_OF = {
     "AttentionMask1x1": "layers",
-    "lenet5": "lenet",
-    "lenet5_attention": "lenet",
+    "lenet5": "models.lenet",
+    "lenet5_attention": "models.lenet",
     "build_model": "models",
     "MODELS": "models",
     "load_dataset": "data",
     "Protocol": "protocol",
     "PAPER": "protocol",
     "train": "training",
-    "augment": "augmentation",
-    "attention_maps": "masks",
+    "augment": "data",
+    "attention_maps": "probes.masks",
 }
 __all__ = [*_HOME_OF]
 __version__ = "0.1.0"

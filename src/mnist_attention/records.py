@@ -7,7 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .files import write_atomically
+import numpy as np
+
+from .data import Dataset
+from .protocol import Protocol, described, run_id
+from .storage.files import write_atomically
+from .storage.states import State, diverged
 
 MEASUREMENTS = "measurements"
 """Folder, among those of the studies, of what was measured of trained networks afterwards."""
@@ -254,3 +259,45 @@ def read_measurement(path: Path) -> dict:
     if not known or measurement.get("run_id") != Path(path).stem:
         raise ValueError(f"{path} is no measurement of the run that it is named after")
     return measurement
+
+
+def make_record(
+    protocol: Protocol,
+    dataset: Dataset,
+    state: State,
+    *,
+    parameters: int,
+    train_predictions: np.ndarray,
+    test_predictions: np.ndarray,
+    environment: dict,
+) -> dict:
+    """Describe a finished run. See `training.train`.
+
+    Args:
+        protocol: What was trained.
+        dataset: The digits.
+        state: The run at its end.
+        parameters: Number of weights of the network.
+        train_predictions: Class of every clean training image, integers, shape `(n,)`.
+        test_predictions: Class of every test image.
+        environment: See `describe_environment`.
+    """
+    # Dropping the last, smaller batch is the classic slip.
+    assert train_predictions.shape == dataset.train_labels.shape
+    assert test_predictions.shape == dataset.test_labels.shape
+    result = {
+        "diverged": diverged(state),
+        "epochs": state.epoch,
+        "parameters": parameters,
+        "test_accuracy": float(np.mean(test_predictions == dataset.test_labels)),
+        "train_accuracy": float(np.mean(train_predictions == dataset.train_labels)),
+    }
+    return {
+        "run_id": run_id(protocol, dataset.digest),
+        "protocol": described(protocol),
+        "dataset": dataset.described(),
+        "history": state.history,
+        "result": result,
+        "test_predictions": "".join(map(str, test_predictions)),
+        "environment": environment,
+    }

@@ -12,8 +12,8 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from .. import paths
-from ..files import write_atomically
+from ..storage import paths
+from ..storage.files import write_atomically
 
 DPI = 150
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..maps import INK
+from ..data import INK
 from . import COLOURS, VALUE_MAP, style, subplots
 from .digits import draw_digit
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..backgrounds import BACKGROUNDS, CORRUPTIONS, disturb
+from ..noise import BACKGROUNDS, CORRUPTIONS, disturb
 from . import style, subplots
 from .digits import draw_digit
 

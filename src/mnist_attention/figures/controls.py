@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
-from .. import attention
-from ..evidence import ENOUGH_SEEDS, plural
-from ..inference import MARGIN, Difference, paired_difference
-from ..maps import short_name
+from ..evidence import attention
+from ..evidence.runs import ENOUGH_SEEDS, plural
+from ..evidence.statistics import MARGIN, Difference, paired_difference
+from ..probes.scores import short_name
 from . import COLOURS, effects, style, subplots
 from .training import SERIES_COLOURS
 

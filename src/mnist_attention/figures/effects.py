@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .. import assumptions, evidence
-from ..evidence import Runs
-from ..inference import MARGIN, Difference, with_interval
+from ..evidence import ablations
+from ..evidence import runs as evidence
+from ..evidence.runs import Runs
+from ..evidence.statistics import MARGIN, Difference, with_interval
 from . import COLOURS, style, subplots
 from .training import SERIES_COLOURS, accuracy_axis, error
 
@@ -112,7 +113,7 @@ def forest_of_ledger(records: list[dict]) -> Figure:
         tens of points are both to be seen. Options without enough runs are grey, with what they
         lack; "guess" counts the runs of an option that have not begun to learn.
     """
-    table = assumptions.ledger(records)
+    table = ablations.ledger(records)
     choices = table.groupby(["choice", "ours"], sort=False)
     figure, axes = subplots(width=9, height=0.9 + 0.2 * (len(table) + 1.3 * len(choices)))
     axis = axes[0, 0]
@@ -176,24 +177,24 @@ def nearest_protocols(records: list[dict], rows: int = 10) -> Figure:
         of the same colour. At the right the factor by which our errors are off, the number of seeds
         and of epochs. The axis of accuracies is stretched towards 100 %.
     """
-    table = assumptions.nearest(records).head(rows)
+    table = ablations.nearest(records).head(rows)
     figure, axes = subplots(width=9, height=1.5 + 0.34 * max(1, len(table)))
     axis = axes[0, 0]
-    colours = SERIES_COLOURS[: len(assumptions.EXPLAINED)]
-    looks = zip(assumptions.EXPLAINED, colours, _MARKERS, _ASIDE, strict=True)
+    colours = SERIES_COLOURS[: len(ablations.EXPLAINED)]
+    looks = zip(ablations.EXPLAINED, colours, _MARKERS, _ASIDE, strict=True)
     for name, colour, marker, aside in looks:
         _draw_nearness(axis, table[name], aside, colour, marker)
     for row, protocol in enumerate(table.itertuples()):
         write_beside(axis, row, f"{protocol.factor:.2f}", str(protocol.n), str(protocol.epochs))
     write_beside(axis, None, "errors off by", "n", "epochs", color=_GREY)
     if table.empty:
-        needed = ", ".join(assumptions.EXPLAINED)
+        needed = ", ".join(ablations.EXPLAINED)
         _write_in_row(axis, 0, f"missing: no protocol with three seeds of {needed}")
     names = [textwrap.fill(setting, 45) for setting in table.setting]
     axis.set_yticks(range(len(table)), names, fontsize=_SMALL)
     axis.set(ylim=(max(1, len(table)) - 0.4, -0.6), xlabel="test accuracy, %")
     accuracy_axis(axis, across=True)
-    figure.legend(loc="outside lower center", ncols=len(assumptions.EXPLAINED))
+    figure.legend(loc="outside lower center", ncols=len(ablations.EXPLAINED))
     return figure
 
 
@@ -209,7 +210,7 @@ def _draw_nearness(axis: Axes, ours: pd.Series, aside: float, colour: str, marke
 
 def _side(paper: float) -> str:
     """Where the label of a line is flush: those of two lines side by side must not overlap."""
-    errors = [100 - evidence.reported_value(name) for name in assumptions.EXPLAINED]
+    errors = [100 - evidence.reported_value(name) for name in ablations.EXPLAINED]
     beside = [error for error in errors if 0.8 < error / (100 - paper) < 1.25]
     if len(beside) == 1:
         return "center"

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import costs, evidence
-from ..costs import System
-from ..evidence import Runs
+from ..evidence import costs
+from ..evidence import runs as evidence
+from ..evidence.costs import System
+from ..evidence.runs import Runs
 from . import COLOURS, style, subplots
 from .training import accuracy_axis, epoch_axis, error
 

@@ -9,11 +9,11 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..backgrounds import BEHIND, CLEAN, OVER, Condition
-from ..evidence import plural
-from ..inference import Difference, Sample
-from ..report import SCORE_NAMES
-from ..verdicts import CLAIMED, WORTH
+from ..evidence.claims import CLAIMED, WORTH
+from ..evidence.report import SCORE_NAMES
+from ..evidence.runs import plural
+from ..evidence.statistics import Difference, Sample
+from ..noise import BEHIND, CLEAN, OVER, Condition
 from . import COLOURS, style, subplots
 from .attention import draw_mask, draw_outline
 from .controls import draw_squares

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import evidence
-from ..inference import Sample
+from ..evidence import runs as evidence
+from ..evidence.statistics import Sample
 from . import style, subplots
 from .training import SERIES_COLOURS, accuracy_axis
 
