@@ -394,7 +394,7 @@ Markdown(f"The paper says that {judged.text}. Here: **{judged.verdict}**: {judge
 
 # %%
 can_judge = bool(full) and not dataset.banner
-said = {name: evidence.predicted(runs.records[0]) for name, runs in full.items()}
+said = {name: evidence.predictions_of(runs.records[0]) for name, runs in full.items()}
 if not can_judge:
     display(Markdown("Needs a full run on record, and MNIST: nothing to show here."))
 

@@ -10,11 +10,11 @@ import pytest
 from mnist_attention import PAPER, Protocol, cli
 from mnist_attention.noise import BACKGROUNDS
 from mnist_attention.protocol import (
-    YOUNGER,
+    LATER_FIELDS,
     Background,
-    described,
-    options_of,
+    cli_options,
     run_id,
+    to_json,
     trajectory_id,
 )
 
@@ -70,7 +70,7 @@ def test_a_protocol_cannot_be_changed():
 
 def test_run_id_is_the_documented_hash():
     text = json.dumps(
-        {"dataset_digest": "d", "protocol": described(PAPER)}, sort_keys=True, separators=(",", ":")
+        {"dataset_digest": "d", "protocol": to_json(PAPER)}, sort_keys=True, separators=(",", ":")
     )
     assert run_id(PAPER, "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -82,10 +82,10 @@ def test_run_id_is_pinned():
 
 def test_younger_fields_are_named_only_where_they_matter():
     """A run made before a field existed is the run at its default."""
-    assert len(described(PAPER)) == len(fields(Protocol)) - len(YOUNGER)
+    assert len(to_json(PAPER)) == len(fields(Protocol)) - len(LATER_FIELDS)
     noisy = replace(PAPER, background="gaussian", strength=0.5)
-    assert described(noisy).keys() - described(PAPER).keys() == {"background", "strength"}
-    assert Protocol(**described(noisy)) == noisy
+    assert to_json(noisy).keys() - to_json(PAPER).keys() == {"background", "strength"}
+    assert Protocol(**to_json(noisy)) == noisy
 
 
 def test_run_ids_differ_with_protocol_and_data():
@@ -122,7 +122,7 @@ def test_integers_serve_as_rates_and_name_the_same_run(name, value):
 )
 def test_the_options_of_a_protocol_ask_for_it(changes):
     protocol = replace(PAPER, **changes)
-    context = cli.train.make_context("train", options_of(protocol).split())
+    context = cli.train.make_context("train", cli_options(protocol).split())
     assert Protocol(**{name: context.params[name] for name in vars(protocol)}) == protocol
 
 

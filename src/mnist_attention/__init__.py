@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from .storage.quiet import silenced_stderr
+from .storage.quiet import silence_stderr
 
 # TensorFlow reads these when it is imported. 3 hides everything but fatal errors. Left to itself it
 # uses oneDNN only on processors with AVX512-VNNI; on the others, too, training is faster with it.
@@ -34,7 +34,7 @@ def __getattr__(name: str):
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     first_import = "keras" not in sys.modules
-    with silenced_stderr() if first_import else contextlib.nullcontext():
+    with silence_stderr() if first_import else contextlib.nullcontext():
         return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 

@@ -55,7 +55,7 @@ class Dataset:
         """SHA-256 over the four arrays: their type, shape and bytes, in order."""
         return digest_of_arrays({name: getattr(self, name) for name in ARRAYS})
 
-    def described(self) -> dict:
+    def to_json(self) -> dict:
         """What a record says of the digits."""
         return {
             "name": self.name,
@@ -260,10 +260,10 @@ def augment(table, order, flip, shift, canvas: int = CANVAS):
     columns = ops.where(flip[:, None], side - 1 - columns, columns)
     first = ops.cast(order, "int32")[:, None, None] * (side * side)
     positions = first + rows[:, :, None] * side + columns[:, None, :]
-    return scaled(ops.take(ops.reshape(table, (-1,)), positions)[..., None])
+    return scale_pixels(ops.take(ops.reshape(table, (-1,)), positions)[..., None])
 
 
-def augmented(
+def augment_epoch(
     table: np.ndarray,
     order: np.ndarray,
     flip: np.ndarray,
@@ -291,7 +291,7 @@ def augmented(
     return images[..., None]
 
 
-def scaled(images):
+def scale_pixels(images):
     """Pixels as float32 in [0, 1], on any Keras backend: bytes are divided by 255."""
     from keras import ops
 
@@ -299,7 +299,7 @@ def scaled(images):
     return ops.cast(images, "float32") / (255.0 if is_bytes else 1.0)
 
 
-def brightened(images, factor):
+def scale_brightness(images, factor):
     """Scale images in [0, 1], shape `(batch, side, side, 1)`, by a factor each; white stays 1."""
     from keras import ops
 

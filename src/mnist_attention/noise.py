@@ -48,7 +48,7 @@ _BLOCK = 1000  # images at once, which bounds the memory
 _Generators = Sequence[np.random.Generator]
 
 
-def disturb(
+def add_noise(
     images: np.ndarray,
     name: str,
     *,
@@ -282,7 +282,7 @@ CORRUPTIONS: dict[str, Callable[..., np.ndarray]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """How digits are disturbed; the fields are arguments of `disturb`."""
+    """How digits are disturbed; the fields are arguments of `add_noise`."""
 
     name: str = "none"
     strength: float = 0.0
@@ -302,12 +302,12 @@ class Condition:
         if not self.strength:
             return images
         how = {"strength": self.strength, "gamma": self.gamma, "seed": 0, "split": split}
-        return disturb(images, self.name, **how)[0]
+        return add_noise(images, self.name, **how)[0]
 
 
 CLEAN = Condition()
 
-BEHIND = tuple(
+BACKGROUND_CONDITIONS = tuple(
     Condition(name, strength, gamma)
     for name in BACKGROUNDS
     for gamma in ((0.5, 1.0) if name == "gaussian" else (0.0,))  # gamma 0 is `uniform`
@@ -315,13 +315,17 @@ BEHIND = tuple(
 )
 """Backgrounds: accuracy, and what the masks cover."""
 
-HALF_AND_FULL = tuple(condition for condition in BEHIND if condition.strength in (0.5, 1.0))
+HALF_AND_FULL = tuple(
+    condition for condition in BACKGROUND_CONDITIONS if condition.strength in (0.5, 1.0)
+)
 """Backgrounds that networks trained on a background are tested on."""
 
-OVER = tuple(Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0))
+CORRUPTION_CONDITIONS = tuple(
+    Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0)
+)
 """Corruptions of the digit itself: accuracy only."""
 
-TRAINED_ON = (
+TRAINING_CONDITIONS = (
     Condition("uniform", 0.5),
     Condition("uniform", 1.0),
     Condition("gaussian", 1.0, 0.5),
@@ -332,11 +336,11 @@ TRAINED_ON = (
 )
 """Backgrounds that networks are trained on as well."""
 
-CONTROLLED = TRAINED_ON[1]
+CONTROL_CONDITION = TRAINING_CONDITIONS[1]
 """The one of these that the mask's controls are trained on too: noise at full strength."""
 
 
-def presented(protocol: Protocol, dataset: Dataset) -> Dataset:
+def apply_noise(protocol: Protocol, dataset: Dataset) -> Dataset:
     """The digits as the protocol presents them to the network.
 
     Backgrounds and permutations do not depend on the run's seed: all runs of a setting see the

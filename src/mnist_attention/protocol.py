@@ -138,7 +138,7 @@ def choices(hint) -> tuple[str, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
-def named(name: str, value: str, options: Mapping[str, Option]) -> Option:
+def lookup(name: str, value: str, options: Mapping[str, Option]) -> Option:
     """What a name stands for.
 
     Args:
@@ -177,7 +177,7 @@ def _check_type(name: str, value, hint) -> None:
         raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
 
 
-def options_of(protocol: Protocol) -> str:
+def cli_options(protocol: Protocol) -> str:
     """The options of `mnist-attention train` that ask for a protocol."""
     words = []
     for name, value in vars(protocol).items():
@@ -191,7 +191,7 @@ def options_of(protocol: Protocol) -> str:
     return " ".join(words)
 
 
-YOUNGER = (
+LATER_FIELDS = (
     *("background", "strength", "gamma", "permuted_labels", "weight_decay", "dense_layers"),
     *("brightness", "canvas", "pixel_scale", "reshuffle"),
 )
@@ -199,16 +199,16 @@ YOUNGER = (
 where they have their default: so the runs made before them keep their names."""
 
 
-def described(protocol: Protocol) -> dict:
+def to_json(protocol: Protocol) -> dict:
     """What a record says of a protocol: every field, a younger one where it matters."""
     return {
         name: value
         for name, value in vars(protocol).items()
-        if name not in YOUNGER or value != getattr(PAPER, name)
+        if name not in LATER_FIELDS or value != getattr(PAPER, name)
     }
 
 
-def digest_of(fields: dict, dataset_digest: str) -> str:
+def hash_fields(fields: dict, dataset_digest: str) -> str:
     """Name of a run from all that fixes its result: see `run_id`."""
     canonical = json.dumps(
         {"dataset_digest": dataset_digest, "protocol": fields},
@@ -224,7 +224,7 @@ def run_id(protocol: Protocol, dataset_digest: str) -> str:
     The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
     and no spaces.
     """
-    return digest_of(described(protocol), dataset_digest)
+    return hash_fields(to_json(protocol), dataset_digest)
 
 
 def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
@@ -232,9 +232,9 @@ def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
 
     With a constant rate the run of 50 epochs is the beginning of the run of 100.
     """
-    fields = described(protocol)
+    fields = to_json(protocol)
     del fields["epochs"]
-    return digest_of(fields, dataset_digest)
+    return hash_fields(fields, dataset_digest)
 
 
 def by_trajectory(protocols: Iterable[Protocol]) -> list[tuple[Protocol, ...]]:
@@ -251,7 +251,7 @@ PAPER = Protocol()
 SHORT = dataclasses.replace(PAPER, epochs=20)
 """The protocol for questions with many settings, where 100 epochs of each would take days."""
 
-PROPERLY = {"momentum": 0.9, "initializer": "he_normal"}
+MOMENTUM_AND_HE = {"momentum": 0.9, "initializer": "he_normal"}
 """What it takes to train a deep network: momentum, as the authors of AlexNet, VGG16 and ResNet had
 it, and kernels that neither shrink nor blow up what passes through many rectified layers (He,
 Zhang, Ren, Sun: Delving deep into rectifiers, ICCV 2015)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .data import Dataset
-from .protocol import Protocol, described, run_id
+from .protocol import Protocol, run_id, to_json
 from .storage.files import write_atomically
 from .storage.states import State, diverged
 
@@ -78,7 +78,7 @@ def write_record(record: dict, results: Path, study: str) -> Path:
     return path
 
 
-def write_longer(record: dict, results: Path, study: str) -> dict:
+def write_if_longer(record: dict, results: Path, study: str) -> dict:
     """Write a record unless one of the same run with as many epochs is there.
 
     Returns:
@@ -154,11 +154,11 @@ def read_record(path: Path) -> dict:
 
 def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
     """The record at `path`, or `None` if the run is still to be made or has time to go on."""
-    record = read_sound(path, read_record)
+    record = read_or_none(path, read_record)
     return record if record and is_finished(record, budget_minutes) else None
 
 
-def read_sound(path: Path, read: Callable[[Path], dict]) -> dict | None:
+def read_or_none(path: Path, read: Callable[[Path], dict]) -> dict | None:
     """What `read` gives of a file; `None` if there is none, or a damaged one, which is said."""
     if not path.exists():
         return None
@@ -294,8 +294,8 @@ def make_record(
     }
     return {
         "run_id": run_id(protocol, dataset.digest),
-        "protocol": described(protocol),
-        "dataset": dataset.described(),
+        "protocol": to_json(protocol),
+        "dataset": dataset.to_json(),
         "history": state.history,
         "result": result,
         "test_predictions": "".join(map(str, test_predictions)),

@@ -15,16 +15,16 @@ from tqdm import tqdm
 
 from .data import (
     Dataset,
+    augment_epoch,
     augmentation_table,
-    augmented,
-    brightened,
     epoch_plan,
     load_dataset,
     network_input,
-    scaled,
+    scale_brightness,
+    scale_pixels,
 )
 from .models import EVALUATION_BATCH, build_model, logits
-from .noise import presented
+from .noise import apply_noise
 from .protocol import Protocol, run_id, trajectory_id
 from .records import (
     check_budget,
@@ -33,18 +33,18 @@ from .records import (
     is_finished,
     make_record,
     record_path,
-    write_longer,
+    write_if_longer,
 )
 from .storage.files import require_writable, write_atomically
 from .storage.machine import describe_machine
 from .storage.states import (
     State,
     checkpoint_path,
-    claimed,
     diverged,
-    is_whole,
+    is_complete,
     latest_state,
-    spent,
+    lock_runs,
+    over_budget,
     write_state,
 )
 
@@ -102,13 +102,13 @@ def train(
     require_writable(results / study)
     checkpoint = checkpoint_path(results, protocol, dataset.digest)
     # Whoever comes second waits here, then finds the record of whoever came first.
-    with claimed([checkpoint]):
+    with lock_runs([checkpoint]):
         finished = finished_record(record_path(results, study, name), budget_minutes)
         # A whole run whose weights are wanted and not there is trained once more for them.
         if finished and not (weights_path and is_finished(finished) and not weights_path.exists()):
             return finished
         record = _run(protocol, dataset, checkpoint, weights_path, budget_minutes, verbose)
-        return write_longer(record, results, study)
+        return write_if_longer(record, results, study)
 
 
 def _run(
@@ -119,12 +119,12 @@ def _run(
     budget_minutes: float | None,
     verbose: bool,
 ) -> dict:
-    shown = presented(protocol, dataset)
+    shown = apply_noise(protocol, dataset)
     state = initial_state(protocol, dataset, checkpoint)
     model = start_model(protocol, dataset, state)
     state = _fit(model, protocol, shown, state, checkpoint, budget_minutes, verbose)
     record = _record(model, protocol, dataset, shown, state)
-    if weights and is_whole(state, protocol):
+    if weights and is_complete(state, protocol):
         _save_weights(model, weights)
     return record
 
@@ -179,17 +179,17 @@ def epoch_batches(
     import tensorflow as tf
 
     plan = epoch_plan(protocol, epoch, len(labels))
-    images = augmented(table, plan.order, plan.flip, plan.shift, protocol.canvas)
+    images = augment_epoch(table, plan.order, plan.flip, plan.shift, protocol.canvas)
     arrays = (images, labels[plan.order].astype("int32"))
     if protocol.brightness:
         shown = tf.data.Dataset.from_tensor_slices((*arrays, plan.brightness))
         batches = shown.batch(protocol.batch_size).map(
-            lambda images, labels, factor: (brightened(scaled(images), factor), labels)
+            lambda images, labels, factor: (scale_brightness(scale_pixels(images), factor), labels)
         )
     else:
         shown = tf.data.Dataset.from_tensor_slices(arrays)
         batches = shown.batch(protocol.batch_size).map(
-            lambda images, labels: (scaled(images), labels)
+            lambda images, labels: (scale_pixels(images), labels)
         )
     return _without_autotuning(batches.prefetch(1))
 
@@ -234,7 +234,7 @@ def _fit(
     options = {"desc": f"{protocol.model}, seed {protocol.seed}", "unit": "epoch"}
     with tqdm(total=protocol.epochs, initial=state.epoch, disable=not verbose, **options) as bar:
         while state.epoch < protocol.epochs and not (
-            diverged(state) or spent(state, budget_minutes)
+            diverged(state) or over_budget(state, budget_minutes)
         ):
             started = time.perf_counter()
             batches = epoch_batches(protocol, table, dataset.train_labels, state.epoch)

@@ -8,10 +8,22 @@ import numpy as np
 import pytest
 
 from mnist_attention.evidence import attention, report
-from mnist_attention.evidence.attention import BRIEF, MASKED, PLAIN, attention_or_gating, standings
+from mnist_attention.evidence.attention import (
+    MASKED,
+    PLAIN,
+    SHORT_RUNS,
+    attention_or_gating,
+    standings,
+)
 from mnist_attention.evidence.claims import verdict
 from mnist_attention.evidence.statistics import Difference, paired_difference
-from mnist_attention.noise import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
+from mnist_attention.noise import (
+    BACKGROUND_CONDITIONS,
+    CLEAN,
+    CORRUPTION_CONDITIONS,
+    TRAINING_CONDITIONS,
+    Condition,
+)
 from synthetic import make_record, make_runs
 
 SPREAD = (0.0001, -0.0001, 0.0002, 0.0, -0.0002, 0.0001)
@@ -36,8 +48,8 @@ def make_measured(
         "untrained": {"c1_attention": scores(0.3), "c3_attention": scores(0.4)},
         "trivial": {"brightness": {"ink_auroc": brightness}},
     }
-    conditions = {str(each): {"accuracy": accuracy, **found} for each in BEHIND}
-    conditions |= {str(each): {"accuracy": accuracy} for each in OVER}
+    conditions = {str(each): {"accuracy": accuracy, **found} for each in BACKGROUND_CONDITIONS}
+    conditions |= {str(each): {"accuracy": accuracy} for each in CORRUPTION_CONDITIONS}
     conditions[str(CLEAN)] = {"accuracy": clean, **found}
     changed = changed or {"mean": 0.97, "another image": 0.95, "shuffled": 0.96, "ones": 0.97}
     drawn = sorted(attention.FROM_THE_TOP)  # as in a file
@@ -61,9 +73,9 @@ def networks(measurements: list[dict], **changes) -> list[dict]:
 
 def test_controls_are_paired_by_seed_with_lenet_and_with_the_mask():
     records = [
-        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **BRIEF),
-        *make_runs([0.973, 0.974, 0.978], model=MASKED, **BRIEF),
-        *make_runs([0.971, 0.975], model="lenet5_swish", **BRIEF),
+        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **SHORT_RUNS),
+        *make_runs([0.973, 0.974, 0.978], model=MASKED, **SHORT_RUNS),
+        *make_runs([0.971, 0.975], model="lenet5_swish", **SHORT_RUNS),
     ]
     table = attention.controls(records).set_index("network")
     assert [*table.index] == ["the mask", *attention.CONTROLS.values()]
@@ -85,7 +97,7 @@ def test_controls_are_paired_by_seed_with_lenet_and_with_the_mask():
 def test_controls_on_noise_are_those_that_were_trained_on_it():
     noisy = attention.ON_NOISE
     records = [
-        *make_runs([0.97, 0.97], model=PLAIN, **BRIEF),
+        *make_runs([0.97, 0.97], model=PLAIN, **SHORT_RUNS),
         *make_runs([0.95, 0.95], model=PLAIN, **noisy),
         *make_runs([0.96, 0.96], model=MASKED, **noisy),
     ]
@@ -95,9 +107,9 @@ def test_controls_on_noise_are_those_that_were_trained_on_it():
 
 
 def test_controls_of_another_length_or_cut_short_are_no_controls():
-    plain = make_runs([0.97, 0.972], model=PLAIN, **BRIEF)
+    plain = make_runs([0.97, 0.972], model=PLAIN, **SHORT_RUNS)
     long = make_runs([0.98, 0.982], model=MASKED)
-    short = make_runs([0.98, 0.982], model=MASKED, epochs_done=7, **BRIEF)
+    short = make_runs([0.98, 0.982], model=MASKED, epochs_done=7, **SHORT_RUNS)
     for masked in (long, short):
         row = attention.controls([*plain, *masked]).iloc[0]
         assert (row.network, row.n) == ("the mask", 0)
@@ -105,7 +117,7 @@ def test_controls_of_another_length_or_cut_short_are_no_controls():
 
 
 def test_no_accuracy_without_its_pair():
-    masked = make_runs([0.98, 0.982], model=MASKED, **BRIEF)
+    masked = make_runs([0.98, 0.982], model=MASKED, **SHORT_RUNS)
     assert attention.controls(masked)[["accuracy", "gain"]].isna().all(axis=None)
 
 
@@ -119,7 +131,7 @@ def test_measured_are_whole_runs_that_were_measured():
     assert [*found] == [0, 2]
     clean = {seed: one["conditions"]["clean"]["accuracy"] for seed, one in found.items()}
     assert clean == {0: 0.98, 2: 0.96}
-    assert attention.measured(BRIEF, records) == {}
+    assert attention.measured(SHORT_RUNS, records) == {}
     assert attention.measured({}, networks([make_measured()], epochs_done=99)) == {}
 
 
@@ -138,20 +150,20 @@ def test_interventions_are_changes_of_the_same_network_in_points():
 def test_randomised_goes_from_the_top_whatever_the_order_of_the_file():
     first, second = make_measured(), make_measured()
     second["randomised"]["c1"]["c1_attention"] = -0.8
-    found = attention.randomised({}, networks([first, second]))
+    found = attention.reinitialised({}, networks([first, second]))
     assert [*found] == ["c1_attention", "c3_attention"]
     assert [*found["c1_attention"]][:2] == ["output", "f6"]
     assert [*found["c1_attention"]][-1] == "c1"
     assert found["c1_attention"]["c1"] == [1.0, -0.8]
-    assert attention.randomised({}, []) == {}
+    assert attention.reinitialised({}, []) == {}
 
 
 def test_the_layers_from_the_top_are_those_of_the_network():
     code = (
         "from mnist_attention import build_model, PAPER\n"
         "from mnist_attention.evidence import attention\n"
-        "from mnist_attention.probes.interventions import randomised_from_the_top\n"
-        "drawn = tuple(name for name, _ in randomised_from_the_top(build_model(PAPER)))\n"
+        "from mnist_attention.probes.interventions import reinitialise_from_the_top\n"
+        "drawn = tuple(name for name, _ in reinitialise_from_the_top(build_model(PAPER)))\n"
         "assert drawn == attention.FROM_THE_TOP, drawn"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
@@ -161,7 +173,7 @@ def test_robustness_compares_each_condition_seed_by_seed():
     plain = networks([make_measured(accuracy=a) for a in (0.5, 0.6, 0.4)], model=PLAIN)
     masked = networks([make_measured(accuracy=a) for a in (0.7, 0.7)], model=MASKED)
     table = attention.robustness({}, plain + masked)
-    assert len(table) == 1 + len(BEHIND) + len(OVER)
+    assert len(table) == 1 + len(BACKGROUND_CONDITIONS) + len(CORRUPTION_CONDITIONS)
     row = table[(table.name == "uniform") & (table.strength == 1)].iloc[0]
     assert (row.n, row.plain, row.masked, row.gain) == pytest.approx((2, 55, 70, 15))
     assert table.iloc[0].gain == 0  # clean
@@ -172,11 +184,11 @@ def test_gains_behind_backgrounds_are_paired_by_seed():
     plain = networks([make_measured(accuracy=0.5), make_measured(accuracy=0.6)], model=PLAIN)
     swish = networks([make_measured(accuracy=0.52)] * 3, model="lenet5_swish")
     noisy = Condition("uniform", 1.0)
-    found = attention.gains_behind("lenet5_swish", {}, plain + swish, (CLEAN, noisy))
+    found = attention.gains_on_noise("lenet5_swish", {}, plain + swish, (CLEAN, noisy))
     assert [*found] == [CLEAN, noisy]
     assert (found[noisy].n, found[noisy].mean) == pytest.approx((2, -3))  # 2, -8
     assert (found[CLEAN].n, found[CLEAN].mean) == (2, 0)
-    assert attention.gains_behind(MASKED, {}, plain + swish, (noisy,))[noisy].n == 0
+    assert attention.gains_on_noise(MASKED, {}, plain + swish, (noisy,))[noisy].n == 0
 
 
 def test_map_scores_put_masks_beside_what_learned_nothing():
@@ -251,9 +263,9 @@ def trial(lead: float = 0.002, n: int = 6, changed: float = 0.01, **leads: float
         make_measured(0.98, dict.fromkeys(names, 0.98 - changed + SPREAD[seed]))
         for seed in range(n)
     ]
-    records = networks(measurements) + make_runs([0.97] * n, model=MASKED, **BRIEF)
+    records = networks(measurements) + make_runs([0.97] * n, model=MASKED, **SHORT_RUNS)
     for model in attention.PLACELESS:
-        masked, changes = (0.98, {}) if model == PLAIN else (0.97, BRIEF)
+        masked, changes = (0.98, {}) if model == PLAIN else (0.97, SHORT_RUNS)
         behind = [masked - leads.get(model, lead) + spread for spread in SPREAD[:n]]
         records += make_runs(behind, model=model, **changes)
     return records
@@ -296,7 +308,7 @@ def test_among_nine_equals_one_is_seldom_taken_to_be_as_good():
 
 
 def test_lenet_alone_is_held_against_the_mask_at_full_length():
-    brief = make_runs([0.99] * 6, model=PLAIN, **BRIEF)
+    brief = make_runs([0.99] * 6, model=PLAIN, **SHORT_RUNS)
     name = attention.PLACELESS[PLAIN]
     assert attention.rivals(trial() + brief)[name] == attention.rivals(trial())[name]
 
@@ -317,7 +329,7 @@ def test_attention_beats_everything():
 
 
 def test_a_control_that_looks_decides_nothing():
-    cbam = make_runs([0.99] * 6, model="lenet5_cbam", **BRIEF)
+    cbam = make_runs([0.99] * 6, model="lenet5_cbam", **SHORT_RUNS)
     assert attention_or_gating(trial() + cbam).startswith("It is attention:")
 
 
@@ -379,8 +391,8 @@ def on_noise(
 ) -> list[dict]:
     """Networks trained on each of the first `only` backgrounds, `gain` as a fraction."""
     records = []
-    for condition in TRAINED_ON[:only]:
-        changes = {**BRIEF, **condition.fields}
+    for condition in TRAINING_CONDITIONS[:only]:
+        changes = {**SHORT_RUNS, **condition.fields}
         measurements = [
             make_measured(c1=0.8 + focus + 10 * s, snr=None if snr is None else snr + s)
             for s in SPREAD[:n]
@@ -392,14 +404,14 @@ def on_noise(
 
 def test_trained_on_noise_pairs_and_measures_on_the_background_itself():
     records = on_noise(only=1)
-    where = str(TRAINED_ON[0])
+    where = str(TRAINING_CONDITIONS[0])
     for record in records:
         if record["protocol"]["model"] == MASKED:
             elsewhere = record["measured"]["conditions"]
             for name in set(elsewhere) - {where}:
                 elsewhere[name] = None  # not to be looked at
     entries = attention.trained_on_noise(records)
-    assert [entry["condition"] for entry in entries] == [*TRAINED_ON]
+    assert [entry["condition"] for entry in entries] == [*TRAINING_CONDITIONS]
     first, *others = entries
     assert first["gain"].mean == pytest.approx(1 - 100 * np.mean(SPREAD[:3]))
     assert first["focus"].mean == pytest.approx(0.05 + 10 * np.mean(SPREAD[:3]))
@@ -410,7 +422,9 @@ def test_trained_on_noise_pairs_and_measures_on_the_background_itself():
 
 
 def test_runs_on_noise_that_were_cut_short_count_for_nothing():
-    short = make_runs([0.9] * 3, model=PLAIN, epochs_done=2, **BRIEF, **TRAINED_ON[0].fields)
+    short = make_runs(
+        [0.9] * 3, model=PLAIN, epochs_done=2, **SHORT_RUNS, **TRAINING_CONDITIONS[0].fields
+    )
     entry = attention.trained_on_noise(short)[0]
     assert (entry["plain"].n, entry["gain"].n) == (0, 0)
 
@@ -445,19 +459,22 @@ def test_c9(changes, outcome):
 
 def test_c9_the_opposite_behind_one_background_is_no_contradiction():
     records = on_noise()
-    last = str(TRAINED_ON[-1])
+    last = str(TRAINING_CONDITIONS[-1])
     for record in records:
-        if record["protocol"].get("background") == TRAINED_ON[-1].name and "measured" in record:
+        if (
+            record["protocol"].get("background") == TRAINING_CONDITIONS[-1].name
+            and "measured" in record
+        ):
             record["measured"]["conditions"][last]["masks"]["c1_attention"]["snr_gain_db"] *= -1
     judged = verdict("C9", records)
     assert judged.verdict == "not reproduced"
-    strongest = sum(condition.strength == 1 for condition in TRAINED_ON)
+    strongest = sum(condition.strength == 1 for condition in TRAINING_CONDITIONS)
     said = f"raises the signal-to-noise ratio on {strongest - 1} and lowers it on 1 (-1.00 to"
     assert said in judged.sentence
 
 
 def test_c9_is_about_full_strength_only():
-    half = [c for c in TRAINED_ON if c.strength < 1]
+    half = [c for c in TRAINING_CONDITIONS if c.strength < 1]
     assert half
     records = [r for r in on_noise() if r["protocol"].get("strength") == 1]
     assert verdict("C9", records).verdict == "reproduced"
@@ -472,7 +489,7 @@ def test_records_are_read_without_keras():
 
 
 def test_other_digits_are_never_used():
-    other = make_record(0.5, digest="of other digits", model=PLAIN, **BRIEF)
+    other = make_record(0.5, digest="of other digits", model=PLAIN, **SHORT_RUNS)
     assert (attention.controls([other]).n == 0).all()
 
 
@@ -481,8 +498,8 @@ def test_other_digits_are_never_used():
 
 def test_the_table_of_controls_says_what_is_missing():
     records = [
-        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **BRIEF),
-        *make_runs([0.973, 0.974, 0.978], model=MASKED, **BRIEF),
+        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **SHORT_RUNS),
+        *make_runs([0.973, 0.974, 0.978], model=MASKED, **SHORT_RUNS),
     ]
     table = report.controls_table(records)
     mask, constant = (table.iloc[row].to_dict() for row in (0, 1))
@@ -499,14 +516,14 @@ def test_the_table_of_controls_says_what_is_missing():
 
 
 def test_the_table_of_noise_has_a_row_for_each_background():
-    behind = TRAINED_ON[0]
-    changes = {**BRIEF, **behind.fields}
+    behind = TRAINING_CONDITIONS[0]
+    changes = {**SHORT_RUNS, **behind.fields}
     records = [
         *make_runs([0.90], model=PLAIN, **changes),
         *networks([make_measured(c1=0.9, brightness=0.95, snr=0.25)], model=MASKED, **changes),
     ]
     table = report.noise_table(records)
-    assert [*table.background] == [str(condition) for condition in TRAINED_ON]
+    assert [*table.background] == [str(condition) for condition in TRAINING_CONDITIONS]
     assert [*table.iloc[0]][1:] == [
         "90.00", "98.00", "+8.00 no interval", "-0.050 no interval", "+0.25 no interval", "1",
     ]  # fmt: skip
@@ -526,8 +543,8 @@ def test_the_table_of_scores_stands_beside_trivial_maps():
 
 
 def test_the_table_of_scores_ends_in_how_many_networks_were_asked():
-    records = networks([with_areas(0.2), with_areas(0.4)], **BRIEF)
-    table = report.scores_table(records, changes=BRIEF).set_index("map")
+    records = networks([with_areas(0.2), with_areas(0.4)], **SHORT_RUNS)
+    table = report.scores_table(records, changes=SHORT_RUNS).set_index("map")
     assert [*table.columns[-2:]] == ["deletion", "n"]
     assert table.loc["brightness", "deletion"].startswith("0.300 ± ")
     assert (table.loc["brightness", "n"], table.loc["C3", "deletion"]) == ("2", "")

@@ -28,18 +28,18 @@ def test_every_row_of_the_tables_stands_for_a_protocol():
     models = {row: changes["model"] for row, changes in evidence.NETWORKS.items() if changes}
     assert set(models.values()) == {"lenet5", "alexnet", "vgg16", "resnet50"}
     for row in ROWS:
-        changes = {k: v for k, v in evidence.changes_of(row).items() if k != "model"}
+        changes = {k: v for k, v in evidence.setting_of(row).items() if k != "model"}
         protocol = dataclasses.replace(PAPER, **changes)
         field = row.partition("=")[0]
         if "=" in row:
             assert f"{field}={getattr(protocol, field)}" == row
-    assert evidence.changes_of("learning_rate=0.01") == {"learning_rate": PAPER.learning_rate}
+    assert evidence.setting_of("learning_rate=0.01") == {"learning_rate": PAPER.learning_rate}
 
 
 @pytest.mark.parametrize("row", ["LeNet-7", "epochs=7", "seed=1", ""])
 def test_a_row_that_no_table_has_is_refused(row):
     with pytest.raises(ValueError, match=f"Received: row='{row}'"):
-        evidence.changes_of(row)
+        evidence.setting_of(row)
 
 
 # Which records belong to a setting
@@ -96,8 +96,8 @@ def test_a_field_younger_than_the_record_has_its_default():
 
 def test_models_that_are_not_there_yet_are_found_once_their_records_are():
     records = make_runs([0.98] * 3, model="vgg16")
-    assert evidence.runs_of(evidence.changes_of("VGG16"), []).lack() == "missing"
-    assert evidence.runs_of(evidence.changes_of("VGG16"), records).lack() == ""
+    assert evidence.runs_of(evidence.setting_of("VGG16"), []).lack() == "missing"
+    assert evidence.runs_of(evidence.setting_of("VGG16"), records).lack() == ""
 
 
 def test_a_difference_is_paired_by_seed():

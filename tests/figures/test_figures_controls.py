@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mnist_attention.evidence import attention
-from mnist_attention.evidence.attention import BRIEF, FROM_THE_TOP, MASKED, PLAIN
+from mnist_attention.evidence.attention import FROM_THE_TOP, MASKED, PLAIN, SHORT_RUNS
 from mnist_attention.evidence.statistics import Difference, paired_difference
 from mnist_attention.figures import controls, save
 from synthetic import make_runs
@@ -35,9 +35,9 @@ def records() -> list[dict]:
         }
     return [
         *measured,
-        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **BRIEF),
-        *make_runs([0.973, 0.974, 0.978], model=MASKED, **BRIEF),
-        *make_runs([0.960, 0.963, 0.961], model="lenet5_swish", **BRIEF),
+        *make_runs([0.970, 0.972, 0.974], model=PLAIN, **SHORT_RUNS),
+        *make_runs([0.973, 0.974, 0.978], model=MASKED, **SHORT_RUNS),
+        *make_runs([0.960, 0.963, 0.961], model="lenet5_swish", **SHORT_RUNS),
     ]
 
 

@@ -51,7 +51,7 @@ def test_pairs_are_one_point_a_seed_and_the_mean_with_its_interval():
     *seeds, mean = points(axis)
     assert [line.get_xdata()[0] for line in seeds] == pytest.approx(GAINS)
     assert [line.get_ydata()[0] for line in seeds] == [*range(8)]
-    rows = (evidence.runs_of(evidence.changes_of(row), records) for row in effects.PAIR)
+    rows = (evidence.runs_of(evidence.setting_of(row), records) for row in effects.PAIR)
     paired = evidence.difference(*rows)
     assert paired.method == "BCa bootstrap"
     assert mean.get_xdata() == pytest.approx([np.mean(GAINS)])

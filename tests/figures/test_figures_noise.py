@@ -11,10 +11,16 @@ from matplotlib.axes import Axes
 from mnist_attention.evidence import attention
 from mnist_attention.evidence.statistics import Difference, Sample, paired_difference, summarise
 from mnist_attention.figures import noise, save
-from mnist_attention.noise import BEHIND, CLEAN, OVER, TRAINED_ON, Condition
+from mnist_attention.noise import (
+    BACKGROUND_CONDITIONS,
+    CLEAN,
+    CORRUPTION_CONDITIONS,
+    TRAINING_CONDITIONS,
+    Condition,
+)
 from synthetic import make_runs
 
-CONDITIONS = (CLEAN, *BEHIND, *OVER)
+CONDITIONS = (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS)
 SEEDS = 4
 
 
@@ -29,7 +35,7 @@ def measure(record: dict, seed: int) -> dict:
     conditions = {}
     for condition in CONDITIONS:
         found = conditions[str(condition)] = {"accuracy": generator.uniform(0.2, 1)}
-        if masked and condition not in OVER:
+        if masked and condition not in CORRUPTION_CONDITIONS:
             for kind in ("masks", "untrained"):
                 found[kind] = {f"c{i}_attention": scores_of(generator) for i in (1, 3)}
             found["trivial"] = {"brightness": {"ink_auroc": 0.98}, "centre": {"ink_auroc": 0.86}}
@@ -138,7 +144,7 @@ def test_the_difference_of_one_pair_has_no_interval():
 
 @pytest.mark.parametrize("score", [*noise.NIL])
 def test_map_scores_are_drawn_with_their_intervals(records, score):
-    scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BEHIND)}
+    scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BACKGROUND_CONDITIONS)}
     axes = np.reshape(noise.quality_over_strength(scores, score).axes, (2, -1))
     for layer, line in zip(("C1", "C3"), axes, strict=True):
         assert line[0].get_ylabel().startswith(layer)
@@ -165,7 +171,7 @@ def test_map_scores_are_drawn_with_their_intervals(records, score):
 
 
 def test_a_score_that_is_no_number_is_left_out_and_the_rest_is_drawn(records):
-    scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BEHIND)}
+    scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BACKGROUND_CONDITIONS)}
     del scores[CLEAN]["C1"]["snr_gain_db"]
     axes = np.reshape(noise.quality_over_strength(scores, "snr_gain_db").axes, (2, -1))
     assert [len(marked(line[0], "s")[0]) for line in axes] == [4, 5]
@@ -180,15 +186,15 @@ def test_a_score_that_is_no_number_is_left_out_and_the_rest_is_drawn(records):
 
 def test_corruptions_have_a_row_each(table):
     accuracy, gain = noise.corruptions(table).axes
-    rows = table[~table["name"].isin(["none", *(c.name for c in BEHIND)])]
+    rows = table[~table["name"].isin(["none", *(c.name for c in BACKGROUND_CONDITIONS)])]
     labels = [label.get_text() for label in accuracy.get_yticklabels()]
-    assert labels == [str(condition).replace("_", " ") for condition in OVER]
+    assert labels == [str(condition).replace("_", " ") for condition in CORRUPTION_CONDITIONS]
     plain, masked = (line.get_xdata() for line in accuracy.lines)
     assert plain == pytest.approx(rows.plain.to_numpy())
     assert masked == pytest.approx(rows.masked.to_numpy())
     (gains,) = [line for line in gain.lines if line.get_marker() == "o"]
     assert gains.get_xdata() == pytest.approx(rows.gain.to_numpy())
-    assert [*gains.get_ydata()] == [*range(len(OVER))]
+    assert [*gains.get_ydata()] == [*range(len(CORRUPTION_CONDITIONS))]
     assert intervals(gain)[0] == pytest.approx(rows[["gain_low", "gain_high"]].to_numpy())
     assert gain.yaxis.get_inverted()  # the first row is at the top
 
@@ -204,11 +210,11 @@ def entry(condition: Condition, seed: int) -> dict:
 
 
 def test_training_on_noise_has_a_panel_for_each_part_of_the_claim():
-    entries = [entry(condition, seed) for seed, condition in enumerate(TRAINED_ON)]
+    entries = [entry(condition, seed) for seed, condition in enumerate(TRAINING_CONDITIONS)]
     entries[2] |= {"plain": Sample(0), "masked": Sample(0), "gain": Difference(0)}
     accuracy, *parts = noise.trained_on_noise(entries).axes
     labels = [label.get_text() for label in accuracy.get_yticklabels()]
-    assert labels == [str(condition) for condition in TRAINED_ON]
+    assert labels == [str(condition) for condition in TRAINING_CONDITIONS]
     for line, network in zip(accuracy.lines, ("plain", "masked"), strict=True):
         means = [e[network].mean for e in entries]
         assert line.get_xdata() == pytest.approx(means, nan_ok=True)
@@ -225,12 +231,12 @@ def test_training_on_noise_has_a_panel_for_each_part_of_the_claim():
 
 
 def test_training_on_noise_is_drawn_from_records():
-    condition = TRAINED_ON[1]
+    condition = TRAINING_CONDITIONS[1]
     records = measured_pairs(3, epochs=20, **condition.fields)
     entries = attention.trained_on_noise(records)
     accuracy, gain, focus, snr = noise.trained_on_noise(entries).axes
     for panel in (accuracy, gain, focus, snr):
-        assert texts(panel) == ["missing"] * (len(TRAINED_ON) - 1)
+        assert texts(panel) == ["missing"] * (len(TRAINING_CONDITIONS) - 1)
     assert accuracy.lines[0].get_xdata()[1] == pytest.approx(98.1)
     (means,) = [line for line in snr.lines if line.get_marker() == "o"]
     found = [
@@ -245,19 +251,25 @@ def test_training_on_noise_is_drawn_from_records():
 
 def test_gains_are_written_on_their_squares_and_framed_where_they_are_shown():
     shown, open_ = paired_difference([3.0, 3.1, 2.9]), paired_difference([-5.0, 5.0, -1.0])
-    rows = {"one": {CLEAN: shown, BEHIND[0]: open_}, "two": {CLEAN: open_, BEHIND[0]: shown}}
+    rows = {
+        "one": {CLEAN: shown, BACKGROUND_CONDITIONS[0]: open_},
+        "two": {CLEAN: open_, BACKGROUND_CONDITIONS[0]: shown},
+    }
     axis, bar = noise.gains(rows, "trained on").axes
     assert [text.get_text() for text in axis.texts] == ["+3.0", "-0.3", "-0.3", "+3.0"]
     centres = np.array([patch.get_center() for patch in axis.patches])
     assert centres == pytest.approx(np.array([(0, 0), (1, 1)]))
     assert [text.get_text() for text in axis.get_yticklabels()] == ["one", "two"]
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["clean", str(BEHIND[0])]
+    assert [text.get_text() for text in axis.get_xticklabels()] == [
+        "clean",
+        str(BACKGROUND_CONDITIONS[0]),
+    ]
     assert (axis.get_ylabel(), bar.get_ylabel()) == ("trained on", "points over LeNet-5 alone")
 
 
 def test_gains_that_were_not_measured_leave_their_square_empty():
     nothing = Difference(0)
-    found = {"one": {CLEAN: paired_difference([-0.1, 0.08]), BEHIND[0]: nothing}}
+    found = {"one": {CLEAN: paired_difference([-0.1, 0.08]), BACKGROUND_CONDITIONS[0]: nothing}}
     assert [text.get_text() for text in noise.gains(found).axes[0].texts] == ["+0.0"]
     assert "missing" in texts(noise.gains({"one": {CLEAN: nothing}}).axes[0])
 
@@ -268,7 +280,7 @@ def test_gains_that_were_not_measured_leave_their_square_empty():
 NOTHING = {
     "accuracy_over_strength": lambda: noise.accuracy_over_strength(attention.robustness({}, [])),
     "quality_over_strength": lambda: noise.quality_over_strength(
-        {c: attention.map_scores({}, [], c) for c in (CLEAN, *BEHIND)}, "ink_auroc"
+        {c: attention.map_scores({}, [], c) for c in (CLEAN, *BACKGROUND_CONDITIONS)}, "ink_auroc"
     ),
     "corruptions": lambda: noise.corruptions(attention.robustness({}, [])),
     "trained_on_noise": lambda: noise.trained_on_noise(attention.trained_on_noise([])),

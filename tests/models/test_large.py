@@ -23,7 +23,7 @@ from mnist_attention.records import (
     read_records,
     record_path,
     reproducible_text,
-    write_longer,
+    write_if_longer,
     write_record,
 )
 from mnist_attention.studies import catalogue
@@ -181,13 +181,13 @@ def test_a_record_is_finished_with_its_epochs_its_end_or_its_time():
 
 def test_only_a_longer_record_replaces_one(tmp_path):
     short, long = make_record(epochs_done=3), make_record(0.98, epochs_done=5)
-    assert write_longer(long, tmp_path, "zoo") == long
-    assert write_longer(short, tmp_path, "zoo") == long
+    assert write_if_longer(long, tmp_path, "zoo") == long
+    assert write_if_longer(short, tmp_path, "zoo") == long
     path = record_path(tmp_path, "zoo", long["run_id"])
     assert read_record(path) == long
-    assert write_longer(make_record(0.99), tmp_path, "zoo") == make_record(0.99)
+    assert write_if_longer(make_record(0.99), tmp_path, "zoo") == make_record(0.99)
     path.write_text("{")
-    assert write_longer(short, tmp_path, "zoo") == short
+    assert write_if_longer(short, tmp_path, "zoo") == short
     assert read_record(path) == short
 
 

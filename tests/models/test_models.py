@@ -10,7 +10,7 @@ import pytest
 
 from mnist_attention import MODELS, PAPER, AttentionMask1x1, Protocol, build_model, lenet5
 from mnist_attention.data import network_input
-from mnist_attention.models import logits, start_of
+from mnist_attention.models import initial_protocol, logits
 from mnist_attention.protocol import Initializer, ModelName
 
 PARAMETERS = {
@@ -140,7 +140,7 @@ def test_units_and_pooling_follow_the_protocol():
 
 
 def test_own_layers_can_be_put_behind_any_layer():
-    model = lenet5(behind={"s4": AttentionMask1x1(name="mine")})
+    model = lenet5(after={"s4": AttentionMask1x1(name="mine")})
     assert model.get_layer("mine").output.shape == (None, 5, 5, 16)
 
 
@@ -158,15 +158,17 @@ def test_a_layer_behind_nothing_is_refused():
     with pytest.raises(
         ValueError, match=r"Expected the layers of `behind` among .*Received: \['c9'\]"
     ):
-        lenet5(behind={"c9": AttentionMask1x1()})
+        lenet5(after={"c9": AttentionMask1x1()})
 
 
 def test_networks_that_start_alike_share_their_start():
     here = replace(PAPER, seed=3, mask_channels=None)
     noisy = replace(here, epochs=20, background="clutter", strength=1.0, momentum=0.9)
-    assert start_of(noisy) == here == start_of(here)
-    assert start_of(replace(here, model="lenet5")) != start_of(replace(PAPER, model="lenet5"))
-    first, second = (weights_by_path(build_model(p)) for p in (noisy, start_of(noisy)))
+    assert initial_protocol(noisy) == here == initial_protocol(here)
+    assert initial_protocol(replace(here, model="lenet5")) != initial_protocol(
+        replace(PAPER, model="lenet5")
+    )
+    first, second = (weights_by_path(build_model(p)) for p in (noisy, initial_protocol(noisy)))
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import AttentionMask1x1, build_model, lenet5
-from mnist_attention.probes.interventions import INTERVENTIONS, intervene, randomised_from_the_top
+from mnist_attention.probes.interventions import INTERVENTIONS, intervene, reinitialise_from_the_top
 from mnist_attention.protocol import Protocol
 
 
@@ -78,7 +78,7 @@ def test_bad_requests_are_refused(model):
 def test_layers_lose_their_training_from_the_top(model):
     trained = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     lost = []
-    for name, copy in randomised_from_the_top(model):
+    for name, copy in reinitialise_from_the_top(model):
         lost.append(name)
         changed = {
             layer

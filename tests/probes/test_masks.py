@@ -7,7 +7,7 @@ from sklearn import metrics
 
 from mnist_attention import AttentionMask1x1, attention_maps, lenet5, lenet5_attention
 from mnist_attention.data import ink, network_input
-from mnist_attention.noise import disturb
+from mnist_attention.noise import add_noise
 from mnist_attention.probes.masks import (
     deletion,
     insertion,
@@ -166,7 +166,7 @@ def test_other_models_with_the_layer_work_too(uci):
 
 def test_gains_are_those_of_the_features_of_the_network_itself(model, uci):
     clean = np.concatenate([uci.train_images[:499], uci.test_images[:3]])  # more than a batch
-    images, strokes = disturb(clean, "uniform", strength=1, seed=0)
+    images, strokes = add_noise(clean, "uniform", strength=1, seed=0)
 
     gains = snr_gain(model, images, strokes)
 

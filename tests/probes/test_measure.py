@@ -11,14 +11,21 @@ from click.testing import CliRunner
 from scipy import stats
 
 from mnist_attention import Protocol, build_model, cli, train
-from mnist_attention.noise import BEHIND, CLEAN, HALF_AND_FULL, OVER, TRAINED_ON, Condition
+from mnist_attention.noise import (
+    BACKGROUND_CONDITIONS,
+    CLEAN,
+    CORRUPTION_CONDITIONS,
+    HALF_AND_FULL,
+    TRAINING_CONDITIONS,
+    Condition,
+)
 from mnist_attention.probes import measure as measurements
 from mnist_attention.probes.masks import deletion
 from mnist_attention.probes.measure import (
     Conditions,
     agreement,
-    kept_model,
-    kept_or_brief,
+    load_or_train_briefly,
+    load_trained,
     measure,
     measure_run,
     trained_model,
@@ -63,18 +70,20 @@ def test_agreement_is_the_mean_rank_correlation():
 def test_conditions_are_named_by_what_they_do():
     assert str(CLEAN) == "clean"
     assert str(Condition("gaussian", 0.5, 1.0)) == "gaussian 1 at 0.5"
-    names = [str(condition) for condition in (CLEAN, *BEHIND, *OVER)]
+    names = [
+        str(condition) for condition in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS)
+    ]
     assert len(set(names)) == len(names)
     assert {"uniform at 1", "photographs at 0.25", "blur at 0.5"} <= set(names)
 
 
 def test_test_digits_are_disturbed_as_for_training_on_them(uci, shown):
     """A network trained on a background is measured on the very images that its record is of."""
-    from mnist_attention.noise import presented
+    from mnist_attention.noise import apply_noise
 
     protocol = Protocol(dataset="uci", background="gaussian", strength=1.0, gamma=0.5)
     images = shown.images(Condition("gaussian", 1.0, 0.5))
-    np.testing.assert_array_equal(images, presented(protocol, uci).test_images)
+    np.testing.assert_array_equal(images, apply_noise(protocol, uci).test_images)
 
 
 def test_the_trained_network_is_the_one_of_the_record(results, uci):
@@ -85,16 +94,16 @@ def test_the_trained_network_is_the_one_of_the_record(results, uci):
 
 
 def test_a_network_whose_weights_were_kept_is_that_network(uci, tmp_path):
-    assert kept_model(PROTOCOL, uci, tmp_path) is None
+    assert load_trained(PROTOCOL, uci, tmp_path) is None
     record = train(PROTOCOL, dataset=uci, weights=tmp_path, verbose=False)
-    model, notice = kept_or_brief(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=tmp_path)
     predictions = measurements.predict_classes(model, uci.test_images)
     assert "".join(map(str, predictions)) == record["test_predictions"]
     assert notice == ""
 
 
 def test_where_no_weights_were_kept_a_brief_training_stands_in_and_says_so(uci, tmp_path):
-    model, notice = kept_or_brief(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=tmp_path)
     assert notice == "trained for 1 of 2 epochs"
     brief = train(replace(PROTOCOL, epochs=1), dataset=uci, verbose=False)
     predictions = measurements.predict_classes(model, uci.test_images)
@@ -110,7 +119,9 @@ def test_a_measurement_joins_its_record_and_is_made_once(results, shown, monkeyp
     measured = record["measured"]
     clean = measured["conditions"]["clean"]["accuracy"]
     assert clean == pytest.approx(record["result"]["test_accuracy"], abs=1e-6)
-    assert set(measured["conditions"]) == {str(c) for c in (CLEAN, *BEHIND, *OVER)}
+    assert set(measured["conditions"]) == {
+        str(c) for c in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS)
+    }
     assert set(measured["randomised"]) == {
         "output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1",
     }  # fmt: skip
@@ -120,7 +131,7 @@ def test_a_measurement_joins_its_record_and_is_made_once(results, shown, monkeyp
 
 def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(results, shown):
     conditions = measure_run(PROTOCOL, shown, results)["measured"]["conditions"]
-    for condition in (CLEAN, *BEHIND):
+    for condition in (CLEAN, *BACKGROUND_CONDITIONS):
         found = conditions[str(condition)]
         for masks in (found["masks"], found["untrained"]):
             assert set(masks) == {"c1_attention", "c3_attention"}
@@ -130,7 +141,9 @@ def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(results, s
     assert clean["trivial"]["brightness"]["ink_auroc"] == 1
     assert clean["trivial"]["random"]["ink_auroc"] == pytest.approx(0.5, abs=0.05)
     assert clean["masks"] != clean["untrained"]
-    assert all(set(conditions[str(condition)]) == {"accuracy"} for condition in OVER)
+    assert all(
+        set(conditions[str(condition)]) == {"accuracy"} for condition in CORRUPTION_CONDITIONS
+    )
 
 
 def test_deletion_and_insertion_of_every_map_on_the_trained_network(results, shown, uci):
@@ -164,7 +177,7 @@ def test_a_network_trained_on_a_background_is_measured_on_backgrounds_alone(show
     measured = measure(build_model(on_noise), on_noise, shown)
     assert set(measured) == {"conditions"}
     assert set(measured["conditions"]) == {str(c) for c in (CLEAN, *HALF_AND_FULL)}
-    assert {str(condition) for condition in TRAINED_ON} <= set(measured["conditions"])
+    assert {str(condition) for condition in TRAINING_CONDITIONS} <= set(measured["conditions"])
     assert "masks" in measured["conditions"]["uniform at 0.5"]
 
 
@@ -203,7 +216,7 @@ def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(uci, 
         trained_model(protocol, uci, tmp_path, tmp_path / "my weights")
     command = shlex.split(str(refused.value).partition("mnist-attention ")[2])
     assert CliRunner().invoke(cli.commands, command).exit_code == 0
-    assert kept_model(protocol, uci, tmp_path / "my weights")
+    assert load_trained(protocol, uci, tmp_path / "my weights")
 
 
 def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_path):

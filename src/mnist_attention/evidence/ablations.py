@@ -19,7 +19,6 @@ from .runs import (
     Changes,
     Runs,
     agrees,
-    changes_of,
     difference,
     is_mnist,
     protocol_of,
@@ -27,6 +26,7 @@ from .runs import (
     runs_of,
     sample,
     setting_name,
+    setting_of,
     too_few,
 )
 from .statistics import Difference, paired_difference
@@ -172,7 +172,7 @@ def _over_lenet(option: Runs, changes: Changes, records: list[dict]) -> dict:
     if changes.get("model", DEFAULTS["model"]) != DEFAULTS["model"]:
         return {}
     without = {name: value for name, value in changes.items() if not name.startswith("mask_")}
-    gain = difference(option, runs_of({**without, **changes_of("LeNet")}, records))
+    gain = difference(option, runs_of({**without, **setting_of("LeNet")}, records))
     return _gain(gain) if gain.n >= ENOUGH_SEEDS else {}
 
 
@@ -263,7 +263,7 @@ def nearest(records: list[dict]) -> pd.DataFrame:
     """
     rows = []
     for (setting, reading), epochs in itertools.product(_readings(records).items(), LENGTHS):
-        found = {row: _accuracies(changes_of(row), epochs, reading) for row in EXPLAINED}
+        found = {row: _accuracies(setting_of(row), epochs, reading) for row in EXPLAINED}
         found = pd.DataFrame(found).dropna()
         if len(found) >= ENOUGH_SEEDS:
             ours = found.mean()
@@ -308,6 +308,6 @@ def _readings(records: list[dict]) -> dict[str, list[dict]]:
     """Name of every reading that LeNet was trained in -> its records."""
     readings: dict[str, list[dict]] = {}
     for record in filter(is_mnist, records):
-        if protocol_of(record)["model"] in (changes_of("LeNet")["model"], DEFAULTS["model"]):
+        if protocol_of(record)["model"] in (setting_of("LeNet")["model"], DEFAULTS["model"]):
             readings.setdefault(setting_name(record, leave_out=_FREE), []).append(record)
     return dict(sorted(readings.items()))

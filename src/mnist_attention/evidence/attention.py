@@ -11,17 +11,24 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from ..noise import BEHIND, CLEAN, CONTROLLED, OVER, TRAINED_ON, Condition
+from ..noise import (
+    BACKGROUND_CONDITIONS,
+    CLEAN,
+    CONTROL_CONDITION,
+    CORRUPTION_CONDITIONS,
+    TRAINING_CONDITIONS,
+    Condition,
+)
 from ..probes.scores import short_name
 from ..protocol import SHORT, ModelName, choices
 from .runs import ENOUGH_SEEDS, Changes, Runs, difference, protocol_of, runs_of, sample
 from .statistics import MARGIN, ONE_SIDE, Difference, Sample, paired_difference, summarise
 
 Records = list[dict]
-BRIEF: Changes = {"epochs": SHORT.epochs}
+SHORT_RUNS: Changes = {"epochs": SHORT.epochs}
 """Setting of the controls and of training on noise: the paper's protocol, but shorter."""
 
-ON_NOISE: Changes = {**BRIEF, **CONTROLLED.fields}
+ON_NOISE: Changes = {**SHORT_RUNS, **CONTROL_CONDITION.fields}
 """Setting in which the controls were trained on noise."""
 
 PLAIN, MASKED = "lenet5", "lenet5_attention"
@@ -36,12 +43,10 @@ CONTROLS = {
 }
 """Control network -> what stands in it where the mask stood."""
 
-BEHIND_FEATURES = {MASKED: "the mask", **CONTROLS}
+BLOCK_NAMES = {MASKED: "the mask", **CONTROLS}
 """The mask and its controls: network -> what stands behind C1 and C3."""
 
-assert {PLAIN, *BEHIND_FEATURES} == {
-    name for name in choices(ModelName) if name.startswith("lenet5")
-}
+assert {PLAIN, *BLOCK_NAMES} == {name for name in choices(ModelName) if name.startswith("lenet5")}
 
 
 # Controls
@@ -53,7 +58,7 @@ def whole_runs(changes: Changes, records: Records) -> Runs:
     return dataclasses.replace(runs, records=()) if runs.done < runs.asked else runs
 
 
-def controls(records: Records, changes: Changes = BRIEF) -> pd.DataFrame:
+def controls(records: Records, changes: Changes = SHORT_RUNS) -> pd.DataFrame:
     """The mask and its controls against LeNet-5 alone.
 
     Args:
@@ -68,7 +73,7 @@ def controls(records: Records, changes: Changes = BRIEF) -> pd.DataFrame:
     """
     plain, masked = (whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     rows = []
-    for model, name in BEHIND_FEATURES.items():
+    for model, name in BLOCK_NAMES.items():
         runs = whole_runs({**changes, "model": model}, records)
         gain = difference(runs, plain)
         under = difference(masked, runs) if model != MASKED else Difference(0)
@@ -119,7 +124,7 @@ FROM_THE_TOP = ("output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1"
 """Layers in the order in which their weights are drawn anew; a record's keys are sorted."""
 
 
-def randomised(changes: Changes, records: Records) -> dict[str, dict[str, list[float]]]:
+def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, list[float]]]:
     """How far maps survive when weights are drawn anew.
 
     Returns:
@@ -134,7 +139,7 @@ def randomised(changes: Changes, records: Records) -> dict[str, dict[str, list[f
     }
 
 
-def gains_behind(
+def gains_on_noise(
     model: str,
     trained: Changes,
     records: Records,
@@ -180,7 +185,7 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
     """
     plain, masked = (measured({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     seeds = sorted(plain.keys() & masked.keys())
-    conditions = (CLEAN, *BEHIND, *OVER) if seeds else ()
+    conditions = (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if seeds else ()
     return pd.DataFrame(
         {
             **vars(condition),
@@ -193,7 +198,7 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
             "p_value": gain.p_value,
             "shown": gain.direction,
         }
-        for condition, gain in gains_behind(MASKED, changes, records, conditions).items()
+        for condition, gain in gains_on_noise(MASKED, changes, records, conditions).items()
     )
 
 
@@ -257,7 +262,7 @@ def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, 
 
 
 def trained_on_noise(records: Records) -> list[dict]:
-    """Networks trained and tested on a background, one entry for each of `TRAINED_ON`.
+    """Networks trained and tested on a background, one entry for each of `TRAINING_CONDITIONS`.
 
     Returns:
         Entries with `condition`; `gain`, with minus without the mask; and of the C1 mask on that
@@ -266,8 +271,8 @@ def trained_on_noise(records: Records) -> list[dict]:
         measurements are missing.
     """
     entries = []
-    for condition in TRAINED_ON:
-        changes = {**BRIEF, **condition.fields}
+    for condition in TRAINING_CONDITIONS:
+        changes = {**SHORT_RUNS, **condition.fields}
         plain, masked = (
             whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED)
         )
@@ -333,7 +338,7 @@ def rivals(records: Records) -> dict[str, Difference]:
             for name, words in MOVED.items()
         },
         **{
-            words: _lead(model, {} if model == PLAIN else BRIEF, records)
+            words: _lead(model, {} if model == PLAIN else SHORT_RUNS, records)
             for model, words in PLACELESS.items()
         },
     }

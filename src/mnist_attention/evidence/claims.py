@@ -11,10 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from .attention import BRIEF, trained_on_noise
+from .attention import SHORT_RUNS, trained_on_noise
 from .runs import (
     Runs,
-    changes_of,
     difference,
     is_mnist,
     lack_of_pairs,
@@ -24,6 +23,7 @@ from .runs import (
     reported_value,
     runs_of,
     sample,
+    setting_of,
     too_few,
 )
 from .statistics import (
@@ -123,7 +123,7 @@ def _one_run(ours: Sample) -> str:
 
 def _rows(records: Records, *rows: str) -> tuple[list[Runs], str]:
     """The runs behind rows of the tables, and what is lacking before they can be judged."""
-    found = [runs_of(changes_of(row), records) for row in rows]
+    found = [runs_of(setting_of(row), records) for row in rows]
     return found, lacks(dict(zip(rows, found, strict=True)))
 
 
@@ -341,8 +341,8 @@ def _focus(records: Records) -> tuple[Outcome, str]:
         return "not yet tested", f"{lack}, trained and measured on each background"
     shown = {part: {entry[part].direction for entry in entries} for part in CLAIMED}
     sentence = (
-        f"of {len(entries)} backgrounds, after {BRIEF['epochs']} epochs on each, {least} seeds, "
-        "the mask on C1 "
+        f"of {len(entries)} backgrounds, after {SHORT_RUNS['epochs']} epochs on each, {least} "
+        "seeds, the mask on C1 "
     ) + "; ".join(_part(entries, *part) for part in parts.items())
     if all(directions == {1} for directions in shown.values()):
         return "reproduced", sentence

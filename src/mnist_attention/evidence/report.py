@@ -53,7 +53,7 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
         raise ValueError(f"Expected a table from 1 to 4. Received: number={number!r}")
     reported = evidence.reported()
     names = list(dict.fromkeys(reported[reported.table == number].row))
-    rows = [_row(name, evidence.changes_of(name), records) for name in names]
+    rows = [_row(name, evidence.setting_of(name), records) for name in names]
     for heading, settings in evidence.BEYOND.items() if number == 1 else ():
         rows.append({"network": f"— not in the paper: {heading} —"})
         rows += [_row(name, changes, records) for name, changes in settings.items()]
@@ -194,7 +194,7 @@ def _mean(sample: Sample) -> str:
     return f"{sample.mean:.3f}" + (f" ± {sample.margin:.3f}" if sample.n > 1 else "")
 
 
-def controls_table(records: Records, changes: Changes = attention.BRIEF) -> pd.DataFrame:
+def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) -> pd.DataFrame:
     """The mask and its controls, ready to be shown: accuracy in percent, differences in points.
 
     For the arguments see `attention.controls`.
@@ -297,7 +297,7 @@ def finding(records: Records) -> str:
     if judged.verdict != "not yet tested":
         return sentence
     shown = {
-        name: cell(evidence.runs_of(evidence.changes_of(name), records))
+        name: cell(evidence.runs_of(evidence.setting_of(name), records))
         for name in ("LeNet+Attention", "LeNet")
     }
     so_far = "; ".join(f"{name} {accuracy}" for name, accuracy in shown.items())

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..data import Dataset
-from ..protocol import PAPER, PROPERLY
+from ..protocol import MOMENTUM_AND_HE, PAPER
 from ..storage.mnist import MNIST_DIGEST
 from .statistics import Difference, McNemar, Sample, mcnemar, paired_difference, summarise
 
@@ -59,7 +59,7 @@ NETWORKS: dict[str, Changes] = {
 BEYOND: dict[str, dict[str, Changes]] = {
     "another depth": {"ResNet-18": {"model": "resnet18"}},
     "trained properly: momentum 0.9, He normal": {
-        f"{name}, properly": {"model": model, **PROPERLY}
+        f"{name}, properly": {"model": model, **MOMENTUM_AND_HE}
         for name, model in (
             ("AlexNet", "alexnet"),
             ("VGG16", "vgg16"),
@@ -77,7 +77,7 @@ BEYOND: dict[str, dict[str, Changes]] = {
 """Rows that Table 1 gains here, under their headings."""
 
 
-def changes_of(row: str) -> Changes:
+def setting_of(row: str) -> Changes:
     """The setting that a row of the tables stands for: `replace(PAPER, **changes_of(row))`.
 
     Args:
@@ -272,7 +272,7 @@ def corrected_accuracy(record: dict, labels: np.ndarray) -> float:
     Raises:
         ValueError: if the record has not one prediction per label.
     """
-    predictions = predicted(record)
+    predictions = predictions_of(record)
     if predictions.shape != labels.shape:
         raise ValueError(
             f"Expected {len(labels)} predictions, one per label. Received: {len(predictions)}"
@@ -316,14 +316,17 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
         ValueError: if a record has not one prediction per label.
     """
     pairs = _pairs(first, second)
-    tests = [mcnemar(predicted(ours), predicted(theirs), labels) for ours, theirs in pairs.values()]
+    tests = [
+        mcnemar(predictions_of(ours), predictions_of(theirs), labels)
+        for ours, theirs in pairs.values()
+    ]
     names = [field.name for field in dataclasses.fields(McNemar)]
     return pd.DataFrame(
         map(dataclasses.asdict, tests), columns=names, index=pd.Index(pairs, name="seed")
     )
 
 
-def predicted(record: dict) -> np.ndarray:
+def predictions_of(record: dict) -> np.ndarray:
     """The class that the trained net gave each test image, integers of shape `(n,)`."""
     return np.array(list(record["test_predictions"]), int)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..noise import BACKGROUNDS, CORRUPTIONS, disturb
+from ..noise import BACKGROUNDS, CORRUPTIONS, add_noise
 from . import style, subplots
 from .digits import draw_digit
 
@@ -28,7 +28,7 @@ def backgrounds_overview(
             rows can be compared.
         strengths: One column each.
         names: Which to show; the Gaussian background has a row for each of `GAMMAS`.
-        seed: See `disturb`.
+        seed: See `add_noise`.
         side_by_side: Digits in each panel.
     """
     rows = [(n, g) for n in names for g in (GAMMAS if n == "gaussian" else GAMMAS[:1])]
@@ -37,7 +37,7 @@ def backgrounds_overview(
     for line, (name, gamma) in zip(axes, rows, strict=True):
         for panel, strength in zip(line, strengths, strict=True):
             options = {"strength": strength, "seed": seed, "gamma": gamma}
-            shown, _ = disturb(images[:side_by_side], name, **options)
+            shown, _ = add_noise(images[:side_by_side], name, **options)
             draw_digit(panel, np.hstack(shown))
         suffix = f"\n$\\gamma$ = {gamma:g}" if name == "gaussian" else ""
         label = name.replace("_", "\n") + suffix

@@ -127,7 +127,7 @@ def cascade(records: list[dict]) -> Figure:
         Rank correlation of the masks with those of the trained network, by the layer down to which
         the weights are new: a thin line for each seed, a thick one for their mean.
     """
-    found = attention.randomised({}, records)
+    found = attention.reinitialised({}, records)
     figure, axes = subplots(height=3)
     axis = axes[0, 0]
     places = np.arange(len(attention.FROM_THE_TOP))

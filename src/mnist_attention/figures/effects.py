@@ -48,7 +48,7 @@ def forest_of_pairs(records: list[dict]) -> Figure:
         the paper's gain. An arrow at the edge stands for a difference beyond `FARTHEST`. The
         numbers are at the right.
     """
-    masked, plain = (evidence.runs_of(evidence.changes_of(row), records) for row in PAIR)
+    masked, plain = (evidence.runs_of(evidence.setting_of(row), records) for row in PAIR)
     seeds = _differences(masked, plain)
     figure, axes = subplots(width=8, height=1.7 + 0.23 * len(seeds))
     axis = axes[0, 0]

@@ -13,13 +13,13 @@ from ..evidence.claims import CLAIMED, WORTH
 from ..evidence.report import SCORE_NAMES
 from ..evidence.runs import plural
 from ..evidence.statistics import Difference, Sample
-from ..noise import BEHIND, CLEAN, OVER, Condition
+from ..noise import BACKGROUND_CONDITIONS, CLEAN, CORRUPTION_CONDITIONS, Condition
 from . import COLOURS, style, subplots
 from .attention import draw_mask, draw_outline
 from .controls import draw_squares
 from .digits import draw_digit
 
-FAMILIES = tuple(dict.fromkeys((c.name, c.gamma) for c in BEHIND))
+FAMILIES = tuple(dict.fromkeys((c.name, c.gamma) for c in BACKGROUND_CONDITIONS))
 """Name and gamma of the backgrounds that networks are measured on, each at several strengths."""
 
 NETWORKS = {
@@ -105,7 +105,10 @@ def accuracy_over_strength(table: pd.DataFrame) -> Figure:
         2, len(FAMILIES), width=9, height=4.8, sharex=True, sharey="row", height_ratios=(1.2, 1)
     )
     for (above, below), family in zip(axes.T, FAMILIES, strict=True):
-        rows = _rows_of(table, [c for c in (CLEAN, *BEHIND) if c == CLEAN or _family(c) == family])
+        rows = _rows_of(
+            table,
+            [c for c in (CLEAN, *BACKGROUND_CONDITIONS) if c == CLEAN or _family(c) == family],
+        )
         above.axhline(10, color="0.6", linestyle=":", linewidth=1)
         for column, (label, colour, marker) in NETWORKS.items():
             look = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
@@ -237,8 +240,8 @@ def corruptions(table: pd.DataFrame) -> Figure:
     Args:
         table: What `attention.robustness` gives; rows of backgrounds are not used.
     """
-    rows = _rows_of(table, OVER)
-    found = {str(condition): (np.nan, np.nan, Difference(0)) for condition in OVER}
+    rows = _rows_of(table, CORRUPTION_CONDITIONS)
+    found = {str(condition): (np.nan, np.nan, Difference(0)) for condition in CORRUPTION_CONDITIONS}
     for row, paired in zip(rows.itertuples(), _differences(rows), strict=True):
         name = str(Condition(row.name, row.strength, row.gamma))
         found[name] = (row.plain, row.masked, paired)

@@ -45,7 +45,7 @@ def points(records: list[dict], number: int) -> list[Point]:
     found = []
     reported = evidence.reported()
     for row in reported[reported.table == number].itertuples():
-        runs = evidence.runs_of(evidence.changes_of(row.row), records)
+        runs = evidence.runs_of(evidence.setting_of(row.row), records)
         lack = runs.lack(seeds=1)
         ours = Sample(0) if lack else evidence.sample(runs, row.metric)
         metric = row.metric.replace("_", " ").replace("train ", "training ")

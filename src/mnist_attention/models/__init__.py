@@ -33,7 +33,7 @@ def build_model(protocol: Protocol) -> keras.Model:
     return MODELS[protocol.model](**_arguments(protocol))
 
 
-def start_of(protocol: Protocol) -> Protocol:
+def initial_protocol(protocol: Protocol) -> Protocol:
     """One protocol for all that start from the same network, whatever they train it on."""
     return dataclasses.replace(PAPER, model=protocol.model, **_arguments(protocol))
 

@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from ..layers import AttentionMask1x1
-from ..protocol import named
+from ..protocol import lookup
 from .lenet import MASKED_LAYERS, lenet5, lenet5_attention
 
 Block = Callable[[keras.KerasTensor], keras.KerasTensor]
@@ -122,10 +122,10 @@ def control(
         initializer: Distribution of the kernels.
         seed: Fixes the initial kernels.
     """
-    masked = named("mask_placement", mask_placement, MASKED_LAYERS)
-    behind = {name: block(f"{name}_block") for name in masked}
+    masked = lookup("mask_placement", mask_placement, MASKED_LAYERS)
+    after = {name: block(f"{name}_block") for name in masked}
     return lenet5(
-        activation=activation, pooling=pooling, initializer=initializer, seed=seed, behind=behind
+        activation=activation, pooling=pooling, initializer=initializer, seed=seed, after=after
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from ..protocol import named
+from ..protocol import lookup
 
 INITIALIZERS: dict[str, Callable[[int, int], tuple[str, float]]] = {
     "glorot_uniform": lambda fan_in, fan_out: ("uniform", math.sqrt(2 / (fan_in + fan_out))),
@@ -33,7 +33,7 @@ def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
 
 def _draw(initializer: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     positions = math.prod(shape[:-2])
-    distribution = named("initializer", initializer, INITIALIZERS)
+    distribution = lookup("initializer", initializer, INITIALIZERS)
     family, deviation = distribution(shape[-2] * positions, shape[-1] * positions)
     if family == "normal":
         values = deviation * generator.standard_normal(shape)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import keras
 
 from ..layers import AttentionMask1x1
-from ..protocol import CANVAS, named
+from ..protocol import CANVAS, lookup
 from .initializers import draw_kernels
 
 POOLINGS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
@@ -32,7 +32,7 @@ def lenet5(
     dense_layers: int = 3,
     canvas: int = CANVAS,
     pixel_scale: int = 1,
-    behind: Mapping[str, Callable] | None = None,
+    after: Mapping[str, Callable] | None = None,
 ) -> keras.Model:
     """LeNet-5: 32x32 image -> C1, S2, C3, S4, C5, F6 -> 10 logits. 61,706 parameters.
 
@@ -59,7 +59,7 @@ def lenet5(
         pooling has no weights, the output is a softmax. C5 sees its whole 5x5 input, so its
         "convolution" is written as the dense layer it is.
     """
-    pool = named("pooling", pooling, POOLINGS)
+    pool = lookup("pooling", pooling, POOLINGS)
     stack = [
         keras.layers.Conv2D(6, 5, activation=activation, name="c1"),  # (28, 28, 6)
         pool(2, name="s2"),  # (14, 14, 6)
@@ -70,17 +70,17 @@ def lenet5(
         *([keras.layers.Dense(84, activation=activation, name="f6")] if dense_layers == 3 else []),
         keras.layers.Dense(10, name="output"),
     ]
-    behind = dict(behind or {})
+    after = dict(after or {})
     inputs = maps = keras.Input((canvas, canvas, 1), name="image")
     if pixel_scale != 1:
         maps = keras.layers.Rescaling(pixel_scale, name="pixels")(maps)
     for layer in stack:
         maps = layer(maps)
-        if layer.name in behind:
-            maps = behind.pop(layer.name)(maps)
-    if behind:
+        if layer.name in after:
+            maps = after.pop(layer.name)(maps)
+    if after:
         names = [layer.name for layer in stack]
-        raise ValueError(f"Expected the layers of `behind` among {names}. Received: {[*behind]}")
+        raise ValueError(f"Expected the layers of `behind` among {names}. Received: {[*after]}")
     model = keras.Model(inputs, maps, name="lenet5")
     draw_kernels(model, initializer, seed)
     return model
@@ -124,7 +124,7 @@ def lenet5_attention(
     """
     masks = {
         name: AttentionMask1x1(mask_channels, mask_activation, name=f"{name}_attention")
-        for name in named("mask_placement", mask_placement, MASKED_LAYERS)
+        for name in lookup("mask_placement", mask_placement, MASKED_LAYERS)
     }
     return lenet5(
         activation=activation,
@@ -134,5 +134,5 @@ def lenet5_attention(
         dense_layers=dense_layers,
         canvas=canvas,
         pixel_scale=pixel_scale,
-        behind=masks,
+        after=masks,
     )

@@ -87,7 +87,7 @@ FRESH = 2**32 - 1
 """Seed of kernels that no network here started from; with its own, a map would only go back."""
 
 
-def randomised_from_the_top(model: keras.Model) -> Iterator[tuple[str, keras.Model]]:
+def reinitialise_from_the_top(model: keras.Model) -> Iterator[tuple[str, keras.Model]]:
     """A copy of `model` that loses its training layer by layer, the output first.
 
     A map that explains what a network has learned must change when what it has learned is gone

@@ -16,16 +16,16 @@ from scipy import stats
 
 from ..data import Dataset, ink, load_dataset
 from ..layers import AttentionMask1x1
-from ..models import build_model, start_of
-from ..noise import BEHIND, CLEAN, HALF_AND_FULL, OVER, Condition
-from ..protocol import Protocol, described, options_of, run_id
-from ..records import MEASUREMENTS, read_measurement, read_sound, write_record
+from ..models import build_model, initial_protocol
+from ..noise import BACKGROUND_CONDITIONS, CLEAN, CORRUPTION_CONDITIONS, HALF_AND_FULL, Condition
+from ..protocol import Protocol, cli_options, run_id, to_json
+from ..records import MEASUREMENTS, read_measurement, read_or_none, write_record
 from ..storage.machine import describe_machine
 from ..storage.paths import WEIGHTS
-from ..storage.states import checkpoint_path, is_whole
+from ..storage.states import checkpoint_path, is_complete
 from ..training import initial_state, predict_classes, start_model
 from . import masks
-from .interventions import INTERVENTIONS, intervene, randomised_from_the_top
+from .interventions import INTERVENTIONS, intervene, reinitialise_from_the_top
 from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
 
 SCORED = 2_000
@@ -82,11 +82,14 @@ def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
         `insertion`; `randomised`: layer drawn anew, from the top -> mask layer -> mean rank
         correlation with the trained map.
     """
-    start = start_of(protocol)
+    start = initial_protocol(protocol)
     knows_clean = protocol.background == "none"
     conditions = {
         str(condition): _condition(model, start, shown, condition)
-        for condition in (CLEAN, *((*BEHIND, *OVER) if knows_clean else HALF_AND_FULL))
+        for condition in (
+            CLEAN,
+            *((*BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if knows_clean else HALF_AND_FULL),
+        )
     }
     if not (has_masks(model) and knows_clean):
         return {"conditions": conditions}
@@ -99,7 +102,7 @@ def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
         "perturbation": perturbation(
             model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
         ),
-        "randomised": randomised(model, clean[:COMPARED]),
+        "randomised": reinitialised(model, clean[:COMPARED]),
     }
 
 
@@ -109,7 +112,7 @@ def _condition(
     """One entry of `conditions`; see `measure`."""
     images = shown.images(condition)
     found: dict = {"accuracy": accuracy(model, images, shown.dataset.test_labels)}
-    if condition in OVER or not has_masks(model):
+    if condition in CORRUPTION_CONDITIONS or not has_masks(model):
         return found
     return found | {
         "masks": mask_scores(model, images[:SCORED], shown.ink),
@@ -188,14 +191,14 @@ def perturbation(
     }
 
 
-def randomised(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, float]]:
+def reinitialised(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, float]]:
     """Layer drawn anew, from the output down -> mask layer -> `agreement` with the trained map."""
     trained = _maps(model, images)
     return {
         drawn: {
             layer: agreement(maps, trained[layer]) for layer, maps in _maps(copy, images).items()
         }
-        for drawn, copy in randomised_from_the_top(model)
+        for drawn, copy in reinitialise_from_the_top(model)
     }
 
 
@@ -219,7 +222,9 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean((first * second).sum(axis=1) / np.where(norm > 0, norm, 1)))
 
 
-def kept_model(protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS) -> keras.Model | None:
+def load_trained(
+    protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS
+) -> keras.Model | None:
     """The network at the end of a run, if its weights are in the folder `weights`."""
     path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
     if not path.is_file():
@@ -229,7 +234,7 @@ def kept_model(protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS) ->
     return model
 
 
-def kept_or_brief(
+def load_or_train_briefly(
     protocol: Protocol, dataset: Dataset, epochs: int, weights: Path = WEIGHTS
 ) -> tuple[keras.Model, str]:
     """The network at the end of a run, or, where its weights were not kept, one trained just now.
@@ -243,7 +248,7 @@ def kept_or_brief(
     Returns:
         The network, and what is to be said of it: empty where it is the one of the run.
     """
-    model = kept_model(protocol, dataset, weights)
+    model = load_trained(protocol, dataset, weights)
     if model is not None:
         return model, ""
     from ..training import train
@@ -252,7 +257,7 @@ def kept_or_brief(
     with tempfile.TemporaryDirectory() as folder:
         train(brief, dataset=dataset, weights=folder, verbose=False)
         notice = f"trained for {epochs} of {protocol.epochs} epochs"
-        return kept_model(brief, dataset, Path(folder)), notice
+        return load_trained(brief, dataset, Path(folder)), notice
 
 
 def trained_model(
@@ -263,25 +268,25 @@ def trained_model(
     Raises:
         FileNotFoundError: if neither is there; the message says what makes them.
     """
-    kept = kept_model(protocol, dataset, weights) if weights else None
+    kept = load_trained(protocol, dataset, weights) if weights else None
     if kept is not None:
         return kept
     checkpoint = checkpoint_path(Path(results), protocol, dataset.digest)
     state = initial_state(protocol, dataset, checkpoint)
-    if not state.variables or not is_whole(state, protocol):
+    if not state.variables or not is_complete(state, protocol):
         folders = shlex.join(["--results", str(results), "--weights", str(weights or WEIGHTS)])
         raise FileNotFoundError(
             f"Expected the trained weights of run {run_id(protocol, dataset.digest)} "
             f"({protocol.model}, seed {protocol.seed}) in {checkpoint.parent}"
             f"{f' or {weights}' if weights else ''}. Received: none after "
             f"{protocol.epochs} epochs. This trains it, also where it has a record: "
-            f"mnist-attention train {options_of(protocol)} {folders}"
+            f"mnist-attention train {cli_options(protocol)} {folders}"
         )
     return start_model(protocol, dataset, state)
 
 
 @functools.cache
-def conditions_of(name: str) -> Conditions:
+def load_conditions(name: str) -> Conditions:
     """Those of a dataset, made once in a process."""
     return Conditions(load_dataset(name))
 
@@ -298,13 +303,13 @@ def measure_run(
     """
     name = run_id(protocol, shown.dataset.digest)
     path = Path(results) / MEASUREMENTS / f"{name}.json"
-    if there := read_sound(path, read_measurement):
+    if there := read_or_none(path, read_measurement):
         return there
     model = trained_model(protocol, shown.dataset, results, weights)
     measurement = {
         "run_id": name,
-        "protocol": described(protocol),
-        "dataset": shown.dataset.described(),
+        "protocol": to_json(protocol),
+        "dataset": shown.dataset.to_json(),
         "measured": _rounded(measure(model, protocol, shown)),
         "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},
         "environment": describe_machine("keras", keras.backend.backend(), "numpy", "scipy"),

@@ -14,7 +14,7 @@ import numpy as np
 import platformdirs
 
 from .files import DAMAGE, write_atomically
-from .quiet import silenced_stderr
+from .quiet import silence_stderr
 
 MNIST_FILES = dict(
     line.split()[::-1]
@@ -113,7 +113,7 @@ def _prepare_mnist(source: str | None) -> dict[str, np.ndarray]:
     origin = source or "the network"
     print(f"Preparing MNIST from {origin}, once; about half a minute ...", file=sys.stderr)
     try:
-        with silenced_stderr(), contextlib.redirect_stdout(io.StringIO()):
+        with silence_stderr(), contextlib.redirect_stdout(io.StringIO()):
             train, test = _splits_from_tfds(source)
     except Exception as error:  # TFDS and its network layers raise many kinds
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def silenced_stderr() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Discard what is written to the stderr descriptor, by C++ code and child processes too.
 
     TensorFlow 2.21 announces oneDNN and missing GPU drivers on import, before its log level takes

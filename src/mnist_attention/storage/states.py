@@ -93,7 +93,7 @@ def checkpoint_path(results: Path, protocol: Protocol, digest: str) -> Path:
 
 
 @contextlib.contextmanager
-def claimed(checkpoints: Iterable[Path]) -> Iterator[None]:
+def lock_runs(checkpoints: Iterable[Path]) -> Iterator[None]:
     """Hold the runs with these checkpoints. Whoever wants one of them too waits meanwhile."""
     with contextlib.ExitStack() as locks:
         for path in sorted(checkpoints):  # in one order everywhere: no two wait for each other
@@ -109,12 +109,12 @@ def diverged(state: State) -> bool:
     return bool(state.history["loss"]) and not np.isfinite(state.history["loss"][-1])
 
 
-def is_whole(state: State, protocol: Protocol) -> bool:
+def is_complete(state: State, protocol: Protocol) -> bool:
     """Whether a run has had all of its epochs, or has diverged: more would change nothing."""
     return state.epoch >= protocol.epochs or diverged(state)
 
 
-def spent(state: State, budget_minutes: float | None) -> bool:
+def over_budget(state: State, budget_minutes: float | None) -> bool:
     """Whether a run has used up its time budget: it ends with the epoch in which that happens.
 
     Args:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..evidence.ablations import EXPLAINED
-from ..evidence.runs import changes_of
-from ..noise import CONTROLLED, TRAINED_ON
-from ..protocol import PAPER, PROPERLY, SHORT, ModelName, Protocol, choices
+from ..evidence.runs import setting_of
+from ..noise import CONTROL_CONDITION, TRAINING_CONDITIONS
+from ..protocol import MOMENTUM_AND_HE, PAPER, SHORT, ModelName, Protocol, choices
 from .classical import METHODS, ClassicalProtocol
 
 
@@ -34,7 +34,7 @@ LENETS = (replace(PAPER, model="lenet5"), PAPER)
 ZOO = tuple(replace(PAPER, model=name) for name in ("resnet18", "alexnet", "resnet50", "vgg16"))
 """The other networks of Table 1 under the paper's protocol, the cheapest epoch first."""
 
-ZOO_PROPER = tuple(replace(protocol, **PROPERLY) for protocol in ZOO)
+ZOO_PROPER = tuple(replace(protocol, **MOMENTUM_AND_HE) for protocol in ZOO)
 
 CLASSICAL = tuple(ClassicalProtocol(model=name) for name in METHODS)
 
@@ -48,7 +48,7 @@ PLAUSIBLE = (
 """Readings of the paper which might give its odd numbers: in the manner of 1998, and without the
 mirrored digits, against its text."""
 
-ODD = tuple(changes_of(row) for row in EXPLAINED if "epochs" not in changes_of(row))
+ODD = tuple(setting_of(row) for row in EXPLAINED if "epochs" not in setting_of(row))
 """Settings whose odd numbers one reading of the paper should give together. So it should that of 50
 epochs, which is a point on the way to 100."""
 
@@ -107,7 +107,7 @@ STUDIES = {
             replace(SHORT, shift=0, brightness=0.4),
             replace(SHORT, flip=False, shift=0),
             *(replace(PAPER, **option) for option in (*PROMISING, *LATE)),
-            *(replace(PAPER, **changes_of("LeNet"), **option) for option in PROMISING),
+            *(replace(PAPER, **setting_of("LeNet"), **option) for option in PROMISING),
         ),
     ),
     "momentum": Study(
@@ -134,7 +134,7 @@ STUDIES = {
     "controls_on_noise": Study(
         "And would something simpler do as well where there is something to filter out?",
         tuple(
-            replace(SHORT, model=model, **CONTROLLED.fields)
+            replace(SHORT, model=model, **CONTROL_CONDITION.fields)
             for model in choices(ModelName)
             if model.startswith("lenet5")
         ),
@@ -143,7 +143,7 @@ STUDIES = {
         "Does the mask help where there is something to filter out?",
         tuple(
             replace(SHORT, model=model, **behind.fields)
-            for behind in TRAINED_ON
+            for behind in TRAINING_CONDITIONS
             for model in ("lenet5", "lenet5_attention")
         ),
     ),

@@ -23,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC
 
 from ..data import Dataset, load_dataset
-from ..protocol import DatasetName, check_types, digest_of
+from ..protocol import DatasetName, check_types, hash_fields
 from ..records import check_study, finished_record, record_path, write_record
 from ..storage.files import require_writable
 from ..storage.machine import describe_machine
@@ -207,7 +207,7 @@ class ClassicalProtocol:
     def __post_init__(self):
         check_types(self)
 
-    def described(self) -> dict:
+    def to_json(self) -> dict:
         """Everything that fixes the result, the candidates of the hyperparameters among it."""
         candidates = {name: [*values] for name, values in METHODS[self.model].candidates.items()}
         return {**dataclasses.asdict(self), "selection": SELECTION, "candidates": candidates}
@@ -215,7 +215,7 @@ class ClassicalProtocol:
 
 def run_id(protocol: ClassicalProtocol, dataset_digest: str) -> str:
     """Name of the run, made like that of a network's run."""
-    return digest_of(protocol.described(), dataset_digest)
+    return hash_fields(protocol.to_json(), dataset_digest)
 
 
 def fit(
@@ -270,8 +270,8 @@ def _record(protocol: ClassicalProtocol, dataset: Dataset) -> dict:
     }
     return {
         "run_id": run_id(protocol, dataset.digest),
-        "protocol": protocol.described(),
-        "dataset": dataset.described(),
+        "protocol": protocol.to_json(),
+        "dataset": dataset.to_json(),
         "history": {},
         "result": result,
         "test_predictions": "".join(map(str, predictions)),

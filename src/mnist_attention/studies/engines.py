@@ -20,7 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from ..protocol import Protocol
-from ..records import check_budget, is_finished, write_longer
+from ..records import check_budget, is_finished, write_if_longer
 from . import classical
 from .classical import ClassicalProtocol
 
@@ -116,7 +116,7 @@ def _outcomes(
     for chain, records, errors in _POOLS[order.engine](tasks(), order.jobs):
         # On a cluster without a shared disk the record exists only where it was made.
         for record in records:
-            write_longer(record, order.results, order.study)
+            write_if_longer(record, order.results, order.study)
         yield chain, errors
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..data import Dataset, EpochPlan, augment, augmentation_table, brightened, network_input
+from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input, scale_brightness
 from ..models import EVALUATION_BATCH
 from ..protocol import Protocol
 from ..training import variables
@@ -124,7 +124,7 @@ class LaneProgram:
         order, flip, shift, factor = batch
         images = augment(table, order, flip, shift, self._canvas)
         if self._brightness:
-            images = brightened(images, factor)
+            images = scale_brightness(images, factor)
         logs, state = self._model.train_step(state, (images, labels[order]))
         return state, logs
 

@@ -15,7 +15,7 @@ import keras
 from tqdm import tqdm
 
 from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
-from ..noise import presented
+from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory, run_id
 from ..records import (
     check_budget,
@@ -23,10 +23,10 @@ from ..records import (
     finished_record,
     make_record,
     record_path,
-    write_longer,
+    write_if_longer,
 )
 from ..storage.files import require_writable
-from ..storage.states import State, checkpoint_path, claimed, diverged, spent, write_state
+from ..storage.states import State, checkpoint_path, diverged, lock_runs, over_budget, write_state
 from ..training import (
     check_fit,
     describe_environment,
@@ -67,7 +67,7 @@ class Trajectory:
 
     def ended(self) -> list[Protocol]:
         """The due runs that end with this state: all of them, if it has diverged or time is up."""
-        over = diverged(self.state) or spent(self.state, self.budget_minutes)
+        over = diverged(self.state) or over_budget(self.state, self.budget_minutes)
         return [run for run in self.due if over or run.epochs == self.state.epoch]
 
 
@@ -140,7 +140,7 @@ def train_lanes(
         data = dataset or load_dataset(group[0].dataset)
         check_fit(group[0], data)
         paths = [checkpoint_path(results, p, data.digest) for p in group] if results else []
-        with claimed(paths):
+        with lock_runs(paths):
             for protocol in group if results else []:
                 path = record_path(results, study, run_id(protocol, data.digest))
                 if record := finished_record(path, budget_minutes):
@@ -150,7 +150,7 @@ def train_lanes(
             for protocol, record in made:
                 records[protocol] = record
                 if results:
-                    write_longer(record, results, study)
+                    write_if_longer(record, results, study)
                 if callback:
                     callback(record)
     return [records[protocol] for protocol in protocols]
@@ -166,7 +166,7 @@ def _train(
     if not any(lane.due for lane in lanes):
         return
     protocol = lanes[0].longest
-    shown = presented(protocol, data)
+    shown = apply_noise(protocol, data)
     models = [start_model(lane.longest, data, lane.state) for lane in lanes]
     program = LaneProgram(models[0], protocol, shown, lowering)
     values, plans = program.start(models), _plans(lanes, data)

@@ -12,7 +12,7 @@ from ..data import load_dataset
 from ..protocol import Protocol, by_trajectory, run_id
 from ..records import is_finished, read_records, record_path
 from ..storage.files import require_writable
-from ..storage.quiet import silenced_stderr
+from ..storage.quiet import silence_stderr
 from . import classical
 from .catalogue import study_methods, study_protocols
 from .engines import Order, Run, check_jobs, run_chains, run_lanes, use_one_thread
@@ -180,10 +180,10 @@ def _measure(
     """Measure one network. Returns why it could not be, or an empty text."""
     if own_process:
         use_one_thread()
-    with silenced_stderr():
-        from ..probes.measure import conditions_of, measure_run
+    with silence_stderr():
+        from ..probes.measure import load_conditions, measure_run
     try:
-        measure_run(protocol, conditions_of(protocol.dataset), results, weights)
+        measure_run(protocol, load_conditions(protocol.dataset), results, weights)
     except (OSError, ValueError) as error:  # a file of this network is damaged, say
         return protocol, str(error)
     return protocol, ""
