@@ -30,8 +30,9 @@ _EARLY = 20
 
 def _by_seed(changes: dict, records: Records) -> dict[int, dict]:
     """Seed -> record of a finished run of a setting."""
-    runs = attention.whole_runs(changes, records).records
-    return {evidence.protocol_of(record)["seed"]: record for record in runs}
+    runs = evidence.runs_of(changes, records)
+    whole = runs.records if runs.done >= runs.asked else ()
+    return {evidence.protocol_of(record)["seed"]: record for record in whole}
 
 
 def _pairs(records: Records) -> dict[str, list[dict]]:
@@ -111,7 +112,6 @@ def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
     Args:
         records: Any records.
         number: 1 to 4.
-        title: The message.
 
     Returns:
         A panel for training and one for test accuracy, as far as the paper reports them. A row

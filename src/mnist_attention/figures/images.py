@@ -36,10 +36,9 @@ def image_grid(
     """Images in rows and columns: digits white on black, masks on one scale from 0 to 1.
 
     Args:
-        images: Name of a row -> its images; `None` leaves a cell empty. Or images alone, which
-            are wrapped into rows.
+        images: Name of a row -> its images. Or images alone, which are wrapped
+            into rows.
         captions: What stands above each column; above each image if they are wrapped.
-        title: The message.
         masks: Names of the rows that are masks. They get the colour bar.
         ink: The clean digit of each column, whose outline is drawn on the masks.
         columns: Images in a row where they are wrapped.
@@ -72,14 +71,14 @@ def image_grid(
     for number, (key, row) in enumerate(images.items()):
         top = above + pitch * number
         axis.text(-0.08 / cell, top + 0.5, key.strip("\0"), ha="right", va="center", size=8.5)
-        brightest = max((_top(image) for image in row if image is not None), default=1)
+        brightest = max((_top(image) for image in row), default=1)
         for column, image in enumerate(row):
             where = (column * (1 + _GAP), top)
-            if image is not None and key in masks:
+            if key in masks:
                 shown = _put(axis, image, where, VALUE_MAP, 1)
                 if ink is not None:
                     _outline(axis, ink[column], where)
-            elif image is not None:
+            else:
                 _put(axis, image, where, DIGIT_MAP, brightest)
     for index, caption in enumerate(captions[: count * len(rows)]):
         row, column = divmod(index, count)
@@ -150,7 +149,6 @@ def digit_as_numbers(
         image: Shape `(28, 28)`, uint8.
         corner: Row and column of the first pixel that is written out.
         size: Rows and columns that are written out; the part is framed in the digit.
-        title: The message.
     """
     figure, axes = subplots(1, 2, height=4.1, title=title)
     row, column = corner
@@ -180,7 +178,6 @@ def local_binary_pattern(
         codes: Code of each pixel, shape `(28, 28)`, 0 to 255.
         centre: Row and column of the pixel whose code is worked out. It is framed.
         weights: The power of two that each neighbour stands for, 0 at the centre, `(3, 3)`.
-        title: The message.
 
     Raises:
         ValueError: if the code worked out from the patch is not that in `codes`.
@@ -236,7 +233,6 @@ def feature_maps(
         features: Shape `(height, width, channels)`, not negative.
         place: Row and column of a place that is framed in every map. Its features, one a map,
             stand above the maps: the numbers that the mask's score is computed from.
-        title: The message.
     """
     captions = [f"map {number}" for number in range(1, 1 + features.shape[2])]
     if place:
@@ -259,7 +255,6 @@ def product(features: np.ndarray, scores: np.ndarray, *, title: str = "") -> Fig
     Args:
         features: Shape `(height, width, channels)`, not negative.
         scores: The mask, shape `(height, width, 1)` or `(height, width, channels)`.
-        title: The message.
 
     Returns:
         A column a map: features, mask, product. Each map and its product share a scale.
@@ -295,7 +290,6 @@ def mask_along_row(image: np.ndarray, scores: np.ndarray, row: int, *, title: st
         image: Shape `(28, 28)`.
         scores: The C1 mask, shape `(28, 28)`.
         row: Which row; it is marked in the pictures.
-        title: The message.
     """
     figure, axes = subplots(1, 3, height=2.4, title=title, width_ratios=(1, 1, 2.2))
     _panel(axes[0, 0], image, "digit")
@@ -328,7 +322,6 @@ def enlargement(
         scores: The mask, shape `(side, side)`.
         enlarged: The same on the image, shape `(28, 28)`.
         centres: Pixels in whose middle its places look, along one axis, shape `(side,)`.
-        title: The message.
     """
     figure, axes = subplots(1, 3, height=2.7, title=title)
     _panel(axes[0, 0], image, "where its places look")

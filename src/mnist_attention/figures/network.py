@@ -37,7 +37,6 @@ def network(
             negative, or `(units,)`.
         masks: Layer whose output a mask is multiplied into -> the mask, `(height, width, 1)`.
         operation: How the mask is computed from the layer.
-        title: The message.
 
     Returns:
         Maps are stacks, vectors columns of cells. Each mask is a side branch in blue: it leaves

@@ -1,17 +1,18 @@
 """Numbers as pictures: curves, means with intervals, tables, pairs."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..evidence.statistics import MARGIN
+from ..evidence.statistics import MARGIN, Difference, Sample
 from .style import FAINT, MASK, PAPER, PLAIN, WIDTH, colours_of, style, subplots, write_empty
 
 Limits = tuple[float, float]
+Estimate = Difference | Sample
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -26,15 +27,6 @@ class Curve(NamedTuple):
 
     x: Sequence[float]
     y: np.ndarray
-
-
-class Estimate(Protocol):
-    """What `statistics.Difference` and `Sample` have: n, mean and a 95 % interval or NaN."""
-
-    n: int
-    mean: float
-    low: float
-    high: float
 
 
 # Curves
@@ -57,7 +49,6 @@ def curves(
 
     Args:
         panels: Title of a panel -> name of a curve -> curve. One panel: `{"": {...}}`.
-        title: The message.
         x: What the x axis shows.
         y: What the y axis shows.
         levels: Text -> value of a dashed line in the colour of the paper, in every panel.
@@ -112,23 +103,15 @@ def _draw_curve(axis: Axes, curve: Curve, colour: str) -> float:
 def _name_ends(axis: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write names right of the axes at the heights given, apart where these are too close."""
     low, high = axis.get_ylim()
-    inches = axis.figure.get_figheight() - 1
-    names = sorted((n for n in ends if np.isfinite(ends[n][0])), key=lambda name: ends[name][0])
-    wanted = [np.clip((ends[name][0] - low) / (high - low), 0, 1) for name in names]
-    heights = [(0.03 + 0.15 * (1 + name.count("\n"))) / inches for name in names]
-    placed: list[float] = []
-    for index, place in enumerate(wanted):
-        step = (heights[index - 1] + heights[index]) / 2
-        placed.append(max(place, placed[-1] + step) if placed else place)
-    over = max(0.0, placed[-1] - 1) if placed else 0
-    for index in reversed(range(len(placed))):  # what went too high pushes the others down
-        step = (heights[index] + heights[index + 1]) / 2 if index + 1 < len(placed) else 0
-        limit = placed[index + 1] - step if index + 1 < len(placed) else placed[index] - over
-        placed[index] = min(placed[index], limit)
-    for name, place in zip(names, placed, strict=True):
-        look = {"color": ends[name][1], "va": "center", "size": 8.5, "weight": "bold"}
+    step = 0.18 * (1 + max(name.count("\n") for name in ends)) / (axis.figure.get_figheight() - 1)
+    last = 0.0
+    for index, name in enumerate(sorted(ends, key=lambda name: ends[name][0])):
+        value, colour = ends[name]
+        room = 1 - step * (len(ends) - 1 - index)  # below the names that are still to come
+        last = min(max((value - low) / (high - low), last + step * bool(index)), room)
+        look = {"color": colour, "va": "center", "size": 8.5, "weight": "bold"}
         at = {"xycoords": "axes fraction", "textcoords": "offset points"}
-        axis.annotate(name, (1, place), (5, 0), **at, **look)
+        axis.annotate(name, (1, last), (5, 0), **at, **look)
 
 
 # Differences and accuracies with their intervals
@@ -142,7 +125,6 @@ def forest(
     label: str = "points of test accuracy",
     paper: Mapping[str, Mapping[str, float]] | None = None,
     notes: Mapping[str, str] | None = None,
-    limits: Mapping[str, Limits] | None = None,
     form: str = "+.2f",
     equal: float | None = MARGIN,
     join: bool = False,
@@ -155,11 +137,9 @@ def forest(
         panels: Title of a panel -> name of a row -> what is known: an estimate, drawn as a point
             with its interval, or one number a seed, drawn as pale points with their mean. One
             panel: `{"": {...}}`.
-        title: The message.
         label: What the x axes show.
         paper: Title of a panel -> name of a row -> the paper's number, an orange diamond.
         notes: Name of a row -> what is written where nothing is known, e.g. "4 of 100 epochs".
-        limits: Title of a panel -> ends of its axis. A mean beyond them is written, not drawn.
         form: How means are written at the right.
         equal: Differences below this count as none and are shaded; `None` where the rows are no
             differences.
@@ -185,13 +165,11 @@ def forest(
         if equal is not None:
             axis.axvspan(-equal, equal, color="0.92", linewidth=0, zorder=0)
             axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
-        if span := (limits or {}).get(name):
-            axis.set_xlim(span)
         if join:
             _join_seeds(axis, [*rows.values()])
         for row, (key, found) in enumerate(rows.items()):
             colour = (colours or {}).get(key, PLAIN if key == "LeNet" else MASK)
-            text = _draw_row(axis, row, found, colour, form, span)
+            text = _draw_row(axis, row, found, colour, form)
             if key in said:
                 axis.plot(said[key], row, "D", color=PAPER, markersize=6, zorder=4)
             _beside(axis, row, text, (notes or {}).get(key, ""), said.get(key))
@@ -205,10 +183,10 @@ def forest(
 
 
 def _draw_row(
-    axis: Axes, row: int, found: Estimate | Sequence[float], colour: str, form: str, span
+    axis: Axes, row: int, found: Estimate | Sequence[float], colour: str, form: str
 ) -> str:
     """Draw one row and return its mean as text; empty where nothing is known."""
-    if hasattr(found, "mean") and hasattr(found, "low"):
+    if isinstance(found, Estimate):
         mean, ends, n = found.mean, (found.low, found.high), found.n
     else:
         values = np.asarray(found, float)
@@ -217,8 +195,6 @@ def _draw_row(
         axis.plot(values, [row] * n, "o", color=colour, markersize=4, alpha=0.35, zorder=2)
     if not n or np.isnan(mean):
         return ""
-    if span and not span[0] <= mean <= span[1]:
-        return f"{mean:{form}}, off the axis".replace("-", _MINUS)
     axis.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
     axis.plot([mean], [row], "o", color=colour, markersize=6.5, zorder=3)
     return f"{mean:{form}}".replace("-", _MINUS)
@@ -236,7 +212,7 @@ def _beside(axis: Axes, row: int, text: str, note: str, said: float | None) -> N
 
 
 def _join_seeds(axis: Axes, rows: Sequence[Estimate | Sequence[float]]) -> None:
-    found = [np.asarray(row, float) for row in rows if not hasattr(row, "low")]
+    found = [np.asarray(row, float) for row in rows if not isinstance(row, Estimate)]
     if found and len({len(values) for values in found}) == 1 and len(found) == len(rows):
         axis.plot(np.array(found), range(len(found)), color="0.8", linewidth=0.9, zorder=1)
 
@@ -261,7 +237,6 @@ def heat_map(
 
     Args:
         panels: Title -> numbers of shape `(rows, columns)`; NaN is left empty.
-        title: The message.
         rows: Names of the rows.
         columns: Names of the columns.
         y: What the rows are.
@@ -308,7 +283,6 @@ def pairs(
         plain: Test accuracy in percent without the mask, one a seed.
         masked: With it, the same seeds.
         paper: The paper's two numbers.
-        title: The message.
     """
     figure, axes = subplots(height=3.9, title=title)
     axis = axes[0, 0]
