@@ -114,15 +114,14 @@ def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
         number: 1 to 4.
 
     Returns:
-        A panel for training and one for test accuracy, as far as the paper reports them. A row
-        without finished runs says so.
+        A panel for training and one for test accuracy, as far as the paper reports them. Rows
+        without finished runs are named below.
     """
     reported = evidence.reported()
-    reported = reported[reported.table == number]
     panels: dict[str, dict] = {}
     said: dict[str, dict] = {}
     lacking: dict[str, str] = {}
-    for entry in reported.itertuples():
+    for entry in reported[reported.table == number].itertuples():
         runs = evidence.runs_of(evidence.setting_of(entry.row), records)
         panel = entry.metric.replace("train_", "training ").replace("test_", "test ")
         name = entry.row.replace("_", " ").replace("=", " ")
@@ -141,9 +140,8 @@ def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
     """Test accuracy over steps instead of epochs, a curve a batch size."""
     reported = evidence.reported()
     panels: dict[str, dict] = {"over epochs": {}, "over steps, in thousands": {}}
-    for size in (
-        evidence.setting_of(row)["batch_size"] for row in reported[reported.table == 3].row
-    ):
+    for row in reported[reported.table == 3].row:
+        size = evidence.setting_of(row)["batch_size"]
         values = _history([*_by_seed({"batch_size": size}, records).values()])
         if values.size:
             mean, epochs = values.mean(axis=0), np.arange(1, 1 + values.shape[1])
@@ -166,10 +164,9 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
         for row in table[table.epochs == epochs].itertuples():
             name = f"{row.choice}: {row.option}"
             collapsed = row.guessing == row.n
-            rows[name] = Difference(
-                *((0,) if collapsed else (row.n, row.effect)), low=row.low, high=row.high
-            )
+            rows[name] = Difference(row.n, row.effect, low=row.low, high=row.high)
             if collapsed:
+                rows[name] = Difference(0)
                 notes[name] = f"all {row.n} runs stay at chance"
     return forest(panels, title=title, notes=notes, stacked=True)
 
@@ -208,7 +205,11 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
     layers = attention.FROM_THE_TOP
     panels = {
         f"{short_name(mask)} mask": {
-            "mean": Curve(range(len(layers)), np.transpose([drawn[name] for name in layers]))
+            # One line for each seed and draw, whether or not a seed has several draws.
+            "mean": Curve(
+                range(len(layers)),
+                np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers)),
+            )
         }
         for mask, drawn in found.items()
     }

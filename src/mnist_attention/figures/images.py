@@ -36,8 +36,7 @@ def image_grid(
     """Images in rows and columns: digits white on black, masks on one scale from 0 to 1.
 
     Args:
-        images: Name of a row -> its images. Or images alone, which are wrapped
-            into rows.
+        images: Name of a row -> its images. Or images alone, which are wrapped into rows.
         captions: What stands above each column; above each image if they are wrapped.
         masks: Names of the rows that are masks. They get the colour bar.
         ink: The clean digit of each column, whose outline is drawn on the masks.

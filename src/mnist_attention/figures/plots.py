@@ -68,7 +68,9 @@ def curves(
             continue
         ends = {}
         for label, curve in named.items():
-            ends[label] = (_draw_curve(axis, curve, known[label]), known[label])
+            end = _draw_curve(axis, curve, known[label])
+            if np.isfinite(end):
+                ends[label] = (end, known[label])
         if span := limits[index] if each else limits:
             axis.set_ylim(span)
         axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=not ticks))
@@ -212,9 +214,10 @@ def _beside(axis: Axes, row: int, text: str, note: str, said: float | None) -> N
 
 
 def _join_seeds(axis: Axes, rows: Sequence[Estimate | Sequence[float]]) -> None:
-    found = [np.asarray(row, float) for row in rows if not isinstance(row, Estimate)]
-    if found and len({len(values) for values in found}) == 1 and len(found) == len(rows):
-        axis.plot(np.array(found), range(len(found)), color="0.8", linewidth=0.9, zorder=1)
+    """Only where every row has every seed."""
+    if not any(isinstance(row, Estimate) for row in rows) and len({*map(len, rows)}) == 1:
+        for seed in zip(*rows, strict=True):
+            axis.plot(seed, range(len(rows)), color="0.8", linewidth=0.9, zorder=1)
 
 
 # Tables
