@@ -25,6 +25,9 @@ _EARLY = 20
 """Epochs that are drawn apart, as curves then change by hundredths of what they did before."""
 
 
+_DOTS = "small: a seed, large: their mean"
+
+
 # What is asked of evidence
 
 
@@ -179,7 +182,8 @@ def interventions(records: Records, *, title: str = "") -> Figure:
     changed = attention.changed_by_seed({}, records)
     names = {**attention.MOVED, "ones": "ones: no mask at all"}
     rows = {words: changed.get(name, []) for name, words in names.items()}
-    return forest({"": rows}, title=title, join=True)
+    label = f"points of test accuracy; {_DOTS}"
+    return forest({"": rows}, title=title, label=label, join=True)
 
 
 def controls(records: Records, *, title: str = "") -> Figure:
@@ -193,7 +197,7 @@ def controls(records: Records, *, title: str = "") -> Figure:
     some = [set(runs) for runs in found.values() if runs]
     seeds = sorted(set.intersection(*some)) if some else []
     rows = {n: [_accuracy(runs[s]) for s in seeds if s in runs] for n, runs in found.items()}
-    label = f"test accuracy after {SHORT.epochs} epochs, %"
+    label = f"test accuracy after {SHORT.epochs} epochs, %; {_DOTS}"
     others = {name: "#009E73" for name in rows if name not in ("LeNet", "the mask")}
     options = {"form": ".2f", "equal": None, "join": True, "colours": others}
     return forest({"": rows}, title=title, label=label, **options)

@@ -50,7 +50,7 @@ def image_grid(
     count = columns if wrapped else max(map(len, rows), default=1)
     names = [name.strip("\0") for name in images]
     # The size of everything is known, so it is placed exactly: cells are then alike in all grids.
-    left = 0.12 + 0.076 * max((len(line) for name in names for line in name.split("\n")), default=0)
+    left = 0.2 + 0.062 * max((len(line) for name in names for line in name.split("\n")), default=0)
     right = 0.6 if masks else 0.05
     cell = min(cell, (WIDTH - left - right) / (count + _GAP * (count - 1)))
     above = _LINE * max((1 + text.count("\n") for text in captions), default=0) / cell
@@ -85,8 +85,8 @@ def image_grid(
         axis.text(*place, caption, ha="center", va="bottom", size=8, linespacing=1.1)
     if shown is not None:
         bar = (left + cell * wide + 0.08) / WIDTH
-        low = 0.04 + cell * (tall - above) * 0.5 - min(0.8, cell * tall / 2.4)
-        size = 2 * min(0.8, cell * tall / 2.4)
+        size = min(1.6, 0.8 * cell * tall)
+        low = 0.04 + (cell * (tall - above) - size) / 2
         beside = figure.add_axes((bar, low / height, 0.09 / WIDTH, size / height))
         figure.colorbar(shown, cax=beside, ticks=(0, 0.5, 1))
         beside.tick_params(labelsize=8)
@@ -129,9 +129,9 @@ def _panel(axis: Axes, image: np.ndarray, title: str = "", mask: bool = False) -
     return shown
 
 
-def _frame(axis: Axes, corner: tuple[float, float], size: float, colour: str = PAPER) -> None:
+def _frame(axis: Axes, corner: tuple[float, float], size: float) -> None:
     axis.add_patch(
-        Rectangle(corner, size, size, fill=False, linewidth=1.8, edgecolor=colour, zorder=4)
+        Rectangle(corner, size, size, fill=False, linewidth=1.8, edgecolor=PAPER, zorder=4)
     )
 
 

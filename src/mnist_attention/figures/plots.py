@@ -74,6 +74,8 @@ def curves(
         if span := limits[index] if each else limits:
             axis.set_ylim(span)
         axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=not ticks))
+        if not axis.dataLim.width:  # a run of one epoch
+            axis.set_xlim(axis.dataLim.x0 - 1, axis.dataLim.x0 + 1)
         if ticks:
             axis.set_xticks([*ticks], [*ticks.values()])
         for text, value in (levels or {}).items():
