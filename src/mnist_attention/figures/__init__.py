@@ -1,8 +1,8 @@
 """Every figure: numbers or records in, Matplotlib `Figure` out. Imports no Keras and no pyplot.
 
-`from mnist_attention import figures`. All take `title=`, the message, and draw an empty figure that
-says so where there is nothing yet. Figures are 8.3 inches wide; digits are white on black; LeNet is
-grey, the mask blue, the paper orange (`figures.PLAIN`, `MASK`, `PAPER`).
+`from mnist_attention import figures`. All take `title=`, the message. Grids, plots and figures of
+records say so where there is nothing to draw yet. Figures are 8.3 inches wide; digits are white on
+black; LeNet is grey, the mask blue, the paper orange (`figures.PLAIN`, `MASK`, `PAPER`).
 
 Show: `show(figure, name, alt, banner="")`; `save(figure, name, banner="")`.
 
