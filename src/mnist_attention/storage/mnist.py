@@ -44,7 +44,13 @@ def cache_folder() -> Path:
     if not folder:
         import platformdirs
 
-        folder = platformdirs.user_cache_path("mnist-attention")
+        try:
+            folder = platformdirs.user_cache_path("mnist-attention")
+        except RuntimeError as error:
+            raise OSError(
+                f"Expected a home folder for the cache. Received: none ({error}). "
+                "Set MNIST_ATTENTION_CACHE to another folder."
+            ) from error
     return user_path(folder, "MNIST_ATTENTION_CACHE")
 
 
