@@ -1,8 +1,6 @@
 """The digits: what is loaded, what is refused, and the plan of an epoch."""
 
 import hashlib
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from mnist_attention import PAPER, Protocol, data, load_dataset
 from mnist_attention.data import epoch_plan
 from mnist_attention.storage import mnist as stored
-from mnist_attention.storage.mnist import MnistUnavailable
 
 # The real thing
 
@@ -39,142 +36,6 @@ def test_uci_digits_are_stratified_and_marked(uci):
 def test_unknown_dataset_is_refused():
     with pytest.raises(ValueError, match=r"'mnist', 'uci'.*Received: name='cifar'"):
         load_dataset("cifar")
-
-
-# Where MNIST comes from
-
-
-@pytest.fixture
-def source(tmp_path, monkeypatch):
-    """A folder with four small files that pass for the canonical ones, and an empty cache."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    files = {name: name.encode() * 9 for name in stored.MNIST_FILES}
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(stored, "MNIST_FILES", sums)
-    monkeypatch.setenv("MNIST_ATTENTION_DATA", str(folder))
-    monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path / "cache"))
-    return folder
-
-
-@pytest.fixture
-def prepared(small, monkeypatch):
-    """Stands in for TensorFlow Datasets; counts how often it is asked."""
-    calls = []
-    as_mnist = {name: getattr(small, name) for name in stored.ARRAYS}
-    monkeypatch.setattr(stored, "MNIST_DIGEST", small.digest)
-    monkeypatch.setattr(stored, "_prepare_mnist", lambda folder: calls.append(folder) or as_mnist)
-    return calls
-
-
-def test_a_second_load_comes_from_the_cache(source, prepared):
-    first, second = load_dataset("mnist"), load_dataset("mnist")
-    assert prepared == [str(source)]
-    assert first.digest == second.digest
-    assert (stored.cache_folder() / "mnist-3.0.1.npz").is_file()
-
-
-def with_wrong_bit(content: bytes, where: int) -> bytes:
-    return content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content[: len(content) // 2],
-        lambda content: b"",
-        lambda content: with_wrong_bit(content, 5000),
-        lambda content: with_wrong_bit(content, content.index(b"PK\1\2") + 8),
-        lambda content: with_wrong_bit(content, content.index(b"PK\1\2") + 10),
-    ],
-    ids=["truncated", "empty", "of a pixel", "says encrypted", "says compressed"],
-)
-def test_a_damaged_cache_is_rebuilt(source, prepared, capsys, damage):
-    load_dataset("mnist")
-    cache = stored.cache_folder() / "mnist-3.0.1.npz"
-    sound = cache.read_bytes()
-    cache.write_bytes(damage(sound))
-    assert load_dataset("mnist").digest == stored.MNIST_DIGEST
-    assert len(prepared) == 2
-    assert f"{cache} is damaged and is made anew." in capsys.readouterr().err
-    assert cache.read_bytes() == sound
-
-
-def test_a_cache_of_other_images_is_rebuilt(source, prepared, monkeypatch):
-    load_dataset("mnist")
-    monkeypatch.setattr(stored, "MNIST_DIGEST", "another")
-    load_dataset("mnist")
-    assert len(prepared) == 2
-
-
-def test_a_missing_file_is_named(source, prepared):
-    (source / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"t10k-labels-idx1-ubyte\.gz is missing.*must name"
-    ):
-        load_dataset("mnist", fallback=True)
-    assert not prepared
-
-
-@pytest.mark.parametrize("content", [b"", b"train-images", b"something else, and longer" * 99])
-def test_a_damaged_file_is_named_with_its_sums(source, prepared, content):
-    path = source / "train-images-idx3-ubyte.gz"
-    path.write_bytes(content)
-    wrong = hashlib.sha256(content).hexdigest()
-    with pytest.raises(OSError, match=rf"{path} is damaged: expected SHA-256 .*received {wrong}"):
-        load_dataset("mnist", fallback=True)
-    assert not prepared
-
-
-def test_a_folder_that_cannot_be_prepared_is_named_and_no_other_digits_are_used(
-    source, monkeypatch
-):
-    def fail(folder):
-        raise RuntimeError("no space left\nand more")
-
-    monkeypatch.setattr(stored, "_splits_from_tfds", fail)
-    with pytest.raises(OSError, match=rf"from {source} \(RuntimeError: no space left\)") as refused:
-        load_dataset("mnist", fallback=True)
-    assert not isinstance(refused.value, MnistUnavailable)
-
-
-@pytest.fixture
-def offline(tmp_path, monkeypatch):
-    """No cache, no folder, and a network in which no host answers."""
-    monkeypatch.delenv("MNIST_ATTENTION_DATA", raising=False)
-    monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path))
-    monkeypatch.setattr(stored, "MNIST_ADDRESS", "http://127.0.0.1:9/")  # nothing listens there
-
-
-def test_without_network_the_way_out_is_named(offline):
-    with pytest.raises(
-        MnistUnavailable, match=r"could not be downloaded.*MNIST_ATTENTION_DATA.*'uci'"
-    ):
-        load_dataset("mnist")
-
-
-def test_falling_back_is_loud(offline, uci, capsys):
-    assert load_dataset("mnist", fallback=True).digest == uci.digest
-    assert "MNIST IS NOT AVAILABLE: USING THE EMBEDDED UCI DIGITS" in capsys.readouterr().err
-
-
-def test_an_unwritable_cache_is_named(source, prepared, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OSError, match="file"):
-        load_dataset("mnist")
-
-
-def test_other_images_from_tensorflow_datasets_are_refused(small, monkeypatch):
-    splits = [
-        {"image": small.train_images[..., None], "label": small.train_labels},
-        {"image": small.test_images[..., None], "label": small.test_labels},
-    ]
-    monkeypatch.setattr(stored, "_splits_from_tfds", lambda source: splits)
-    with pytest.raises(OSError, match=rf"expected digest {stored.MNIST_DIGEST}, received"):
-        stored._prepare_mnist(None)
 
 
 # Bad arrays
@@ -259,11 +120,3 @@ def test_the_plan_is_pinned():
     plan = epoch_plan(Protocol(dataset="uci", seed=1), 2)
     digest = hashlib.sha256(plan.order.tobytes() + plan.flip.tobytes() + plan.shift.tobytes())
     assert digest.hexdigest()[:16] == "368bf30a999f3b71"
-
-
-def test_loading_the_cache_needs_no_tensorflow(mnist):
-    script = (
-        "import sys; from mnist_attention import load_dataset; load_dataset('mnist'); "
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -66,10 +66,44 @@ def test_a_compiled_network_of_any_batch_size_gives_what_the_layer_gives(activat
     np.testing.assert_allclose(compiled, layer(images), rtol=1e-5, atol=1e-6)
 
 
-def test_softmax_scores_sum_to_one_over_the_positions():
-    layer = AttentionMask1x1(None, "softmax")
-    _, scores = layer(feature_map(2, 7, 7, 3), return_attention_scores=True)
-    np.testing.assert_allclose(as_array(scores).sum(axis=(1, 2)), np.ones((2, 3)), rtol=1e-5)
+@pytest.mark.parametrize(
+    ("policy", "tolerance"),
+    [
+        ("float32", 1e-5),
+        ("float16", 1e-3),
+        ("mixed_float16", 1e-3),
+        ("bfloat16", 4e-3),
+        ("mixed_bfloat16", 4e-3),
+    ],
+)
+@pytest.mark.parametrize("kernel", ["zeros", "glorot_uniform"])
+def test_softmax_scores_sum_to_one_in_every_dtype_policy(policy, tolerance, kernel):
+    """The scores of 2500 positions, each rounded: half precision cannot sum so many."""
+    layer = AttentionMask1x1(None, "softmax", kernel_initializer=kernel, dtype=policy)
+    outputs, scores = layer(feature_map(2, 50, 50, 3), return_attention_scores=True)
+    assert keras.backend.standardize_dtype(scores.dtype) == layer.compute_dtype
+    assert keras.backend.standardize_dtype(outputs.dtype) == layer.compute_dtype
+    sums = as_array(keras.ops.cast(scores, "float32")).astype(float).sum(axis=(1, 2))
+    np.testing.assert_allclose(sums, 1, rtol=tolerance)
+
+
+def test_regularizers_and_constraints_act_on_kernel_and_bias():
+    layer = AttentionMask1x1(
+        bias_initializer="ones",
+        kernel_regularizer=keras.regularizers.L2(0.5),
+        bias_regularizer="l1",
+        kernel_constraint=keras.constraints.MaxNorm(0.1, axis=2),
+        bias_constraint="non_neg",
+    )
+    layer.build((None, 4, 4, 3))
+    expected = 0.5 * (as_array(layer.kernel) ** 2).sum() + 0.01
+    assert sum(as_array(loss) for loss in layer.losses) == pytest.approx(expected, rel=1e-5)
+    assert np.linalg.norm(as_array(layer.kernel.constraint(layer.kernel))) < 0.1001
+    assert as_array(layer.bias.constraint(keras.ops.array([-1.0, 2.0]))).tolist() == [0, 2]
+    copy = AttentionMask1x1.from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+    assert isinstance(copy.kernel_constraint, keras.constraints.MaxNorm)
+    assert isinstance(copy.bias_regularizer, keras.regularizers.L1)
 
 
 @pytest.mark.parametrize("mask_channels", [1, None])
@@ -136,15 +170,24 @@ def test_config_round_trip():
     assert (copy.mask_channels, copy.activation, copy.use_bias) == (None, "softmax", False)
 
 
-def test_a_saved_model_opens_in_a_fresh_process(tmp_path):
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "mnist_attention, keras",
+        pytest.param("keras, mnist_attention", marks=pytest.mark.slow),
+        pytest.param("mnist_attention, importlib.util; importlib.util.find_spec('keras'); "
+                     "import tensorflow; keras = tensorflow.keras", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_a_saved_model_opens_in_a_fresh_process(tmp_path, imports):
     inputs = keras.Input((5, 5, 2))
     model = keras.Model(inputs, AttentionMask1x1(None, name="mask")(inputs))
     x = feature_map(3, 5, 5, 2)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", x)
     script = (
-        "import sys, keras, numpy, mnist_attention.layers; "
-        "model = keras.saving.load_model(sys.argv[1]); "
+        f"import sys, numpy, {imports}; "
+        "model = keras.models.load_model(sys.argv[1]); "
         "numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))"
     )
     paths = [str(tmp_path / name) for name in ("model.keras", "x.npy", "y.npy")]

@@ -1,7 +1,8 @@
 """LeNet-5 with a 1x1-convolution attention mask on MNIST: the layer, the runs, the evidence."""
 
 import contextlib
-import importlib
+import importlib.abc
+import importlib.machinery
 import os
 import sys
 
@@ -40,3 +41,27 @@ def __getattr__(name: str):
 
 def __dir__():
     return sorted([*globals(), *_HOME_OF])
+
+
+class _RegisterLayer(importlib.abc.MetaPathFinder):
+    """Imports the layer right after Keras, so that Keras can load saved models that have it."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module):
+                execute(module)
+                importlib.import_module(f"{__name__}.layers")
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if "keras" in sys.modules:
+    from . import layers as layers
+else:
+    sys.meta_path.insert(0, _RegisterLayer())

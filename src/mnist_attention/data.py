@@ -56,81 +56,68 @@ class Dataset:
         return digest_of_arrays({name: getattr(self, name) for name in ARRAYS})
 
     def to_json(self) -> dict:
-        """What a record says of the digits."""
-        return {
-            "name": self.name,
-            "digest": self.digest,
-            "train_size": len(self.train_labels),
-            "test_size": len(self.test_labels),
-        }
+        """The digits' entry in a record."""
+        sizes = {"train_size": len(self.train_labels), "test_size": len(self.test_labels)}
+        return {"name": self.name, "digest": self.digest, **sizes}
 
     @property
     def banner(self) -> str:
-        """What every display of these digits must say: empty for MNIST."""
+        """The notice that every display of these digits shows: empty for MNIST."""
         return UCI_BANNER if self.name == "uci" else ""
+
+
+def _expect(holds: bool, expected: str, received: str) -> None:
+    if not holds:
+        raise ValueError(f"Expected {expected}. Received: {received}")
 
 
 def check_images(images: np.ndarray, name: str = "images") -> None:
     """Check a stack of 28x28 images in [0, 1] (floats) or 0..255 (uint8).
 
     Raises:
-        ValueError: saying what was expected and what came.
+        ValueError: for another shape, type or range, or NaN pixels.
     """
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
-        raise ValueError(
-            f"Expected {name} of shape (n, 28, 28) with n >= 1. Received: shape={images.shape}"
-        )
-    if images.dtype == np.uint8:
+    shape, dtype = images.shape, images.dtype
+    is_stack = len(shape) == 3 and shape[1:] == (28, 28) and shape[0] > 0
+    _expect(is_stack, f"{name} of shape (n, 28, 28) with n >= 1", f"shape={shape}")
+    if dtype == np.uint8:
         return
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"Expected {name} of type uint8 or float. Received: dtype={images.dtype}")
-    if np.isnan(images).any():
-        count = int(np.isnan(images).sum())
-        raise ValueError(f"Expected {name} without NaN pixels. Received: {count} of them")
-    low, high = float(images.min()), float(images.max())
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"Expected {name} of type {images.dtype} to lie in [0, 1]. "
-            f"Received: values from {low:g} to {high:g}. Divide by 255?"
-        )
+    is_float = np.issubdtype(dtype, np.floating)
+    _expect(is_float, f"{name} of type uint8 or float", f"dtype={dtype}")
+    low, high = float(images.min()), float(images.max())  # NaN if one pixel is
+    _expect(low == low, f"{name} without NaN pixels", f"{np.isnan(images).sum()} of them")
+    received = f"values from {low:g} to {high:g}. Divide by 255?"
+    _expect(0 <= low <= high <= 1, f"{name} of type {dtype} to lie in [0, 1]", received)
 
 
 def _check_labels(labels: np.ndarray, name: str, count: int) -> None:
-    if labels.shape != (count,):
-        raise ValueError(
-            f"Expected {name} of shape ({count},), one per image. Received: shape={labels.shape}"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"Expected {name} of integer type. Received: dtype={labels.dtype}")
-    if labels.min() < 0 or labels.max() > 9:
-        raise ValueError(
-            f"Expected {name} from 0 to 9. Received: values from {labels.min()} to {labels.max()}"
-        )
+    shape, dtype = labels.shape, labels.dtype
+    _expect(shape == (count,), f"{name} of shape ({count},), one per image", f"shape={shape}")
+    _expect(np.issubdtype(dtype, np.integer), f"{name} of integer type", f"dtype={dtype}")
+    low, high = labels.min(), labels.max()
+    _expect(0 <= low <= high <= 9, f"{name} from 0 to 9", f"values from {low} to {high}")
 
 
 def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
     """Load the digits.
 
-    `"mnist"`: 60,000 + 10,000 images through TensorFlow Datasets, from the folder that
-    `MNIST_ATTENTION_DATA` names or by download, and from then on from a cache (`cache_folder`).
+    `"mnist"`: 60,000 + 10,000 images in the order of TensorFlow Datasets, from the folder that
+    `MNIST_ATTENTION_DATA` names, from the cache (`cache_folder`), or by download.
     `"uci"`: 1,437 + 360 handwritten digits that scikit-learn ships, enlarged from 8x8 to 28x28.
 
     Args:
         name: `"mnist"` or `"uci"`.
-        fallback: Whether to return `"uci"`, with a loud notice on stderr, where MNIST is not to
-            be had. Where `MNIST_ATTENTION_DATA` is set, what is wrong there is an error all the
-            same.
+        fallback: Whether to return `"uci"`, with a loud notice on stderr, where MNIST cannot be
+            downloaded. What is wrong in the folder `MNIST_ATTENTION_DATA` remains an error.
 
     Raises:
         ValueError: for an unknown name.
         OSError: if a file is missing or damaged, or MNIST cannot be downloaded.
     """
+    known = choices(DatasetName)
+    _expect(name in known, f"a dataset among {known}", f"name={name!r}")
     if name == "uci":
         return _load_uci()
-    if name != "mnist":
-        raise ValueError(
-            f"Expected a dataset among {choices(DatasetName)}. Received: name={name!r}"
-        )
     try:
         return Dataset("mnist", **load_mnist())
     except MnistUnavailable as error:
@@ -142,13 +129,12 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
 
 
 def _load_uci() -> Dataset:
-    """The UCI digits inside scikit-learn: 8x8 with 17 grey levels, enlarged bilinearly."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    # grid_mode keeps the outer edges of the image in place, as one expects of an enlarged image.
+    # 17 grey levels become 256; grid_mode keeps the outer edges of the 8x8 pixels in place.
     enlarged = ndimage.zoom(
         digits.images * (255 / 16), (1, 3.5, 3.5), order=1, mode="nearest", grid_mode=True
     )
@@ -178,7 +164,7 @@ class EpochPlan:
 
 
 def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> EpochPlan:
-    """The plan of epoch `epoch` (from 0): a pure function of the protocol's seed and the epoch.
+    """Draw the plan of epoch `epoch`: a pure function of the protocol's seed and the epoch.
 
     Protocols that differ in model, rate or batch size share it, so their runs are paired; with
     `flip=False` or `shift=0` the other draws stay as they were.
@@ -197,15 +183,14 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     if not protocol.reshuffle:
         first = np.random.default_rng([protocol.seed, 0])
         order = first.permutation(size).astype(np.int32)
-    flip = flip if protocol.flip else np.zeros_like(flip)
-    return EpochPlan(order, flip, shift, brightness.astype(np.float32))
+    return EpochPlan(order, flip & protocol.flip, shift, brightness.astype(np.float32))
 
 
 # From stored digits to the network's input: padding, flip and shift
 
 
 def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
-    """Digits as the network sees them without augmentation.
+    """Pad and scale digits to the input of a network, without augmentation.
 
     Args:
         images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
@@ -215,13 +200,12 @@ def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
         float32 in [0, 1], shape `(n, canvas, canvas, 1)`: the digit in the middle of zeros.
     """
     scale = 255 if images.dtype == np.uint8 else 1
-    margin = (canvas - images.shape[1]) // 2
-    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
+    padded = augmentation_table(images, 0, canvas)
     return padded[..., None].astype("float32") / np.float32(scale)
 
 
 def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
-    """Digits with so wide a margin that every shift is a crop. See `augment`.
+    """Pad digits with so wide a margin that every shift is a crop. See `augment`.
 
     Args:
         images: Shape `(n, 28, 28)`, uint8 or float.
@@ -238,7 +222,7 @@ def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> 
 def augment(table, order, flip, shift, canvas: int = CANVAS):
     """Take images from the table, mirror and shift them: one gather, on any Keras backend.
 
-    For a compiled program that holds the table, as `lanes`; see `augmented` for a whole epoch.
+    For a compiled program that holds the table; see `augment_epoch` for a whole epoch.
 
     Args:
         table: Tensor made of `augmentation_table`, shape `(n, side, side)`.
@@ -264,23 +248,11 @@ def augment(table, order, flip, shift, canvas: int = CANVAS):
 
 
 def augment_epoch(
-    table: np.ndarray,
-    order: np.ndarray,
-    flip: np.ndarray,
-    shift: np.ndarray,
-    canvas: int = CANVAS,
+    table: np.ndarray, order: np.ndarray, flip: np.ndarray, shift: np.ndarray, canvas: int = CANVAS
 ) -> np.ndarray:
-    """What `augment` gives before scaling, by NumPy: a whole epoch in a seventh of its time.
+    """`augment` before scaling, by NumPy: a whole epoch in a seventh of its time.
 
-    Args:
-        table: What `augmentation_table` gives.
-        order: See `augment`, and so for `flip` and `shift`.
-        flip: Which images to mirror.
-        shift: How far to move them.
-        canvas: Side of the network's input in pixels.
-
-    Returns:
-        Pixels of the table's type, shape `(len(order), canvas, canvas, 1)`.
+    Takes an array where `augment` takes a tensor. Returns pixels of the table's type.
     """
     crops = sliding_window_view(table, (canvas, canvas), axis=(1, 2))
     largest_shift = (table.shape[1] - canvas) // 2
@@ -306,13 +278,11 @@ def scale_brightness(images, factor):
     return ops.minimum(images * factor[:, None, None, None], 1.0)
 
 
-# The ink
-
-
 def brightness(images: np.ndarray) -> np.ndarray:
     """Images of shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1, as the latter.
 
-    Raises a `ValueError` for images of another shape, type or range.
+    Raises:
+        ValueError: see `check_images`.
     """
     check_images(images)
     return images / np.float32(255) if images.dtype == np.uint8 else images
@@ -321,6 +291,7 @@ def brightness(images: np.ndarray) -> np.ndarray:
 def ink(images: np.ndarray) -> np.ndarray:
     """The pixels of the strokes, those brighter than `INK`: bool, shape `(n, 28, 28)`.
 
-    The images are clean digits, before any background is added; otherwise as for `brightness`.
+    Args:
+        images: Clean digits, before any background is added; see `brightness`.
     """
     return brightness(images) > INK

@@ -8,7 +8,7 @@ MASK_ACTIVATIONS = ("sigmoid", "softmax", "linear")
 
 @keras.saving.register_keras_serializable(package="mnist_attention")
 class AttentionMask1x1(keras.layers.Layer):
-    """Multiplies a feature map by a mask that a 1x1 convolution reads off that same map.
+    """Multiplies a feature map by a mask that a 1x1 convolution computes from that map.
 
     With ``x[b, i, j, :]`` the feature vector at position ``(i, j)`` of image ``b``:
 
@@ -18,12 +18,8 @@ class AttentionMask1x1(keras.layers.Layer):
     This is Figure 3 of the paper: "the attention mask is first extracted from original
     feature map with 1x1 convolutional filters", then multiplied elementwise with the map.
     The paper leaves open how many channels the mask has and which function bounds it. With
-    the defaults, one channel and a sigmoid,
-
-        outputs = x * sigmoid(conv1x1(x)),
-
-    the layer *is* the spatial squeeze-and-excitation block ("sSE") of Roy et al. (2018),
-    Section 2.2: U_hat = [sigma(q_11) u^(1,1), ..., sigma(q_HW) u^(H,W)] with q = W_sq * U.
+    the defaults, one channel and a sigmoid, the layer is the spatial squeeze-and-excitation
+    block of Roy et al. (2018), Section 2.2.
 
     Args:
         mask_channels: 1 for one mask shared by all feature channels (it says *where* to
@@ -34,6 +30,10 @@ class AttentionMask1x1(keras.layers.Layer):
         use_bias: Whether the 1x1 convolution adds a bias.
         kernel_initializer: Initializer of the kernel, shape `(1, 1, channels, mask_channels)`.
         bias_initializer: Initializer of the bias, shape `(mask_channels,)`.
+        kernel_regularizer: Regularizer of the kernel, or `None`.
+        bias_regularizer: Regularizer of the bias, or `None`.
+        kernel_constraint: Constraint of the kernel, or `None`.
+        bias_constraint: Constraint of the bias, or `None`.
         **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -71,6 +71,10 @@ class AttentionMask1x1(keras.layers.Layer):
         use_bias: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -89,6 +93,10 @@ class AttentionMask1x1(keras.layers.Layer):
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
@@ -100,14 +108,14 @@ class AttentionMask1x1(keras.layers.Layer):
             )
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
         width = self.mask_channels or channels
-        self.kernel = self.add_weight(
-            name="kernel", shape=(1, 1, channels, width), initializer=self.kernel_initializer
+        self.kernel = self._add("kernel", (1, 1, channels, width))
+        self.bias = self._add("bias", (width,)) if self.use_bias else None
+
+    def _add(self, name, shape):
+        options = ("initializer", "regularizer", "constraint")
+        return self.add_weight(
+            name=name, shape=shape, **{key: getattr(self, f"{name}_{key}") for key in options}
         )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=(width,), initializer=self.bias_initializer
-            )
 
     def call(self, inputs, return_attention_scores: bool = False):
         scores = self.convolution_op(inputs, self.kernel)
@@ -116,9 +124,12 @@ class AttentionMask1x1(keras.layers.Layer):
         if self.activation == "sigmoid":
             scores = ops.sigmoid(scores)
         elif self.activation == "softmax":
+            # Half precision is too coarse to sum many small numbers.
+            scores = ops.cast(scores, keras.backend.result_type(self.compute_dtype, "float32"))
             # ops.softmax over two axes fails on TensorFlow where the batch size is unknown.
             scores = ops.exp(scores - ops.max(scores, axis=(1, 2), keepdims=True))
             scores = scores / ops.sum(scores, axis=(1, 2), keepdims=True)
+            scores = ops.cast(scores, self.compute_dtype)
         outputs = ops.multiply(inputs, scores)
         return (outputs, scores) if return_attention_scores else outputs
 
@@ -144,4 +155,8 @@ class AttentionMask1x1(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }

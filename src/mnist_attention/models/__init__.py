@@ -1,5 +1,4 @@
-"""The networks by name: ``MODELS``; ``build_model`` makes the one a protocol asks for, ``logits``
-asks it."""
+"""The networks by name (``MODELS``), the one of a protocol (``build_model``), its ``logits``."""
 
 import dataclasses
 import functools
@@ -27,6 +26,8 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 }
 """Model name -> builder. A builder's keyword arguments are named like fields of `Protocol`."""
 
+EVALUATION_BATCH = 500
+
 
 def build_model(protocol: Protocol) -> keras.Model:
     """The untrained network of `protocol`, its initial weights fixed by the protocol's seed."""
@@ -44,11 +45,8 @@ def _arguments(protocol: Protocol) -> dict[str, object]:
     return {name: getattr(protocol, name) for name in fields}
 
 
-EVALUATION_BATCH = 500
-
-
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What `model` says of digits without augmentation, in batches of `EVALUATION_BATCH`.
+    """Apply `model` to digits without augmentation, in batches of `EVALUATION_BATCH`.
 
     Args:
         model: Network from `(batch, 32, 32, 1)` to logits `(batch, classes)`.
@@ -57,7 +55,7 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Returns:
         Shape `(n, classes)`.
     """
-    # One compiled call a batch where there is one: op by op takes twice the time and more.
+    # One compiled call a batch where there is one: op by op takes more than twice the time.
     apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
     canvas, size = model.input_shape[1], EVALUATION_BATCH
     batches = [

@@ -1,8 +1,8 @@
 """Control networks: LeNet-5 with something else where `lenet5_attention` has its masks.
 
 If a control does as well as the mask, then what it shares with the mask is what helps: a smaller
-scale, an untrained gate, more weights, any gate at all. At the same seed all of them, LeNet-5 and
-LeNet-5 with masks start with the same C1, C3, C5, F6 and output.
+scale, an untrained gate, more weights, any gate at all. At the same seed all of them start with the
+C1, C3, C5, F6 and output of LeNet-5.
 """
 
 import functools
@@ -20,41 +20,31 @@ Block = Callable[[keras.KerasTensor], keras.KerasTensor]
 
 
 def constant(name: str) -> Block:
-    """A mask that is one half everywhere, as the learned one starts on an empty image.
-
-    What is left of attention is the smaller scale. No parameters.
-    """
+    """A mask of one half everywhere: of attention, the smaller scale is left. No parameters."""
     return layers.Rescaling(0.5, name=name)
 
 
 def convolution(name: str) -> Block:
-    """A 1x1 convolution with ReLU to as many features, and no product. 42 and 272 parameters.
-
-    What is left is one more layer, of the size of a mask per feature.
-    """
-
-    def block(maps: keras.KerasTensor) -> keras.KerasTensor:
-        return layers.Conv2D(maps.shape[-1], 1, activation="relu", name=name)(maps)
-
-    return block
+    """A 1x1 convolution with ReLU and no product. 42 and 272 parameters, as a mask per feature."""
+    return lambda maps: layers.Conv2D(maps.shape[-1], 1, activation="relu", name=name)(maps)
 
 
 def swish(name: str) -> Block:
     """Each feature gated by itself: ``x * sigmoid(x)``. No parameters.
 
-    What is left is a multiplicative gate, without weights and without a place to look at.
-    Ramachandran, Zoph, Le: Searching for activation functions, 2017 (arXiv:1710.05941), Eq. 1 with
-    beta = 1.
+    Reference:
+        Ramachandran, Zoph, Le: Searching for activation functions, 2017 (arXiv:1710.05941), Eq. 1
+        with beta = 1.
     """
     return layers.Activation("silu", name=name)
 
 
 def squeeze_excitation(name: str) -> Block:
-    """Each feature map gated as a whole, by the means of all of them. 45 and 280 parameters.
+    """Which features count, not where: each map is gated by the means of all. 45, 280 parameters.
 
-    What is left says which features count, not where.
-    Hu, Shen, Sun: Squeeze-and-excitation networks, CVPR 2018, Eq. 2-4, with reduction 2: six
-    features leave no room for its 16.
+    Reference:
+        Hu, Shen, Sun: Squeeze-and-excitation networks, CVPR 2018, Eq. 2-4, with reduction 2: six
+        features leave no room for its 16.
     """
 
     def block(maps: keras.KerasTensor) -> keras.KerasTensor:
@@ -66,12 +56,11 @@ def squeeze_excitation(name: str) -> Block:
 
 
 def cbam(name: str) -> Block:
-    """Which features count, then where: attention over channels, then over positions.
+    """Which features count, then where, seen with its neighbourhood. 144 and 379 parameters.
 
-    The second mask sees its neighbourhood, where `AttentionMask1x1` sees one position. 144 and 379
-    parameters.
-    Woo, Park, Lee, Kweon: CBAM: Convolutional block attention module, ECCV 2018, Eq. 2 and 3, with
-    reduction 2 and its 7x7 kernel.
+    Reference:
+        Woo, Park, Lee, Kweon: CBAM: Convolutional block attention module, ECCV 2018, Eq. 2 and 3,
+        with reduction 2 and its 7x7 kernel.
     """
 
     def block(maps: keras.KerasTensor) -> keras.KerasTensor:
@@ -100,7 +89,7 @@ BLOCKS: dict[str, Callable[[str], Block]] = {
     "lenet5_squeeze": squeeze_excitation,
     "lenet5_cbam": cbam,
 }
-"""Model name -> what stands behind the layers that `lenet5_attention` masks."""
+"""Model name -> what stands after the layers that `lenet5_attention` masks."""
 
 
 def control(
@@ -112,12 +101,12 @@ def control(
     initializer: str = "glorot_uniform",
     seed: int = 0,
 ) -> keras.Model:
-    """LeNet-5 with a block behind the layers that a mask placement names.
+    """LeNet-5 with a block after the layers that a mask placement names.
 
     Args:
         block: Makes the layers from a name; a value of `BLOCKS`.
         mask_placement: A key of `lenet.MASKED_LAYERS`.
-        activation: See `lenet.lenet5`, and so for `pooling`, `initializer` and `seed`.
+        activation: As for `lenet.lenet5`, and so are the arguments below.
         pooling: Down-sampling.
         initializer: Distribution of the kernels.
         seed: Fixes the initial kernels.

@@ -19,16 +19,27 @@ INITIALIZERS: dict[str, Callable[[int, int], tuple[str, float]]] = {
 
 
 def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
-    """Draw every kernel of `model` anew; biases and the rest stay as their layers made them.
+    """Re-initialise every kernel of `model`; biases and the rest stay as they are.
 
-    Each kernel has a generator of its own, keyed by the seed and the variable's path
-    ("c3/kernel"). So a layer starts alike whatever stands around it: LeNet and LeNet+Attention
-    are paired. The draws are NumPy's, so they are the same on every Keras backend.
+    Each kernel has a generator of its own, keyed by the seed, the layer's name and the variable's
+    ("c3/kernel"; the layers of a `Sequential` are in its scope: "alexnet/c3/kernel"). So a layer
+    starts alike whatever stands around it, on every Keras backend and in every name scope around
+    the model: LeNet and LeNet+Attention are paired.
+
+    Args:
+        model: A network that is built.
+        initializer: Distribution of the kernels, a name in `INITIALIZERS`.
+        seed: From 0 to 2**32 - 1.
     """
-    for variable in model.trainable_variables:
-        if variable.name == "kernel":
-            generator = np.random.default_rng([seed, zlib.crc32(variable.path.encode())])
-            variable.assign(_draw(initializer, variable.shape, generator))
+    for layer in model.layers:
+        in_scope_of_model = layer.path == f"{model.path}/{layer.name}"
+        name = f"{model.name}/{layer.name}" if in_scope_of_model else layer.name
+        for variable in layer.trainable_variables:
+            if variable.name == "kernel":
+                inside = variable.path.removeprefix(f"{layer.path}/")
+                key = zlib.crc32(f"{name}/{inside}".encode())
+                generator = np.random.default_rng([seed, key])
+                variable.assign(_draw(initializer, variable.shape, generator))
 
 
 def _draw(initializer: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:

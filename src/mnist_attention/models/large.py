@@ -1,6 +1,14 @@
 """The larger networks of Table 1, fitted to one 32x32 image channel and ten logits.
 
-Their units and pooling are their authors'; seed and initialiser are the protocol's, as for LeNet.
+Their units and pooling are their authors'; seed and initializer are the protocol's, as for LeNet.
+Each builder takes
+
+    initializer: distribution of the kernels, a name in `initializers.INITIALIZERS`;
+    seed: fixes the initial kernels and the dropout;
+    size: height and width of the images in pixels (`ValueError` if the network's strides leave
+        nothing of them);
+
+and returns a model from images of shape `(batch, size, size, 1)` in [0, 1] to logits `(batch, 10)`.
 """
 
 import math
@@ -12,13 +20,10 @@ from keras import layers
 from ..protocol import CANVAS
 from .initializers import draw_kernels
 
-LEAST_SIZE = 32
-"""Smallest image of VGG16 and ResNet-50 in pixels: they halve it five times, 32 -> 1."""
+GLOROT = "glorot_uniform"
 
 
-def alexnet(
-    *, initializer: str = "glorot_uniform", seed: int = 0, size: int = CANVAS
-) -> keras.Model:
+def alexnet(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """AlexNet, fitted to 32x32: 21,589,706 parameters.
 
     Layers, features, overlapping pooling and dropout are the paper's. Changed, and why:
@@ -29,17 +34,6 @@ def alexnet(
     - No local response normalisation: it does not help (Simonyan and Zisserman, Section 4.1).
     - Biases start at 0, as in all our networks, not at 1 in some layers.
 
-    Args:
-        initializer: Distribution of the kernels, a name in `kernels.INITIALIZERS`.
-        seed: Fixes the initial kernels and the dropout.
-        size: Height and width of the images in pixels.
-
-    Returns:
-        A model from images of shape `(batch, size, size, 1)` in [0, 1] to logits `(batch, 10)`.
-
-    Raises:
-        ValueError: if `size` is too small.
-
     Reference:
         Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
         networks, NeurIPS 2012, Section 3.5 and Figure 2.
@@ -47,9 +41,11 @@ def alexnet(
     _check_size("AlexNet", size, 29)
 
     def convolution(features: int, kernel: int, name: str, strides: int = 1):
-        return layers.Conv2D(
-            features, kernel, strides, padding="same", activation="relu", name=name
-        )
+        options = {"padding": "same", "activation": "relu", "name": name}
+        return layers.Conv2D(features, kernel, strides, **options)
+
+    def dropout(name: str):  # with a seed of its own: two dropouts do not drop alike
+        return layers.Dropout(0.5, seed=zlib.crc32(f"{seed} {name}".encode()), name=name)
 
     stack = [
         convolution(96, 5, "c1", strides=2),  # (16, 16, 96)
@@ -62,9 +58,9 @@ def alexnet(
         layers.MaxPooling2D(3, 2, name="p5"),  # (1, 1, 256)
         layers.Flatten(name="flatten"),
         layers.Dense(4096, activation="relu", name="f6"),
-        layers.Dropout(0.5, seed=_own_seed(seed, "f6_dropout"), name="f6_dropout"),
+        dropout("f6_dropout"),
         layers.Dense(4096, activation="relu", name="f7"),
-        layers.Dropout(0.5, seed=_own_seed(seed, "f7_dropout"), name="f7_dropout"),
+        dropout("f7_dropout"),
         layers.Dense(10, name="output"),
     ]
     model = keras.Sequential([keras.Input((size, size, 1), name="image"), *stack], name="alexnet")
@@ -72,84 +68,45 @@ def alexnet(
     return model
 
 
-def vgg16(*, initializer: str = "glorot_uniform", seed: int = 0, size: int = CANVAS) -> keras.Model:
+def vgg16(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """VGG16 as `keras.applications` has it, untrained, without dropout: 33,637,066 parameters.
 
     Changed: one channel, ten logits, and 32x32 pixels, of which the last of five poolings leaves
     one; so the first dense layer has 512 inputs instead of 25,088.
 
-    Args:
-        initializer: Distribution of the kernels, a name in `kernels.INITIALIZERS`.
-        seed: Fixes the initial kernels.
-        size: Height and width of the images in pixels.
-
-    Returns:
-        Like `alexnet`.
-
-    Raises:
-        ValueError: if `size` is less than 32.
-
     Reference:
         Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition,
         ICLR 2015, Table 1, column D.
     """
-    _check_size("VGG16", size, LEAST_SIZE)
-    return _application(keras.applications.VGG16, initializer, seed, size)
+    return _application("VGG16", keras.applications.VGG16, initializer, seed, size)
 
 
-def resnet50(
-    *, initializer: str = "glorot_uniform", seed: int = 0, size: int = CANVAS
-) -> keras.Model:
+def resnet50(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """ResNet-50 as `keras.applications` has it, untrained: 23,601,930 parameters.
 
     Changed: one channel, ten logits, and 32x32 pixels, of which the first convolution and the
-    pooling behind it leave 8x8, the last stage 1x1.
-
-    Args:
-        initializer: See `vgg16`, and so for `seed` and `size`.
-        seed: Fixes the initial kernels.
-        size: Height and width of the images in pixels.
-
-    Returns:
-        Like `alexnet`.
-
-    Raises:
-        ValueError: if `size` is less than 32.
+    pooling after it leave 8x8, the last stage 1x1.
 
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, Table 1.
     """
-    _check_size("ResNet-50", size, LEAST_SIZE)
-    return _application(keras.applications.ResNet50, initializer, seed, size)
+    return _application("ResNet-50", keras.applications.ResNet50, initializer, seed, size)
 
 
-def resnet18(
-    *, initializer: str = "glorot_uniform", seed: int = 0, size: int = CANVAS
-) -> keras.Model:
+def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """ResNet-18: 11,184,970 parameters. The paper does not say how deep its ResNet is.
 
     Changed: as in `resnet50`. It keeps the stem of the ImageNet networks (7x7 at stride 2, then
     pooling) and not the 3x3 stem of the CIFAR ones: so it differs from our ResNet-50 in depth
     alone, and the later layers work on a sixteenth as many positions.
 
-    Args:
-        initializer: See `vgg16`, and so for `seed` and `size`.
-        seed: Fixes the initial kernels.
-        size: Height and width of the images in pixels.
-
-    Returns:
-        Like `alexnet`.
-
-    Raises:
-        ValueError: if `size` is less than 32.
-
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, Table 1;
         where a block changes shape, the shortcut is a 1x1 convolution (option B).
     """
-    _check_size("ResNet-18", size, LEAST_SIZE)
+    _check_size("ResNet-18", size, 32)
     inputs = keras.Input((size, size, 1), name="image")
-    maps = _normalised(inputs, 64, 7, 2, "conv1")
+    maps = _convolution(inputs, 64, 7, 2, "conv1")
     maps = layers.ReLU(name="conv1_relu")(maps)
     maps = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(maps)  # (8, 8, 64)
     for stage, features in enumerate((64, 128, 256, 512), start=2):
@@ -166,32 +123,28 @@ def _basic_block(maps, features: int, strides: int, name: str):
     """Two 3x3 convolutions and a shortcut around them (He et al., Figure 5, left)."""
     shortcut = maps
     if strides != 1 or maps.shape[-1] != features:
-        shortcut = _normalised(maps, features, 1, strides, f"{name}_shortcut")
-    maps = _normalised(maps, features, 3, strides, f"{name}_1")
+        shortcut = _convolution(maps, features, 1, strides, f"{name}_shortcut")
+    maps = _convolution(maps, features, 3, strides, f"{name}_1")
     maps = layers.ReLU(name=f"{name}_1_relu")(maps)
-    maps = _normalised(maps, features, 3, 1, f"{name}_2")
+    maps = _convolution(maps, features, 3, 1, f"{name}_2")
     maps = layers.Add(name=f"{name}_add")([shortcut, maps])
     return layers.ReLU(name=f"{name}_relu")(maps)
 
 
-def _normalised(maps, features: int, kernel: int, strides: int, name: str):
-    """A convolution and batch normalisation, which makes a bias needless."""
+def _convolution(maps, features: int, kernel: int, strides: int, name: str):
+    """With batch normalisation, which makes a bias needless."""
     options = {"padding": "same", "use_bias": False, "name": f"{name}_conv"}
     maps = layers.Conv2D(features, kernel, strides, **options)(maps)
     return layers.BatchNormalization(epsilon=1.001e-5, name=f"{name}_bn")(maps)
 
 
-def _application(builder, initializer: str, seed: int, size: int) -> keras.Model:
+def _application(network: str, builder, initializer: str, seed: int, size: int) -> keras.Model:
+    _check_size(network, size, 32)  # five times halved, 32 -> 1
     model = builder(
         weights=None, input_shape=(size, size, 1), classes=10, classifier_activation=None
     )
     draw_kernels(model, initializer, seed)
     return model
-
-
-def _own_seed(seed: int, name: str) -> int:
-    """A layer's own seed, so that two dropouts of a network do not drop alike."""
-    return zlib.crc32(f"{seed} {name}".encode())
 
 
 def _check_size(network: str, size: int, least: int) -> None:

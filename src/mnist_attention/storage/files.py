@@ -1,10 +1,13 @@
 """Writing files so that a reader finds the old content or the new, never half of either."""
 
+import contextlib
+import fcntl
+import glob
 import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +21,8 @@ DAMAGE = (
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, then rename it to `path`.
 
+    Temporary files that killed writers of `path` have left are removed.
+
     Args:
         path: The file to make or replace. Missing parent folders are made.
         write: Called with the open temporary file, in binary mode.
@@ -27,7 +32,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             unchanged.
     """
     try:
-        _write_and_rename(path, write)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        with _temporary_file(path) as (file, temporary):
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
             raise
@@ -36,26 +48,41 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(path.parent)
 
 
-def _write_and_rename(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
+@contextlib.contextmanager
+def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A new file beside `path` and its name. It is locked as long as its writer lives."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.path.exists(name):  # swept before it was locked
+                continue
+            try:
+                yield file, name
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+            return
 
 
-def require_writable(folder: Path) -> Path:
+def _sweep(path: Path) -> None:
+    """Remove the temporary files of writers that are gone: nobody holds their locks."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[a-z0-9_]' * 8}.tmp"):
+        with contextlib.suppress(OSError), open(left, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+def require_writable(folder: Path, variable: str = "MNIST_ATTENTION_RESULTS") -> Path:
     """Make `folder` and try a write there, so that a run fails before it trains, not after.
 
+    Args:
+        folder: Where files will be written.
+        variable: The environment variable that moves it.
+
     Raises:
-        OSError: naming the folder and the reason.
+        OSError: naming the folder, the reason and `variable`.
     """
     folder = Path(folder)
     try:
@@ -65,7 +92,8 @@ def require_writable(folder: Path) -> Path:
     except OSError as error:
         raise OSError(
             f"Expected a folder that can be written. Received: {str(folder)!r} "
-            f"({error.strerror}). Choose another one or change its permissions."
+            f"({error.strerror}). Change its permissions, or choose another one: {variable} moves "
+            "the default."
         ) from error
 
 
@@ -76,10 +104,9 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can open a folder (not on Windows)."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Make the rename itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,31 +1,29 @@
-"""MNIST as four arrays: prepared once through TensorFlow Datasets, checked, and cached."""
+"""MNIST as four arrays, from a folder of the user's or from a cache that a download fills."""
 
 import contextlib
+import gzip
 import hashlib
-import io
 import os
 import sys
 import tempfile
-import urllib.request
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import filelock
 import numpy as np
-import platformdirs
 
-from .files import DAMAGE, write_atomically
+from .files import require_writable, write_atomically
+from .paths import user_path
 from .quiet import silence_stderr
 
-MNIST_FILES = dict(
-    line.split()[::-1]
-    for line in """
-    440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609  train-images-idx3-ubyte.gz
-    3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c  train-labels-idx1-ubyte.gz
-    8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6  t10k-images-idx3-ubyte.gz
-    f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6  t10k-labels-idx1-ubyte.gz
-    """.strip().splitlines()
-)
-"""The four canonical files and their SHA-256, as TensorFlow Datasets publishes them."""
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""The four canonical files and the SHA-256 of what is in them, unpacked."""
 
 MNIST_DIGEST = "eb6487c20af551c6c6aace75cf11ee0d533a99469ed9d8413eabf6be9cd8607d"
 """`Dataset.digest` of MNIST in the order in which TensorFlow Datasets 3.0.1 keeps it."""
@@ -42,9 +40,18 @@ class MnistUnavailable(OSError):
 
 def cache_folder() -> Path:
     """Where MNIST is cached: `MNIST_ATTENTION_CACHE`, or the user's cache folder."""
-    return Path(
-        os.environ.get("MNIST_ATTENTION_CACHE") or platformdirs.user_cache_path("mnist-attention")
-    )
+    folder = os.environ.get("MNIST_ATTENTION_CACHE")
+    if not folder:
+        import platformdirs
+
+        try:
+            folder = platformdirs.user_cache_path("mnist-attention")
+        except RuntimeError as error:
+            raise OSError(
+                f"Expected a home folder for the cache. Received: none ({error}). "
+                "Set MNIST_ATTENTION_CACHE to another folder."
+            ) from error
+    return user_path(folder, "MNIST_ATTENTION_CACHE")
 
 
 def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
@@ -58,97 +65,111 @@ def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def load_mnist() -> dict[str, np.ndarray]:
-    """MNIST from the cache; first, or when that is damaged, through TensorFlow Datasets."""
-    source = os.environ.get("MNIST_ATTENTION_DATA") or None
-    if source:
-        _check_files(Path(source))
-    cache = cache_folder() / "mnist-3.0.1.npz"
-    if cache.exists():
-        cached = _read_cache(cache)
-        if cached is not None:
-            return cached
-        print(f"{cache} is damaged and is made anew.", file=sys.stderr)
-    arrays = _prepare_mnist(source)
-    # np.savez wants a real file to seek in; the archive is small enough to build in memory.
-    archive = io.BytesIO()
-    np.savez(archive, **arrays)
-    write_atomically(cache, lambda file: file.write(archive.getbuffer()))
-    return arrays
-
-
-def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
-    """The cached MNIST, or `None` if a single bit of it is not as it should be."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ARRAYS}
-    except DAMAGE:
-        return None
-    return arrays if digest_of_arrays(arrays) == MNIST_DIGEST else None
-
-
-def _check_files(folder: Path) -> None:
-    """Check the four files of a folder that the user names.
+    """Load MNIST, in the order of TensorFlow Datasets.
 
     Raises:
-        OSError: naming the first file that is missing, or is not byte for byte the canonical one.
+        OSError: if a file in `MNIST_ATTENTION_DATA` is missing or is not MNIST's, or the cache
+            cannot be written.
+        MnistUnavailable: if it is not cached and cannot be downloaded.
     """
+    if source := os.environ.get("MNIST_ATTENTION_DATA"):
+        contents = _read_files(user_path(source, "MNIST_ATTENTION_DATA"))
+        with contextlib.suppress(OSError):  # later loads may need the cache, this one does not
+            if not all((cache_folder() / name).is_file() for name in MNIST_FILES):
+                _fill_cache(contents)
+    elif (contents := _read_cache()) is None:
+        cache = require_writable(cache_folder(), "MNIST_ATTENTION_CACHE")
+        with filelock.FileLock(cache / "mnist.lock"):  # a second process or thread waits, then
+            if (contents := _read_cache()) is None:  # reads what the first one got
+                contents = _download()
+                _fill_cache(contents)
+    return _in_order_of_tfds(contents)
+
+
+def _read_cache() -> dict[str, bytes] | None:
+    try:
+        return _read_files(cache_folder())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        print(f"{error}\nThe cache is rebuilt.", file=sys.stderr)
+        return None
+
+
+def _fill_cache(contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        write_atomically(cache_folder() / name, lambda file, content=content: file.write(content))
+
+
+def _read_files(folder: Path) -> dict[str, bytes]:
+    """The unpacked content of the four files, whatever they are called and however packed."""
+    contents = {}
     for name, expected in MNIST_FILES.items():
-        path = folder / name
-        if not path.is_file():
+        split, kind, _, _ = name.split("-")
+        paths = sorted(path for path in folder.glob(f"{split}*{kind}*") if path.is_file())
+        if not paths:
             raise FileNotFoundError(
-                f"{path} is missing. MNIST_ATTENTION_DATA must name a folder with "
-                f"{', '.join(MNIST_FILES)}."
+                f"{folder / name} is missing, as is {name}.gz. MNIST_ATTENTION_DATA must name a "
+                f"folder with {', '.join(MNIST_FILES)}, each packed (.gz) or not."
             )
-        received = hashlib.sha256(path.read_bytes()).hexdigest()
-        if received != expected:
+        received = {}
+        for path in paths:
+            content = _unpack(path.read_bytes())
+            received[hashlib.sha256(content).hexdigest()] = content
+        if expected not in received:
             raise OSError(
-                f"{path} is damaged: expected SHA-256 {expected}, received {received} "
-                f"({path.stat().st_size:,} bytes). Fetch the file again, or unset "
+                f"{paths[0]} is damaged or not of MNIST: expected SHA-256 {expected} of its "
+                f"content, received {next(iter(received))}. Fetch the file again, or unset "
                 "MNIST_ATTENTION_DATA to let the project download it."
             )
+        contents[name] = received[expected]
+    return contents
 
 
-def _prepare_mnist(source: str | None) -> dict[str, np.ndarray]:
-    """MNIST through TensorFlow Datasets, which checks the sums of what it reads."""
-    origin = source or "the network"
-    print(f"Preparing MNIST from {origin}, once; about half a minute ...", file=sys.stderr)
+def _unpack(content: bytes) -> bytes:
+    if content.startswith(b"\x1f\x8b"):
+        with contextlib.suppress(OSError, EOFError, zlib.error):  # its sum will tell
+            return gzip.decompress(content)
+    return content
+
+
+def _download() -> dict[str, bytes]:
+    """The four files through TensorFlow Datasets."""
+    print("Downloading MNIST, once ...", file=sys.stderr)
     try:
-        with silence_stderr(), contextlib.redirect_stdout(io.StringIO()):
-            train, test = _splits_from_tfds(source)
+        with silence_stderr(), tempfile.TemporaryDirectory() as folder:
+            import requests
+            import tensorflow_datasets as tfds
+
+            addresses = {name: f"{MNIST_ADDRESS}{name}.gz" for name in MNIST_FILES}
+            # TensorFlow Datasets tries for minutes before it says that there is no network. It
+            # uses the same library, so proxies and certificates are the same; any answer will do.
+            requests.get(addresses["t10k-labels-idx1-ubyte"], stream=True, timeout=30).close()
+            tfds.disable_progress_bar()
+            paths = tfds.download.DownloadManager(download_dir=folder).download(addresses)
+            for name, path in paths.items():
+                os.replace(path, Path(folder) / name)
+            return _read_files(Path(folder))
     except Exception as error:  # TFDS and its network layers raise many kinds
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
-        if source:  # the digits are there: others in their place would be a surprise
-            raise OSError(f"MNIST could not be prepared from {source} ({reason}).") from error
         raise MnistUnavailable(
             f"MNIST could not be downloaded ({reason}). Connect to the network, or set "
-            "MNIST_ATTENTION_DATA to a folder with the four canonical .gz files, or use the "
-            "embedded digits: dataset 'uci'."
+            "MNIST_ATTENTION_DATA to a folder with the four files, or use the embedded digits: "
+            "dataset 'uci'."
         ) from error
-    arrays = {
-        "train_images": train["image"][..., 0],
-        "train_labels": train["label"].astype(np.uint8),
-        "test_images": test["image"][..., 0],
-        "test_labels": test["label"].astype(np.uint8),
-    }
-    if (digest := digest_of_arrays(arrays)) != MNIST_DIGEST:
-        raise OSError(
-            f"TensorFlow Datasets gave other images, or another order, than MNIST 3.0.1: expected "
-            f"digest {MNIST_DIGEST}, received {digest}. Install the versions of "
-            "requirements.lock."
-        )
+
+
+def _in_order_of_tfds(contents: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """The arrays. TensorFlow Datasets sorts a split by the MD5 of its name and the index."""
+    arrays = {}
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        labels = np.frombuffer(contents[f"{prefix}-labels-idx1-ubyte"], np.uint8, offset=8)
+        images = np.frombuffer(contents[f"{prefix}-images-idx3-ubyte"], np.uint8, offset=16)
+        keys = [
+            hashlib.md5(f"{split}{index}".encode(), usedforsecurity=False).digest()
+            for index in range(len(labels))
+        ]
+        order = sorted(range(len(labels)), key=keys.__getitem__)
+        arrays[f"{split}_images"] = images.reshape(-1, 28, 28)[order]
+        arrays[f"{split}_labels"] = labels[order]
     return arrays
-
-
-def _splits_from_tfds(source: str | None) -> tuple[dict, dict]:
-    if source is None:
-        # TensorFlow Datasets tries for minutes before it says that there is no network.
-        probe = urllib.request.Request(MNIST_ADDRESS + next(iter(MNIST_FILES)), method="HEAD")
-        urllib.request.urlopen(probe, timeout=10).close()
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
-        builder = tfds.builder("mnist", data_dir=folder)
-        config = tfds.download.DownloadConfig(manual_dir=source)
-        builder.download_and_prepare(download_config=config)
-        return tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
