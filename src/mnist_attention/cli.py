@@ -232,12 +232,11 @@ def measure(names: tuple[str, ...], **options) -> None:
 @_results_option
 @click.option("--write", is_flag=True, help="Also rewrite the tables of README.md and REPORT.md.")
 def report(results: Path, write: bool) -> None:
-    """Print Tables 1-4 beside the paper's, and what the records say of its claims."""
+    """Print Tables 1-4 beside the paper's, and a verdict on each of its claims."""
     from .evidence import report as reports
 
-    if write:
-        reports.write_everything(results)
-    sys.exit(reports.report(results))
+    sys.stdout.reconfigure(errors="replace")  # a terminal may not have every character
+    sys.exit(reports.report(results, write=write))
 
 
 @commands.command()

@@ -1,15 +1,13 @@
-"""What the runs cost, and what each system of Table 1 costs for what it reaches.
-
-Reads no TensorFlow.
-"""
+"""Cost of the runs, and of each system of Table 1."""
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-from .runs import BEYOND, DEFAULTS, NETWORKS, Changes, Runs, runs_of
+from .runs import BEYOND, DEFAULTS, NETWORKS, Changes, Records, Runs, RunTable
 
 MULTIPLY_ACCUMULATES = {
     "lenet5": 416_520,
@@ -23,8 +21,8 @@ MULTIPLY_ACCUMULATES = {
 no Keras."""
 
 
-def cost(records: list[dict]) -> pd.DataFrame:
-    """What the runs cost.
+def cost(records: Records) -> pd.DataFrame:
+    """Sum up the cost of the runs.
 
     Returns:
         One row for each study, dataset, model and device. Columns study, dataset, model, device,
@@ -60,7 +58,7 @@ def cost(records: list[dict]) -> pd.DataFrame:
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """What a row of Table 1 costs and what it reaches.
+    """Cost and runs of a row of Table 1.
 
     Attributes:
         name: The row.
@@ -82,11 +80,11 @@ class System:
     device: str
 
 
-def systems(records: list[dict]) -> list[System]:
+def systems(records: Records) -> list[System]:
     """Every row of Table 1, the paper's first."""
-    rows = {"": NETWORKS, **BEYOND}
+    table, rows = RunTable.of(records), {"": NETWORKS, **BEYOND}
     return [
-        _system(name, heading, changes, runs_of(changes, records))
+        _system(name, heading, changes, table.runs(changes))
         for heading, settings in rows.items()
         for name, changes in settings.items()
     ]
@@ -111,7 +109,7 @@ def _system(name: str, heading: str, changes: Changes, runs: Runs) -> System:
     )
 
 
-def _without_prefixes(records: list[dict]) -> list[dict]:
+def _without_prefixes(records: Iterable[dict]) -> list[dict]:
     """The records less those whose every epoch is part of a longer run of the same trajectory."""
     trajectories: dict[tuple, list[dict]] = {}
     for record in records:

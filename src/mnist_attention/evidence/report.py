@@ -1,6 +1,8 @@
-"""The evidence as a reader sees it: tables, verdicts, cost; on the terminal and in Markdown."""
+"""The evidence in words and tables: on the terminal, and as blocks of the Markdown files."""
 
+import collections
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -8,17 +10,13 @@ from typing import get_args
 import pandas as pd
 
 from ..noise import CLEAN, Condition
-from ..protocol import PAPER
-from ..records import read_records
 from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
 from . import ablations, attention, costs
 from . import runs as evidence
-from .claims import PUBLISHED, Outcome, Verdict, verdict, verdicts
-from .runs import ENOUGH_SEEDS, Changes, Runs
+from .claims import CLAIMS, PUBLISHED, Facts, Outcome, Test, Verdict, judge, verdicts
+from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
 from .statistics import Difference, Sample, summarise, with_interval
-
-Records = list[dict]
 
 MISSING = "missing"
 
@@ -43,32 +41,56 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
         number: 1 to 4.
 
     Returns:
-        Strings. A row without records says so; a row of fewer epochs than asked says how many.
-        Table 1 has the rows of `evidence.BEYOND` too, each group under a heading of its own.
+        Strings. Runs of fewer epochs than asked for stand apart, below the others and without a
+        number of the paper. Table 1 has the rows of `runs.BEYOND` too, each group under its
+        heading.
 
     Raises:
         ValueError: for another number.
     """
     if number not in CAPTIONS:
         raise ValueError(f"Expected a table from 1 to 4. Received: number={number!r}")
-    reported = evidence.reported()
-    names = list(dict.fromkeys(reported[reported.table == number].row))
-    rows = [_row(name, evidence.setting_of(name), records) for name in names]
-    for heading, settings in evidence.BEYOND.items() if number == 1 else ():
-        rows.append({"network": f"— not in the paper: {heading} —"})
-        rows += [_row(name, changes, records) for name, changes in settings.items()]
-    return pd.DataFrame(rows).fillna("")
+    table, reported = RunTable.of(records), evidence.reported()
+    names = dict.fromkeys(reported[reported.table == number].row)
+    groups = {"": {name: evidence.setting_of(name) for name in names}}
+    groups |= evidence.BEYOND if number == 1 else {}
+    rows, cut = [], []
+    for heading, settings in groups.items():
+        found = {name: table.runs(changes) for name, changes in settings.items()}
+        unfinished = {name for name, runs in found.items() if runs.records and not runs.whole}
+        shown = [
+            _row(name, runs)
+            for name, runs in found.items()
+            if not heading or name not in unfinished
+        ]
+        rows += [{"network": f"not in the paper: {heading}"}] * bool(heading and shown) + shown
+        cut += [_unfinished(name, found[name]) for name in found if name in unfinished]
+    return pd.DataFrame(rows + [{"network": CUT_SHORT}] * bool(cut) + cut).fillna("")
 
 
-def _row(name: str, changes: Changes, records: Records) -> dict[str, str]:
-    runs = evidence.runs_of(changes, records)
-    field, _, value = name.partition("=")
-    row = {field.replace("_", " "): value} if value else {"network": name}
-    for metric, title in (("train_accuracy", "training"), ("test_accuracy", "test")):
+CUT_SHORT = "trained for fewer epochs than asked for:"
+
+
+def _row(name: str, runs: Runs) -> dict[str, str]:
+    row = _label(name)
+    for metric, title in _METRICS:
         published = evidence.reported_value(name, metric)
         row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
-        row[f"{title}, ours"] = cell(runs, metric)
-    return {**row, "n": str(len(runs.records))}
+        row[f"{title}, ours"] = cell(runs, metric) if runs.whole else runs.lack()
+    return {**row, "n": str(len(runs.records) if runs.whole else 0)}
+
+
+def _unfinished(name: str, runs: Runs) -> dict[str, str]:
+    ours = {f"{title}, ours": cell(runs, metric) for metric, title in _METRICS}
+    return {**_label(name), **ours, "n": str(len(runs.records))}
+
+
+_METRICS = (("train_accuracy", "training"), ("test_accuracy", "test"))
+
+
+def _label(name: str) -> dict[str, str]:
+    field, _, value = name.partition("=")
+    return {field.replace("_", " "): value} if value else {"network": name}
 
 
 def cell(runs: Runs, metric: str = "test_accuracy") -> str:
@@ -76,103 +98,122 @@ def cell(runs: Runs, metric: str = "test_accuracy") -> str:
     if not runs.records:
         return runs.lack()
     ours = evidence.sample(runs, metric)
-    shown = f"{ours.mean:.2f}" + (f" ± {ours.margin:.2f}" if ours.n > 1 else "")
     notes = [
         "one run" if ours.n == 1 else "",
-        f"{runs.done} of {runs.asked} epochs" if runs.done < runs.asked else "",
+        "" if runs.whole else f"{runs.done} of {runs.asked} epochs",
         f"{runs.diverged} of {ours.n} diverged" if runs.diverged else "",
     ]
     qualified = ", ".join(filter(None, notes))
-    return f"{shown} ({qualified})" if qualified else shown
+    return _mean(ours, 2) + (f" ({qualified})" if qualified else "")
+
+
+def _mean(ours: Sample, digits: int = 3) -> str:
+    return f"{ours.mean:.{digits}f}" + (f" ± {ours.margin:.{digits}f}" if ours.n > 1 else "")
+
+
+def systems5_table(records: Records) -> pd.DataFrame:
+    """The five systems of the paper's Table 1: test accuracy, the paper's and ours."""
+    table, rows = RunTable.of(records), []
+    for name, changes in evidence.NETWORKS.items():
+        runs = table.runs(changes)
+        unfinished = f"not finished: {runs.lack()}" if runs.records else "not run yet"
+        ours = {"ours": cell(runs) if runs.whole else unfinished}
+        n = str(len(runs.records)) if runs.whole else ""
+        rows.append({"system": name, "paper": f"{evidence.reported_value(name)}", **ours, "n": n})
+    return pd.DataFrame(rows)
 
 
 def systems_table(records: Records) -> pd.DataFrame:
-    """What each system of Table 1 costs and reaches, ready to be shown."""
-    return pd.DataFrame(
-        {
-            "system": system.name,
-            "parameters": _count(system.parameters),
-            "multiply-accumulates per image": _count(system.multiply_accumulates),
-            "time": _time(system),
-            "training accuracy": cell(system.runs, "train_accuracy"),
-            "test accuracy": cell(system.runs),
-        }
-        for system in costs.systems(records)
-    )
+    """Cost and accuracy of each system of Table 1; runs that were cut short stand apart."""
+    found = costs.systems(records)
+    cut = [system for system in found if system.runs.records and not system.runs.whole]
+    rows = [_system(system) for system in found if system not in cut]
+    rows += [{"system": CUT_SHORT}] * bool(cut) + [_system(system) for system in cut]
+    return pd.DataFrame(rows).fillna("")
+
+
+def _system(system: costs.System) -> dict[str, str]:
+    time_taken = ""
+    if system.runs.records:
+        unit = "s in all" if system.multiply_accumulates is None else "s an epoch"
+        time_taken = f"{system.seconds:,.0f} {unit} ({system.device})"
+    return {
+        "system": system.name,
+        "parameters": _count(system.parameters),
+        "multiply-accumulates per image": _count(system.multiply_accumulates),
+        "time": time_taken,
+        "training accuracy": cell(system.runs, "train_accuracy"),
+        "test accuracy": cell(system.runs),
+    }
 
 
 def _count(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
-def _time(system: costs.System) -> str:
-    if not system.runs.records:
-        return ""
-    unit = "s in all" if system.multiply_accumulates is None else "s an epoch"
-    return f"{system.seconds:,.0f} {unit} ({system.device})"
-
-
-def verdict_table(records: Records) -> pd.DataFrame:
-    """Claim, what the paper says, verdict, and why."""
-    return pd.DataFrame(
-        {
-            "claim": judged.claim,
-            "the paper says": judged.text,
-            "verdict": judged.verdict,
-            "because": judged.sentence,
-        }
-        for judged in verdicts(records)
-    )
-
-
-def ledger_table(records: Records) -> pd.DataFrame:
-    """The assumption ledger, ready to be shown: effects in points, option minus ours."""
+def ablation_table(records: Records) -> pd.DataFrame:
+    """The ablation table, ready to be shown: effects in points, option minus ours."""
     return pd.DataFrame(
         {
             "open choice": row.choice,
             "ours": row.ours,
             "option": row.option,
-            "accuracy with it": "" if row.lack or pd.isna(row.accuracy) else f"{row.accuracy:.2f}",
-            "effect in points [95 %]": row.lack or _effect(row),
+            "accuracy with it": "" if row.lack else _decimals(row.accuracy),
+            "effect in points [95 %]": row.lack or points(row.effect) + _stuck(row),
             "of": row.metric,
-            "smallest detectable": ""
-            if row.lack or pd.isna(row.detectable)
-            else f"{row.detectable:.2f}",
-            "option over LeNet alone": _points(row.gain, row.gain_low, row.gain_high, missing=""),
-            "n": str(row.n),
-            "epochs": "" if pd.isna(row.epochs) else str(row.epochs),
+            "smallest detectable": "" if row.lack else _decimals(row.effect.detectable),
+            "option over LeNet alone": points(row.gain, missing=""),
+            "n": str(row.effect.n),
+            "epochs": str(row.epochs or ""),
         }
-        for row in ablations.ledger(records).itertuples()
+        for row in ablations.effects(records)
     )
 
 
-def _effect(row) -> str:
-    guessing = f" ({row.guessing} of {row.n} guess)" if row.guessing else ""
-    return _points(row.effect, row.low, row.high) + guessing
+def _decimals(number: float) -> str:
+    return "" if pd.isna(number) else f"{number:.2f}"
 
 
-def _points(mean: float, low: float, high: float, digits: int = 2, missing: str = MISSING) -> str:
-    if pd.isna(mean):
+def _stuck(row: ablations.Row) -> str:
+    return f" ({row.stuck} of {row.effect.n} stuck at chance)" if row.stuck else ""
+
+
+def points(paired: Difference, digits: int = 2, missing: str = MISSING) -> str:
+    """A difference with its interval, or that there is none."""
+    if not paired.n:
         return missing
-    return with_interval(mean, low, high, digits) + " no interval" * pd.isna(low)
+    shown = with_interval(paired.mean, paired.low, paired.high, digits)
+    return shown + " no interval" * pd.isna(paired.low)
+
+
+def gains_text(records: Records) -> str:
+    """How often a mask helped or hurt among the options of the ablation table."""
+    rows = [row for row in ablations.effects(records) if row.gain.n]
+    gained, lost = ([r for r in rows if r.gain.direction == sign] for sign in (1, -1))
+    below = [row for row in rows if row.gain.mean < 0]
+    least = min((row.gain.mean for row in rows), default=0)
+    return (
+        f"In {len(rows)} comparisons of an option with LeNet alone, trained the same way, the mask "
+        f"is shown to gain in {len(gained)} and to lose in {len(lost)}. Its mean is below zero in "
+        f"{len(below)}, down to {least:+.2f} points."
+    )
 
 
 def scores_table(
     records: Records, condition: Condition = CLEAN, changes: Changes | None = None
 ) -> pd.DataFrame:
-    """What the masks of LeNet+Attention cover, beside maps that learned nothing, ready to be shown.
+    """Scores of the masks of LeNet+Attention and of maps without training, ready to be shown.
 
     Args:
         records: With their measurements.
-        condition: What is behind the test digits.
+        condition: The background of the test digits.
         changes: The setting that the networks were trained in; by default the paper's.
     """
-    found = attention.map_scores(changes or {}, records, condition)
     rows = []
-    for name, scores in found.items():
+    for name, scores in attention.map_scores(changes or {}, records, condition).items():
         shown = {SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()}
         seeds = max((sample.n for sample in scores.values()), default=0)
-        alone = seeds == 1 and not name.startswith("C")  # a map that needs no network
+        alone = seeds == 1 and name not in attention.LEARNED_MAPS
         rows.append({"map": name, **shown, "n": "" if alone else str(seeds)})
     table = pd.DataFrame(rows).fillna("")
     return table[[*table.columns.drop("n"), "n"]] if rows else table
@@ -190,10 +231,6 @@ SCORE_NAMES = {
 """Score -> heading of its column."""
 
 
-def _mean(sample: Sample) -> str:
-    return f"{sample.mean:.3f}" + (f" ± {sample.margin:.3f}" if sample.n > 1 else "")
-
-
 def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) -> pd.DataFrame:
     """The mask and its controls, ready to be shown: accuracy in percent, differences in points.
 
@@ -201,12 +238,10 @@ def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) ->
     """
     return pd.DataFrame(
         {
-            "behind C1 and C3": row.network,
-            "test accuracy": MISSING if pd.isna(row.accuracy) else f"{row.accuracy:.2f}",
-            "over LeNet alone": _points(row.gain, row.gain_low, row.gain_high),
-            "the mask minus this": ""
-            if row.network == "the mask"
-            else _points(row.under, row.under_low, row.under_high),
+            "after C1 and C3": row.network,
+            "test accuracy": _decimals(row.accuracy) or MISSING,
+            "over LeNet alone": points(row.gain),
+            "the mask minus this": points(row.under, missing="" if row.n else MISSING),
             "n": str(row.n),
         }
         for row in attention.controls(records, changes).itertuples()
@@ -214,14 +249,14 @@ def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) ->
 
 
 def moved_text(records: Records) -> str:
-    """What becomes of the networks with the mask when it looks elsewhere, as Markdown."""
+    """What replacing the masks of trained networks changes, as Markdown."""
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
     changes = changes[[*attention.MOVED, "ones"]]
     worse = (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
     lines = [
-        f"Of {evidence.plural(len(changes), 'network')}, {worse} got worse with every mask that "
+        f"Of {plural(len(changes), 'network')}, {worse} got worse with every mask that "
         "looks elsewhere. Change of accuracy:\n",
         *(
             f"- {name}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
@@ -236,48 +271,55 @@ def noise_table(records: Records) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "background": str(entry["condition"]),
-            "without the mask": f"{entry['plain'].mean:.2f}" if entry["plain"].n else MISSING,
-            "with": f"{entry['masked'].mean:.2f}" if entry["masked"].n else MISSING,
-            "gain in points": _difference(entry["gain"]),
-            "AUROC for ink, mask minus brightness": _difference(entry["focus"], 3),
-            "gain in signal to noise, dB": _difference(entry["snr"]),
+            "without the mask": _decimals(entry["plain"].mean) or MISSING,
+            "with": _decimals(entry["masked"].mean) or MISSING,
+            "gain in points": points(entry["gain"]),
+            **{f"AUROC minus {name}": points(paired, 3) for name, paired in entry["over"].items()},
+            "AUROC minus brightness (not judged)": points(entry["focus"], 3),
+            "gain in signal to noise, dB": points(entry["snr"]),
+            "the same minus untrained": points(entry["snr_over_untrained"]),
             "n": str(entry["gain"].n),
         }
         for entry in attention.trained_on_noise(records)
     )
 
 
-def _difference(paired: Difference, digits: int = 2) -> str:
-    return _points(paired.mean, paired.low, paired.high, digits)
-
-
-def nearest_table(records: Records, rows: int = 10) -> pd.DataFrame:
-    """The protocols that come nearest to the paper's numbers, below these, ready to be shown."""
-    table = ablations.nearest(records).head(rows)
-    paper = {name: evidence.reported_value(name) for name in ablations.EXPLAINED}
-    said = pd.DataFrame([{"setting": "the paper says", "epochs": PAPER.epochs, "n": "", **paper}])
-    factors = [
-        f"{row.factor:.2f} ({row.least:.2f} to {row.most:.2f})" for row in table.itertuples()
-    ]
-    table = pd.concat([said, table[said.columns]]).assign(**{"errors off by": ["", *factors]})
+def explain_table(records: Records) -> pd.DataFrame:
+    """Ours minus the paper's numbers for every protocol that was tried, in points."""
+    table = ablations.explain(records)
     for name in ablations.EXPLAINED:
-        table[name] = table[name].map("{:.2f}".format)
-    return table.astype(str)
+        table[name] = table[name].map("{:+.2f}".format)
+    table["explains"] = table.explains.map({True: "yes", False: "no"})
+    paper = {name: f"paper {evidence.reported_value(name)}" for name in ablations.EXPLAINED}
+    return table.astype(str).rename(columns={name: f"{name} ({paper[name]})" for name in paper})
 
 
-def nearest_text(records: Records) -> str:
-    """`nearest_table` as Markdown, or what is missing for it."""
-    table = nearest_table(records)
-    rows = ", ".join(ablations.EXPLAINED)
-    return (
-        markdown(table)
-        if len(table) > 1
-        else f"No protocol was run for all of {rows} with {ENOUGH_SEEDS} seeds yet."
+def explain_text(records: Records) -> str:
+    """`explain_table` as Markdown, or what is missing for it."""
+    table, rows = explain_table(records), ", ".join(ablations.EXPLAINED)
+    lacking = f"No protocol was run for all of {rows} with {ENOUGH_SEEDS} seeds yet."
+    return markdown(table) if len(table) else lacking
+
+
+EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 50, 75, 100)
+
+
+def over_epochs_table(records: Records) -> pd.DataFrame:
+    """With minus without the mask after some numbers of epochs, ready to be shown."""
+    found = ablations.mask_over_epochs(records, EPOCHS_SHOWN)
+    return pd.DataFrame(
+        {
+            "epochs": str(row.epoch),
+            "points [95 %]": with_interval(row.mean, row.low, row.high) if row.n else MISSING,
+            "p": p_text(row.p) if row.n > 1 else "",
+            "n": str(row.n),
+        }
+        for row in found.itertuples()
     )
 
 
 def cost_table(records: Records) -> pd.DataFrame:
-    """What the runs cost, ready to be shown."""
+    """Cost of the runs, ready to be shown."""
     table = costs.cost(records)
     total = table[["runs", "epochs", "core_hours"]].sum()
     table = pd.concat([table, pd.DataFrame([{"study": "all", **total}])], ignore_index=True)
@@ -287,72 +329,217 @@ def cost_table(records: Records) -> pd.DataFrame:
     return table.astype({"runs": int, "epochs": int}).fillna("").astype(str)
 
 
+# Sentences
+
+
+def p_text(value: float) -> str:
+    """A p value in print."""
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
+
+
+_WORDS = (
+    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    *("nineteen", "twenty"),
+)
+
+
 def finding(records: Records) -> str:
-    """What the records say of the mask's worth, the paper's main claim, in a sentence or two."""
-    judged = verdict("C3", records)
-    sentence = (
-        "Does the mask lift LeNet-5, as we read the paper? "
-        f"**{judged.verdict.capitalize()}**: {judged.sentence}."
+    """The main result in one sentence: two numbers and their n, beside the paper's."""
+    table = RunTable.of(records)
+    plain, masked = (table.runs(evidence.setting_of(row)) for row in ("LeNet", "LeNet+Attention"))
+    paper = [evidence.reported_value(row) for row in ("LeNet", "LeNet+Attention")]
+    n = evidence.difference(masked, plain).n
+    if lack := evidence.lacks({"without the mask": plain, "with it": masked}):
+        return f"Not tested yet: {lack}; the paper: {paper[0]} and {paper[1]}."
+    ours = [f"{evidence.sample(runs).mean:.2f} %" for runs in (plain, masked)]
+    pairs = f"{_WORDS[n] if n < len(_WORDS) else n} paired seed{'s' * (n != 1)}"
+    return (
+        f"{ours[0]} without the mask, {ours[1]} with it ({pairs}); "
+        f"the paper: {paper[0]} and {paper[1]}."
     )
-    if judged.verdict != "not yet tested":
-        return sentence
-    shown = {
-        name: cell(evidence.runs_of(evidence.setting_of(name), records))
-        for name in ("LeNet+Attention", "LeNet")
-    }
-    so_far = "; ".join(f"{name} {accuracy}" for name, accuracy in shown.items())
-    return f"{sentence} So far, test accuracy in percent: {so_far}."
+
+
+def clause(verdict: Verdict) -> str:
+    """Why a sub-claim has its outcome, in one clause: ours, n, the paper's number."""
+    facts = verdict.facts
+    if verdict.outcome == "not tested":
+        return "no run of full length" + (f" ({_epochs(facts)})" if facts.epochs else "")
+    said = [part for part in (_ours(facts), _tests(facts), _settled(verdict)) if part]
+    said += [_NOTES[verdict.claim]] if verdict.claim in _NOTES else []
+    return "; ".join(said)
+
+
+def _epochs(facts: Facts) -> str:
+    return "{} of {} epochs".format(*facts.epochs)
+
+
+def _ours(facts: Facts) -> str | None:
+    if not facts.ours.n:
+        return None
+    whole = facts.unit == "images"
+    number = f"{facts.ours.mean:,.0f}" if whole else f"{facts.ours.mean:.2f}"
+    cut = f" after {_epochs(facts)}" if facts.epochs else ""
+    runs = "" if whole or not facts.n else f" (n = {facts.n})"
+    return f"{number} {facts.unit}{cut}{runs}" + _paper(facts)
+
+
+def _paper(facts: Facts) -> str:
+    if facts.paper is None:
+        return ""
+    return f"; paper {facts.paper:,}" if facts.unit == "images" else f"; paper {facts.paper}"
+
+
+MANY = 4
+"""Comparisons above which a clause counts them."""
+
+
+def _tests(facts: Facts) -> str | None:
+    if len(facts.tests) > MANY:
+        directions = [test.direction for test in facts.tests]
+        means = [test.difference.mean for test in facts.tests]
+        return (
+            f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
+            f"{len(means)} comparisons (n = {facts.n}), {min(means):+.2f} to {max(means):+.2f} "
+            f"{facts.unit}"
+        )
+    alone = not facts.ours.n
+    shown = "; ".join(_test(test, facts, alone) for test in facts.tests)
+    return (shown + _paper(facts) * alone) or None
+
+
+def _test(test: Test, facts: Facts, alone: bool) -> str:
+    runs = f"n = {test.difference.n}, " if alone else ""
+    unit = "points" if facts.unit == "%" else facts.unit
+    name = f"{test.name}: "
+    return f"{name}{test.difference.mean:+.2f} {unit} ({runs}{p_text(test.p_value)})"
+
+
+def _settled(verdict: Verdict) -> str | None:
+    if verdict.outcome != "inconclusive":
+        return None
+    if verdict.facts.needed is None:
+        return "no number of runs up to 1,000 would settle it"
+    return f"about {verdict.facts.needed} would settle it"
+
+
+_NOTES = {
+    1: f"LeNet-5 of 1998, without distortions: {next(iter(PUBLISHED.values()))} %",
+    10: f"published before: {max(PUBLISHED, key=PUBLISHED.get)}",
+}
+
+
+def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
+    """Sub-claim, what the paper says, verdict and why.
+
+    Args:
+        records: Any records.
+        claim: One claim; by default all.
+    """
+    judged = verdicts(records) if claim is None else judge(claim, records)
+    return pd.DataFrame(
+        {
+            "claim": f"Claim {each.claim}, {each.part}",
+            "the paper says": each.says,
+            "verdict": each.outcome,
+            "ours": clause(each),
+            "new runs": str(each.facts.new),
+        }
+        for each in judged
+    )
+
+
+def claim_text(claim: int, records: Records) -> str:
+    """A claim and the verdicts on its sub-claims, as Markdown."""
+    lines = [
+        f"- {each.says}: **{each.outcome}**. {clause(each)}." for each in judge(claim, records)
+    ]
+    return "\n".join([f"**Claim {claim}**: {CLAIMS[claim][0]}.\n", *lines])
 
 
 def outcomes(records: Records) -> str:
-    """How many claims came out how: "Of 11 claims 2 are contradicted (C7, C10), ..."."""
-    return _counted(verdicts(records))
-
-
-def _counted(judged: list[Verdict]) -> str:
-    claims = {
-        outcome: [each.claim for each in judged if each.verdict == outcome]
-        for outcome in get_args(Outcome)
-    }
+    """How many sub-claims came out how."""
+    judged = verdicts(records)
+    claims = collections.defaultdict(list)
+    for each in judged:
+        claims[each.outcome].append(f"{each.claim} {each.part}")
     counted = ", ".join(
-        f"{len(found)} {outcome} ({', '.join(found)})" for outcome, found in claims.items() if found
+        f"{len(claims[outcome])} {outcome} ({', '.join(claims[outcome])})"
+        for outcome in get_args(Outcome)
+        if outcome in claims
     )
-    return f"Of the paper's {len(judged)} claims: {counted}."
+    return f"Of {len(judged)} sub-claims of {len(CLAIMS)} claims: {counted}."
+
+
+def answer(records: Records) -> str:
+    """Whether the mask attends, and on which level the answer depends, in two plain sentences."""
+    leads = attention.rivals(records)
+    shared, alone = (attention.standings(leads, shared=each) for each in (True, False))
+    equal, unknown, lacking = (
+        "; ".join(name for name, stands in shared.items() if stands == state)
+        for state in ("as good", "open", "missing")
+    )
+    said = {
+        "yes": "Yes: the network does worse without the mask, with anything simpler in its place, "
+        "and with a mask that looks elsewhere.",
+        "no": f"No: the network does as well with {equal}.",
+        "undecided": f"Undecided: no comparison yet with {lacking}."
+        if lacking
+        else f"Undecided: the seeds differ too much to tell the mask from {unknown}.",
+    }[attention.attends(shared)]
+    changed = [f"{name} ({alone[name]})" for name in leads if alone[name] != shared[name]]
+    others = (
+        f"with a level of 0.05 for each, these change: {'; '.join(changed)}"
+        if changed
+        else "with a level of 0.05 for each, none changes"
+    )
+    return f"**{said}** The {len(leads)} comparisons share a level of 0.05 (Holm); {others}."
 
 
 # On the terminal
 
 
-def report(results: Path) -> int:
-    """Print Tables 1-4 beside the paper's, the verdicts, the ledger, the nearest protocols, the
-    cost, and what could not be read.
+def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> int:
+    """Print the tables, the verdicts, the ablations, the cost, and what could not be read.
 
     Args:
         results: Folder of the records.
+        write: Whether to rewrite `summary.csv` and the blocks of the Markdown files first; nothing
+            is written if a file or folder cannot be read.
+        folder: Of the Markdown files.
 
     Returns:
-        Exit code: 1 if a file is damaged or is no record, or the folder is not there, else 0.
+        Exit code: 1 if something cannot be read or there is nothing to write, else 0.
+
+    Raises:
+        ValueError: if a Markdown file has an unknown block; nothing is written.
+        OSError: if a file cannot be written.
     """
-    results = Path(results)
-    records, problems = read_records(results)
-    if not results.is_dir():
-        problems = [f"{results} is no folder"]
+    table = RunTable.read(results)
+    problems = table.problems
+    if write and not problems:
+        if table.records:
+            write_everything(table, results, folder)
+        else:
+            problems = [f"{results} has no records"]
     for number, caption in CAPTIONS.items():
-        print(f"Table {number}. {caption}\n\n{_plain(paper_table(records, number))}\n")
+        print(f"Table {number}. {caption}\n\n{_plain(paper_table(table, number))}\n")
     print(f"{NOTE}\n")
-    judged = verdicts(records)
-    for each in judged:
-        print(f"{each.claim:4}{each.text}\n    {each}")
-    print(f"\n{_counted(judged)}")
-    ledger = ledger_table(records).drop(columns=["ours", "of"])  # too wide for a terminal with them
-    print(f"\nWhat the paper leaves open\n\n{_plain(ledger)}\n")
-    print(f"Protocols nearest to the paper's numbers\n\n{_plain(nearest_table(records))}\n")
-    print(f"Every system: cost and accuracy\n\n{_plain(systems_table(records))}\n")
-    print(f"Cost of all runs\n\n{_plain(cost_table(records))}\n")
-    others = sum(not evidence.is_mnist(record) for record in records)
-    print(f"{evidence.plural(len(records), 'run')}, of which {others} on other digits than MNIST.")
+    for claim, (says, _) in CLAIMS.items():
+        print(f"Claim {claim}: {says}")
+        for each in judge(claim, table):
+            print(f"    {each.part}: {each.outcome}. {clause(each)}")
+    print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}")
+    ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
+    print(f"\nWhat the paper leaves open\n\n{_plain(ablated)}\n")
+    print(f"Every protocol, minus the paper's numbers\n\n{_plain(explain_table(table))}\n")
+    print(f"Every system: cost and accuracy\n\n{_plain(systems_table(table))}\n")
+    print(f"Cost of all runs\n\n{_plain(cost_table(table))}\n")
+    others = sum(not evidence.is_mnist(record) for record in table.records)
+    print(f"{plural(len(table.records), 'run')}, of which {others} on other digits than MNIST.")
     if problems:
-        print(f"\n{evidence.plural(len(problems), 'file')} skipped:", *problems, sep="\n  ")
+        print(f"\n{plural(len(problems), 'problem')}:", *problems, sep="\n  ")
+        print("Nothing was written." if write else "", end="\n" * write)
     return 1 if problems else 0
 
 
@@ -371,25 +558,34 @@ def markdown(table: pd.DataFrame) -> str:
     )
 
 
+def _block(table: Callable[..., pd.DataFrame], *arguments) -> Callable[[Records], str]:
+    return lambda records: markdown(table(records, *arguments))
+
+
+def _ablations(records: Records) -> str:
+    table = ablation_table(records)
+    return markdown(table[table["effect in points [95 %]"] != ablations.NOT_RUN])
+
+
 BLOCKS: dict[str, Callable[[Records], str]] = {
-    **{
-        f"table{number}": lambda records, number=number: markdown(paper_table(records, number))
-        for number in CAPTIONS
-    },
-    "verdicts": lambda records: markdown(verdict_table(records)),
     "finding": finding,
+    "systems5": _block(systems5_table),
+    **{f"table{number}": _block(paper_table, number) for number in CAPTIONS},
+    "verdicts": _block(verdict_table),
     "outcomes": outcomes,
-    "ledger": lambda records: markdown(ledger_table(records)),
-    "nearest": nearest_text,
-    "answer": lambda records: f"**{attention.attention_or_gating(records)}**",
+    "ablations": _ablations,
+    "gains": gains_text,
+    "explain": explain_text,
+    "over_epochs": _block(over_epochs_table),
+    "answer": answer,
     "moved": moved_text,
-    "controls": lambda records: markdown(controls_table(records)),
-    "controls_on_noise": lambda records: markdown(controls_table(records, attention.ON_NOISE)),
-    "noise": lambda records: markdown(noise_table(records)),
-    "systems": lambda records: markdown(systems_table(records)),
-    "cost": lambda records: markdown(cost_table(records)),
+    "controls": _block(controls_table),
+    "controls_on_noise": _block(controls_table, attention.ON_NOISE),
+    "noise": _block(noise_table),
+    "systems": _block(systems_table),
+    "cost": _block(cost_table),
 }
-"""Name of a generated block in a Markdown file -> what stands in it."""
+"""Name of a generated block in a Markdown file -> its content."""
 
 
 _BLOCK = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
@@ -397,7 +593,7 @@ _MARKER = re.compile(r"<!-- \w+:(?:begin|end) -->")
 
 
 def render_blocks(text: str, records: Records) -> str:
-    """Write what the records give between each pair of markers of a Markdown text.
+    """Fill the blocks of a Markdown text.
 
     Args:
         text: With blocks like `<!-- table1:begin -->` ... `<!-- table1:end -->`, names as in
@@ -414,38 +610,36 @@ def render_blocks(text: str, records: Records) -> str:
     unknown = sorted(set(names) - set(BLOCKS))
     if unknown:
         raise ValueError(f"Expected blocks among {', '.join(BLOCKS)}. Received: {unknown}")
+    table = RunTable.of(records)
 
     def rendered(match: re.Match) -> str:
         name = match[1]
-        return f"<!-- {name}:begin -->\n\n{BLOCKS[name](records)}\n\n<!-- {name}:end -->"
+        return f"<!-- {name}:begin -->\n\n{BLOCKS[name](table)}\n\n<!-- {name}:end -->"
 
     return _BLOCK.sub(rendered, text)
 
 
 def unsupported_numbers(text: str, records: Records) -> list[str]:
-    """The percentages, points and decibels in a text that are in no table made from the records.
+    """Percentages, points and decibels in a text that are in no table made from the records.
 
     Only numbers with decimals are looked at ("98.93 %", "+0.04 points"), signs are not compared,
     and a number passes wherever it comes from: this finds a stale digit, not every wrong claim.
     """
-    tables = "\n".join(block(records) for name, block in BLOCKS.items() if name != "cost")
-    supported = {*re.findall(r"\d+\.\d+", tables), *map(str, PUBLISHED.values())}
+    table = RunTable.of(records)
+    blocks = "\n".join(block(table) for name, block in BLOCKS.items() if name != "cost")
+    supported = {*re.findall(r"\d+\.\d+", blocks), *map(str, PUBLISHED.values())}
     quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points|dB)", text)
     return [match[0] for match in quoted if match[1] not in supported]
-
-
-SUMMARISED = ("train_accuracy", "test_accuracy")
 
 
 def summary(records: Records) -> pd.DataFrame:
     """Every setting that was run, on whichever digits: one row each, numbers in percent."""
     groups: dict[tuple, list[dict]] = {}
-    for record in records:
-        protocol = evidence.protocol_of(record)
+    for record in RunTable.of(records).records:
         key = (
             record["dataset"].get("name", ""),
             record["dataset"]["digest"][:12],
-            protocol["model"],
+            evidence.protocol_of(record)["model"],
             evidence.setting_name(record),
             record["protocol"].get("epochs", 0),  # a classical method has none
         )
@@ -457,49 +651,42 @@ def summary(records: Records) -> pd.DataFrame:
         row["epochs_done"] = min(run["result"].get("epochs", row["epochs"]) for run in runs)
         row["n"] = len(runs)
         row["diverged"] = sum(bool(run["result"].get("diverged")) for run in runs)
-        for metric in SUMMARISED:
-            ours = summarise([100 * run["result"][metric] for run in runs])
+        for metric, _ in _METRICS:
+            ours = summarise([evidence.value_of(run, metric) for run in runs])
             for name in ("mean", "deviation", "low", "high"):
                 row[f"{metric}_{name}"] = getattr(ours, name)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def write_summary(records: Records, path: Path) -> None:
-    """Write `summary` as CSV: the same records give the same bytes.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    text = summary(records).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    write_atomically(Path(path), lambda file: file.write(text.encode()))
-
-
 GENERATED = ("README.md", "REPORT.md")
 """Files of the project with blocks for `render_blocks`."""
 
 
-def write_everything(results: Path, folder: Path = CHECKOUT) -> list[Path]:
+def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -> list[Path]:
     """Rewrite `summary.csv` in the results folder and the blocks of the project's Markdown files.
 
     Returns:
-        The files that were written.
+        The files that were written: the same records give the same bytes.
 
     Raises:
-        ValueError: if the folder has no records or other files among them, or a Markdown file has
-            an unknown block; nothing is written.
+        ValueError: if a Markdown file has an unknown block; nothing is written.
         OSError: if a file cannot be written.
     """
-    records, problems = read_records(results)
-    if problems or not records:
-        received = "; ".join(problems) or "none"
-        raise ValueError(f"Expected records, and nothing else, in {results}. Received: {received}")
-    files = [path for name in GENERATED if (path := Path(folder) / name).is_file()]
-    texts = {path: path.read_text(encoding="utf-8") for path in files}
-    rendered = {
-        path: render_blocks(text, records) for path, text in texts.items() if _MARKER.search(text)
-    }
-    write_summary(records, summary_path := Path(results) / "summary.csv")
-    for path, text in rendered.items():
+    table = RunTable.of(records)
+    csv = summary(table).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    texts = {Path(results) / "summary.csv": csv}
+    for path in (Path(folder) / name for name in GENERATED):
+        if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
+            texts[path] = render_blocks(text, table)
+    for path, text in texts.items():
+        _sweep_leftovers(path)
         write_atomically(path, lambda file, text=text: file.write(text.encode()))
-    return [summary_path, *rendered]
+    return [*texts]
+
+
+def _sweep_leftovers(path: Path) -> None:
+    """Delete temporary files of killed writers beside a file; a live one is younger."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if leftover.stat().st_mtime < time.time() - 60:
+            leftover.unlink(missing_ok=True)

@@ -1,12 +1,15 @@
-"""What the records say of a setting: its runs, their accuracy, and differences between settings.
+"""Records by setting: their runs, accuracies, and differences between settings.
 
-Accuracies are in percent and differences in percentage points. Reads no TensorFlow.
+Accuracies are in percent and differences in percentage points.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,12 @@ import pandas as pd
 
 from ..data import Dataset
 from ..protocol import MOMENTUM_AND_HE, PAPER
+from ..records import read_records
 from ..storage.mnist import MNIST_DIGEST
 from .statistics import Difference, McNemar, Sample, mcnemar, paired_difference, summarise
 
 ENOUGH_SEEDS = 3
-"""Seeds below which no verdict is given."""
+"""Seeds below which no number is judged by its spread."""
 
 Changes = Mapping[str, object]
 """Fields of `Protocol` that differ from `PAPER`: how a setting is named here."""
@@ -26,7 +30,7 @@ Changes = Mapping[str, object]
 DEFAULTS = dataclasses.asdict(PAPER)
 
 
-# The paper's numbers and the settings behind them
+# The paper's numbers and their settings
 
 
 @functools.cache
@@ -43,7 +47,7 @@ def reported_value(row: str, metric: str = "test_accuracy") -> float | None:
 
 
 def reported_gain() -> float:
-    """What the paper says its mask is worth, in points; its numbers have one decimal."""
+    """The gain that the paper reports for its mask, in points, to one decimal."""
     return round(reported_value("LeNet+Attention") - reported_value("LeNet"), 1)
 
 
@@ -54,12 +58,12 @@ NETWORKS: dict[str, Changes] = {
     "ResNet": {"model": "resnet50"},
     "LeNet+Attention": {},
 }
-"""Row of Table 1 -> setting. The paper does not say which ResNet; it is read as ResNet-50."""
+"""Row of Table 1 -> setting. The paper does not say which ResNet; our default is ResNet-50."""
 
 BEYOND: dict[str, dict[str, Changes]] = {
     "another depth": {"ResNet-18": {"model": "resnet18"}},
-    "trained properly: momentum 0.9, He normal": {
-        f"{name}, properly": {"model": model, **MOMENTUM_AND_HE}
+    "with momentum 0.9 and He initialisation": {
+        f"{name}, momentum and He": {"model": model, **MOMENTUM_AND_HE}
         for name, model in (
             ("AlexNet", "alexnet"),
             ("VGG16", "vgg16"),
@@ -74,11 +78,11 @@ BEYOND: dict[str, dict[str, Changes]] = {
         "sparse coding + linear SVM": {"model": "sparse_coding"},
     },
 }
-"""Rows that Table 1 gains here, under their headings."""
+"""Rows that Table 1 gains here, by heading."""
 
 
 def setting_of(row: str) -> Changes:
-    """The setting that a row of the tables stands for: `replace(PAPER, **changes_of(row))`.
+    """The setting of a row of the tables: `replace(PAPER, **setting_of(row))`.
 
     Args:
         row: As in `reported.csv`: a network, or `field=value`.
@@ -94,7 +98,161 @@ def setting_of(row: str) -> Changes:
     return {field: type(DEFAULTS[field])(value)}
 
 
-# Which records belong to a setting
+# Records, indexed
+
+
+class RunTable:
+    """Records, checked and indexed by setting once, so that each question is a lookup.
+
+    Args:
+        records: As `read_records` gives them.
+        problems: What could not be read.
+
+    Attributes:
+        records: Those that can be used.
+        problems: One line for each file or record that cannot.
+    """
+
+    def __init__(self, records: Iterable[dict], problems: Iterable[str] = ()):
+        self.records: list[dict] = []
+        self.problems = list(problems)
+        self._mnist: dict[tuple, list[dict]] = {}
+        self._lengths: dict[tuple, set[int]] = {}
+        self._elsewhere: collections.Counter[tuple] = collections.Counter()
+        for record in records:
+            try:
+                _check(record)
+            except ValueError as error:
+                self.problems.append(str(error))
+            else:
+                self._add(record)
+
+    def _add(self, record: dict) -> None:
+        self.records.append(record)
+        protocol = protocol_of(record)
+        setting, epochs = _key(protocol), protocol["epochs"]
+        if is_mnist(record) and protocol["dataset"] == DEFAULTS["dataset"]:
+            self._mnist.setdefault((setting, epochs), []).append(record)
+            self._lengths.setdefault(setting, set()).add(epochs)
+        else:
+            self._elsewhere[setting, epochs] += 1
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self.records)
+
+    @classmethod
+    def of(cls, records: "Records") -> "RunTable":
+        """The table of a list of records; a table is returned as it is."""
+        return records if isinstance(records, cls) else cls(records)
+
+    @classmethod
+    def read(cls, results: Path) -> "RunTable":
+        """Read a results folder; a folder that cannot be read is a problem."""
+        results = Path(results)
+        problems = []
+        if not results.is_dir():
+            problems.append(f"{results} is no folder")
+        for path in sorted(results.glob("[!.]*")) if results.is_dir() else ():
+            try:
+                if path.is_dir() or path.is_symlink():
+                    next(os.scandir(path), None)
+            except OSError as error:
+                problems.append(f"{path} cannot be read: {error.strerror}")
+        records, unreadable = read_records(results)
+        return cls(records, dict.fromkeys([*problems, *unreadable]))
+
+    def runs(self, changes: Changes) -> "Runs":
+        """The runs of a setting; see `runs_of`."""
+        wanted = {**DEFAULTS, **changes}
+        key = _key(wanted), wanted["epochs"]
+        usable = self._mnist.get(key, [])
+        if not usable:
+            others = self._elsewhere[key]
+            elsewhere = f"{plural(others, 'run')} on other digits" if others else ""
+            return Runs((), wanted["epochs"], 0, elsewhere)
+        done = max(map(_length, usable))
+        longest = {protocol_of(r)["seed"]: r for r in usable if _length(r) == done}
+        return Runs(tuple(longest[seed] for seed in sorted(longest)), wanted["epochs"], done)
+
+    def lengths(self, changes: Changes) -> list[int]:
+        """Numbers of epochs that runs of a setting ask for, ascending."""
+        return sorted(self._lengths.get(_key({**DEFAULTS, **changes}), ()))
+
+    def after(self, changes: Changes, epochs: int) -> dict[int, float]:
+        """Seed -> test accuracy in percent after some epochs, of a run of at least that length.
+
+        With a constant learning rate a longer run passes through what a shorter one ends at. The
+        shortest such run is taken.
+        """
+        found: dict[int, float] = {}
+        for length in reversed([length for length in self.lengths(changes) if length >= epochs]):
+            for record in self._mnist[_key({**DEFAULTS, **changes}), length]:
+                if (accuracy := accuracy_after(record, epochs)) is not None:
+                    found[protocol_of(record)["seed"]] = accuracy
+        return found
+
+
+Records = list[dict] | RunTable
+
+_SETTING = [name for name in DEFAULTS if name not in ("dataset", "epochs", "seed")]
+
+
+def _key(protocol: Changes) -> tuple:
+    return tuple(protocol[name] for name in _SETTING)
+
+
+_NUMBER = (int, float)
+_TYPES = {
+    "result": {"train_accuracy": _NUMBER, "test_accuracy": _NUMBER, "epochs": (int,)},
+    "protocol": {"seed": (int,), "epochs": (int,), **dict.fromkeys(_SETTING, (*_NUMBER, str))},
+    "environment": {"seconds": _NUMBER, "threads": (int,), "finished": (str,)},
+}
+"""Part of a record -> field that the evidence uses -> its types, where it has a value."""
+
+
+def _check(record: dict) -> None:
+    """Check what the evidence uses of a record.
+
+    Raises:
+        ValueError: naming the record and the part that is wrong.
+    """
+    try:
+        name = f"{record['environment'].get('study', '')}/{record['run_id']}.json"
+        wrong = [
+            f"{part}.{field}={record[part][field]!r:.60}"
+            for part, types in _TYPES.items()
+            for field, kinds in types.items()
+            if not isinstance(record[part].get(field), (*kinds, type(None)))
+        ]
+        wrong += [
+            f"result.{metric}={value!r:.60}"
+            for metric in ("train_accuracy", "test_accuracy")
+            if not 0 <= (value := record["result"][metric]) <= 1
+        ]
+        seconds = record["environment"].get("epoch_seconds") or []
+        lists = {**record["history"], "epoch_seconds": seconds}
+        wrong += [
+            f"{field}={values!r:.60}"
+            for field, values in {**lists, "measured": record.get("measured", {})}.items()
+            if not _holds_numbers(values) or (field in lists and not isinstance(values, list))
+        ]
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"Expected a record. Received one with a wrong part: {error}") from error
+    if wrong:
+        raise ValueError(f"{name}: Expected accuracies and numbers. Received: {'; '.join(wrong)}")
+
+
+def _holds_numbers(value) -> bool:
+    """Whether all leaves are finite numbers or `None`, which JSON has for what is not finite."""
+    if isinstance(value, dict):
+        return all(map(_holds_numbers, value.values()))
+    if isinstance(value, list):
+        numbers = [one for one in value if one is not None]
+        return set(map(type, numbers)) <= {int, float} and all(map(math.isfinite, numbers))
+    return value is None or (type(value) in _NUMBER and math.isfinite(value))
+
+
+# The runs of a setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +263,7 @@ class Runs:
         records: Sorted by seed. Diverged runs are among them.
         asked: Epochs that the setting asks for.
         done: Epochs of these runs; 0 without runs.
-        elsewhere: Why there are none, if records of the setting exist that cannot be used.
+        elsewhere: Which records of the setting cannot be used, in words.
     """
 
     records: tuple[dict, ...]
@@ -114,46 +272,48 @@ class Runs:
     elsewhere: str = ""
 
     @property
+    def whole(self) -> bool:
+        """Whether there are runs, of full length."""
+        return bool(self.records) and self.done >= self.asked
+
+    @property
+    def by_seed(self) -> dict[int, dict]:
+        """Seed -> record."""
+        return {protocol_of(record)["seed"]: record for record in self.records}
+
+    @property
     def diverged(self) -> int:
         """How many of them diverged."""
         return sum(bool(record["result"].get("diverged")) for record in self.records)
 
-    def lack(self, seeds: int = ENOUGH_SEEDS) -> str:
-        """What keeps these runs from being judged; empty if nothing does."""
+    def lack(self, seeds: int = ENOUGH_SEEDS) -> str | None:
+        """What keeps these runs from being judged, in words; `None` if nothing does."""
         if not self.records:
             return f"missing ({self.elsewhere})" if self.elsewhere else "missing"
-        if self.done < self.asked:
+        if not self.whole:
             return f"{self.done} of {self.asked} epochs"
         return too_few(len(self.records), seeds)
 
 
-def runs_of(changes: Changes, records: list[dict]) -> Runs:
+def runs_of(changes: Changes, records: Records) -> Runs:
     """The records of a setting. Runs that were cut short stand in where there are no whole ones.
 
     Args:
         changes: The setting.
         records: Any records. Those of other digits than MNIST are never used.
     """
-    wanted = {**DEFAULTS, **changes}
-    usable = [r for r in records if is_mnist(r) and agrees(r, wanted, {"seed"})]
-    if not usable:
-        others = sum(agrees(record, wanted, {"seed", "dataset"}) for record in records)
-        elsewhere = f"{plural(others, 'run')} on other digits" if others else ""
-        return Runs((), wanted["epochs"], 0, elsewhere)
-    done = max(map(_length, usable))
-    longest = {protocol_of(record)["seed"]: record for record in usable if _length(record) == done}
-    return Runs(tuple(longest[seed] for seed in sorted(longest)), wanted["epochs"], done)
+    return RunTable.of(records).runs(changes)
+
+
+def whole_runs(changes: Changes, records: Records) -> Runs:
+    """The runs of a setting, none where they were cut short."""
+    runs = runs_of(changes, records)
+    return runs if runs.whole else dataclasses.replace(runs, records=())
 
 
 def protocol_of(record: dict) -> dict:
     """The protocol of a record; a field that is younger than the record has its default there."""
     return {**DEFAULTS, **record["protocol"]}
-
-
-def agrees(record: dict, wanted: Changes, free: set[str]) -> bool:
-    """Whether a record's protocol is the wanted one up to the free fields."""
-    protocol = protocol_of(record)
-    return all(protocol[name] == value for name, value in wanted.items() if name not in free)
 
 
 def is_mnist(record: dict) -> bool:
@@ -168,7 +328,7 @@ def _length(record: dict) -> int:
 
 
 def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
-    """How a record's protocol differs from `PAPER`, our reading, in words: "momentum=0.9".
+    """How a record's protocol differs from `PAPER` in words: "momentum=0.9" or "our default".
 
     The model, the digits, the length and the seed are not part of it, nor is `leave_out`.
     """
@@ -178,48 +338,101 @@ def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
         for name, value in protocol_of(record).items()
         if name not in apart and value != DEFAULTS.get(name)
     ]
-    return ", ".join(changed) or "as read here"
+    return ", ".join(changed) or "our default"
 
 
-def sample(runs: Runs, metric: str = "test_accuracy") -> Sample:
-    """Mean, spread and interval of the runs' accuracy in percent."""
-    return summarise([100 * record["result"][metric] for record in runs.records])
+# Numbers of runs
+
+Metric = str | Callable[[dict], float]
+"""A key of `result` that holds a fraction, or a function from a record to percent."""
 
 
-def difference(first: Runs, second: Runs, metric: str = "test_accuracy") -> Difference:
+def value_of(record: dict, metric: Metric = "test_accuracy") -> float:
+    """A metric of one run in percent."""
+    return metric(record) if callable(metric) else 100 * record["result"][metric]
+
+
+def accuracy_after(record: dict, epochs: int) -> float | None:
+    """Test accuracy in percent after some epochs; `None` if the run did not get there.
+
+    A diverged run stays at its last accuracy.
+    """
+    history = record["history"].get("test_accuracy", [])
+    if epochs == _length(record) or (record["result"].get("diverged") and len(history) < epochs):
+        return value_of(record)
+    return 100 * history[epochs - 1] if len(history) >= epochs else None
+
+
+def sample(runs: Runs, metric: Metric = "test_accuracy") -> Sample:
+    """Mean, spread and interval of a metric of the runs in percent."""
+    return summarise([value_of(record, metric) for record in runs.records])
+
+
+def difference(first: Runs, second: Runs, metric: Metric = "test_accuracy") -> Difference:
     """First minus second, paired by seed, in points. Runs cut short differently are no pairs."""
-    comparable = first.done * second.asked == second.done * first.asked
-    pairs = _pairs(first, second).values() if comparable else ()
-    return paired_difference(
-        [100 * ours["result"][metric] - 100 * theirs["result"][metric] for ours, theirs in pairs]
-    )
+    return paired_difference([*differences(first, second, metric).values()])
+
+
+def differences(first: Runs, second: Runs, metric: Metric = "test_accuracy") -> dict[int, float]:
+    """Seed -> first minus second in points. Runs cut short differently are no pairs."""
+    if first.done * second.asked != second.done * first.asked:
+        return {}
+    return {
+        seed: value_of(ours, metric) - value_of(theirs, metric)
+        for seed, (ours, theirs) in _pairs(first, second).items()
+    }
 
 
 def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
     """Seed -> the record of either setting, for the seeds that both have."""
-    ours, theirs = (
-        {protocol_of(record)["seed"]: record for record in runs.records} for runs in (first, second)
-    )
+    ours, theirs = first.by_seed, second.by_seed
     return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
 
 
-def lacks(found: Mapping[str, Runs]) -> str:
-    """What keeps settings from being judged: "VGG16: missing"; empty if nothing does.
+def difference_over_epochs(
+    first: Runs, second: Runs, epochs: Iterable[int] | None = None
+) -> pd.DataFrame:
+    """First minus second after each epoch, from the histories of paired runs.
+
+    Args:
+        first: Runs of one setting, of full length.
+        second: Runs of another.
+        epochs: Which epochs; by default all.
+
+    Returns:
+        Columns epoch, n, mean, low, high (points of test accuracy, 95 % interval) and p (sign-flip
+        test; below 6 pairs the t test).
+    """
+    rows = []
+    for epoch in epochs if epochs is not None else range(1, first.done + 1):
+        pairs = [
+            [accuracy_after(record, epoch) for record in pair]
+            for pair in _pairs(first, second).values()
+        ]
+        found = paired_difference([a - b for a, b in pairs if a is not None and b is not None])
+        ends = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.sign_p}
+        rows.append({"epoch": epoch, "n": found.n, **ends})
+    return pd.DataFrame(rows, columns=["epoch", "n", "mean", "low", "high", "p"])
+
+
+def lacks(found: Mapping[str, Runs]) -> str | None:
+    """What keeps settings from being judged: "VGG16: missing"; `None` if nothing does.
 
     Args:
         found: Name of a setting -> its runs.
     """
-    return "; ".join(f"{name}: {lack}" for name, runs in found.items() if (lack := runs.lack()))
+    lacking = {name: runs.lack() for name, runs in found.items()}
+    return "; ".join(f"{name}: {lack}" for name, lack in lacking.items() if lack) or None
 
 
-def lack_of_pairs(*differences: Difference) -> str:
-    """What keeps paired differences from being judged; empty if nothing does."""
+def lack_of_pairs(*differences: Difference) -> str | None:
+    """What keeps paired differences from being judged; `None` if nothing does."""
     return too_few(min(paired.n for paired in differences), of="paired seeds")
 
 
-def too_few(count: int, needed: int = ENOUGH_SEEDS, of: str = "seeds") -> str:
-    """How many there are of how many: "2 of at least 3 seeds"; empty if there are enough."""
-    return f"{count} of at least {needed} {of}" if count < needed else ""
+def too_few(count: int, needed: int = ENOUGH_SEEDS, of: str = "seeds") -> str | None:
+    """How many there are of how many: "2 of at least 3 seeds"; `None` if there are enough."""
+    return f"{count} of at least {needed} {of}" if count < needed else None
 
 
 # Test labels that people doubt
