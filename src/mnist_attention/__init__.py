@@ -24,14 +24,19 @@ _HOME_OF = {
     "PAPER": "protocol",
     "train": "training",
     "augment": "data",
+    "epoch_plan": "data",
+    "network_input": "data",
     "attention_maps": "probes.masks",
 }
-__all__ = [*_HOME_OF]
+_SUBPACKAGES = ("evidence", "figures")
+__all__ = [*_HOME_OF, *_SUBPACKAGES]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
     """Import a public name on first use, so that reading records never loads TensorFlow."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     first_import = "keras" not in sys.modules
@@ -40,7 +45,7 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return sorted([*globals(), *_HOME_OF])
+    return sorted([*globals(), *__all__])
 
 
 class _RegisterLayer(importlib.abc.MetaPathFinder):

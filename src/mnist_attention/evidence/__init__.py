@@ -1,1 +1,44 @@
-"""Records to numbers, claims and the report. Imports no Keras, TensorFlow or JAX."""
+"""Records to numbers, claims and the report. Imports no Keras, TensorFlow or JAX.
+
+What the notebooks use is here; the rest is in the modules.
+"""
+
+from ..storage.paths import RESULTS
+from .report import (
+    answer,
+    claim_text,
+    controls_table,
+    finding,
+    markdown,
+    moved_text,
+    noise_table,
+    paper_table,
+    scores_table,
+    verdict_table,
+)
+from .runs import RunTable, difference, differences, predictions_of, runs_of, sample
+
+__all__ = [
+    "RunTable",
+    "answer",
+    "claim_text",
+    "controls_table",
+    "difference",
+    "differences",
+    "finding",
+    "markdown",
+    "moved_text",
+    "noise_table",
+    "paper_table",
+    "predictions_of",
+    "read_records",
+    "runs_of",
+    "sample",
+    "scores_table",
+    "verdict_table",
+]
+
+
+def read_records() -> RunTable:
+    """The records in the project's `results` folder, indexed."""
+    return RunTable.read(RESULTS)

@@ -158,19 +158,18 @@ def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
 
 def ablation_forest(records: Records, *, title: str = "") -> Figure:
     """What each choice that the paper leaves open is worth, a panel for each length of training."""
-    table = ablations.ledger(records)
-    table = table[(table.metric == "test accuracy") & (table.choice != "seeds")]
-    panels: dict[str, dict] = {}
+    panels: dict[str, dict] = {
+        f"after {length} epochs": {} for length in (SHORT.epochs, PAPER.epochs)
+    }
     notes: dict[str, str] = {}
-    for epochs in (SHORT.epochs, PAPER.epochs):
-        rows = panels[f"after {epochs} epochs"] = {}
-        for row in table[table.epochs == epochs].itertuples():
-            name = f"{row.choice}: {row.option}"
-            collapsed = row.guessing == row.n
-            rows[name] = Difference(row.n, row.effect, low=row.low, high=row.high)
-            if collapsed:
-                rows[name] = Difference(0)
-                notes[name] = f"all {row.n} runs stay at chance"
+    for row in ablations.effects(records):
+        rows = panels.get(f"after {row.epochs} epochs")
+        if row.metric != "test accuracy" or row.choice == "seeds" or rows is None:
+            continue
+        name, collapsed = f"{row.choice}: {row.option}", row.stuck == row.effect.n
+        rows[name] = Difference(0) if collapsed else row.effect
+        if collapsed:
+            notes[name] = f"all {row.stuck} runs stay at chance"
     return forest(panels, title=title, notes=notes, stacked=True)
 
 
