@@ -136,10 +136,10 @@ const Page = (() => {
       context.lineWidth = 6;
       context.strokeStyle = frame;
       context.beginPath();
-      context.arc(x, y, 30, 0, 7);
+      context.arc(x, y, 18, 0, 7);
       for (const [i, j] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        context.moveTo(x + 20 * i, y + 20 * j);
-        context.lineTo(x + 52 * i, y + 52 * j);
+        context.moveTo(x + 18 * i, y + 18 * j);
+        context.lineTo(x + 44 * i, y + 44 * j);
       }
       context.stroke();
       if (pen.down) {
@@ -193,7 +193,7 @@ const Page = (() => {
 
   function summary() {
     if (blank(state)) return "The square is empty.";
-    const names = ["LeNet-5 alone", "With the mask", "Mask replaced " + chosen("replace")];
+    const names = ["LeNet-5 alone", "With the mask", `Mask replaced (${chosen("replace")})`];
     const readings = shown.logits.map((logits, index) => {
       const shares = Lenet.softmax(logits);
       return `${names[index]}: ${best(shares)}, ${percent(shares[best(shares)])}.`;
@@ -497,9 +497,11 @@ const Page = (() => {
         point({ name, row: side / 2, column: side / 2 });
       }
     });
-    canvas.addEventListener("blur", () => point(null));
-    canvas.addEventListener("pointerleave", () => {
-      if (document.activeElement !== canvas) point(null);
+    canvas.addEventListener("blur", () => { // the other mask may have been tapped already
+      if (pointed?.name === name) point(null);
+    });
+    canvas.addEventListener("pointerleave", (event) => { // a finger leaves after every tap
+      if (event.pointerType === "mouse" && document.activeElement !== canvas) point(null);
     });
   }
 

@@ -1,6 +1,7 @@
 """The page where anyone draws a digit, in a real browser, against Keras."""
 
 import base64
+import contextlib
 import importlib.util
 import json
 import re
@@ -84,9 +85,9 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser, address):
-    """Open the page; whatever it asks of the network or logs as an error fails the test."""
+@contextlib.contextmanager
+def opened_pages(browser, address):
+    """Open pages; whatever they ask of the network or log as an error fails the test."""
     contexts, complaints = [], []
 
     def open_page(state="", **options):
@@ -107,8 +108,21 @@ def open_page(browser, address):
 
 
 @pytest.fixture
+def open_page(browser, address):
+    with opened_pages(browser, address) as open_page:
+        yield open_page
+
+
+@pytest.fixture
 def page(open_page):
     return open_page()
+
+
+@pytest.fixture(scope="session")
+def functions(browser, address):
+    """A page whose functions are called, and which nothing is drawn on."""
+    with opened_pages(browser, address) as open_page:
+        yield open_page()
 
 
 def frames(page):
@@ -190,29 +204,29 @@ def check_against_keras(page, builder, networks, images):
         np.testing.assert_allclose(c3, expected["c3_attention"], atol=1e-5)
 
 
-def test_a_hundred_digits_give_what_keras_gives(page, builder, networks, mnist):
-    check_against_keras(page, builder, networks, mnist.test_images[:100])
+def test_a_hundred_digits_give_what_keras_gives(functions, builder, networks, mnist):
+    check_against_keras(functions, builder, networks, mnist.test_images[:100])
 
 
 @pytest.mark.slow
-def test_all_test_digits_give_what_keras_gives(page, builder, networks, mnist):
+def test_all_test_digits_give_what_keras_gives(functions, builder, networks, mnist):
     for start in range(0, 10_000, 500):
-        check_against_keras(page, builder, networks, mnist.test_images[start : start + 500])
+        check_against_keras(functions, builder, networks, mnist.test_images[start : start + 500])
 
 
 @pytest.mark.parametrize("name", ["ones", "mean", "shuffled"])
-def test_replaced_masks_give_what_keras_gives(page, builder, networks, mnist, name):
+def test_replaced_masks_give_what_keras_gives(functions, builder, networks, mnist, name):
     from mnist_attention.interventions import intervene
     from mnist_attention.models import logits
 
     images = mnist.test_images[:20]
-    ours = run(page, images, builder.MASKED, name)[0]
+    ours = run(functions, images, builder.MASKED, name)[0]
     replaced = logits(intervene(networks[builder.MASKED], name), images)
     np.testing.assert_allclose(ours, replaced, atol=1e-4)
     assert np.abs(ours - logits(networks[builder.MASKED], images)).max() > 0.1
 
 
-def test_the_mask_of_another_image_gives_what_keras_gives(page, builder, networks, mnist):
+def test_the_mask_of_another_image_gives_what_keras_gives(functions, builder, networks, mnist):
     from keras import ops
 
     from mnist_attention import attention_maps
@@ -223,15 +237,17 @@ def test_the_mask_of_another_image_gives_what_keras_gives(page, builder, network
     features = network_input(images)
     for layer in model.layers[1:]:
         features = features * masks[layer.name] if layer.name in masks else layer(features)
-    ours = run(page, images, builder.MASKED, "another")[0]
+    ours = run(functions, images, builder.MASKED, "another")[0]
     np.testing.assert_allclose(ours, ops.convert_to_numpy(features), atol=1e-4)
 
 
-def test_an_enlarged_mask_is_that_of_the_package(page):
+def test_an_enlarged_mask_is_that_of_the_package(functions):
     from mnist_attention.maps import upsample
 
     scores = np.random.default_rng(0).random((10, 10)).astype("float32")
-    ours = page.evaluate("scores => Array.from(Lenet.enlarge(scores))", scores.ravel().tolist())
+    ours = functions.evaluate(
+        "scores => Array.from(Lenet.enlarge(scores))", scores.ravel().tolist()
+    )
     expected = upsample(scores[None, ..., None]).ravel()
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
@@ -240,13 +256,13 @@ def test_an_enlarged_mask_is_that_of_the_package(page):
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.35, 1.0])
-def test_noise_is_that_of_the_package(page, builder, mnist, strength):
+def test_noise_is_that_of_the_package(functions, builder, mnist, strength):
     from mnist_attention.backgrounds import disturb
 
     images = mnist.test_images[:1]
     for key, (name, gamma) in builder.NOISE.items():
         expected, _ = disturb(images, name, strength=strength, gamma=gamma, seed=0, split="test")
-        ours = page.evaluate(
+        ours = functions.evaluate(
             "([pixels, key, strength]) => Array.from("
             "Lenet.addNoise(Uint8Array.from(pixels), Page.backgrounds[key], strength))",
             [images.ravel().tolist(), key, strength],
@@ -393,7 +409,7 @@ def test_digits_drawn_by_touch_are_read_where_the_finger_is(open_page):
     assert (right >= 9).all()
 
 
-def test_a_dot_and_a_line_along_the_edge_stay_inside_the_image(page):
+def test_a_dot_and_a_line_along_the_edge_stay_inside_the_image(functions):
     strokes = {
         "dot": [[[512, 512]]],
         "edge": [[[0, 0], [0, 1024]]],
@@ -403,12 +419,12 @@ def test_a_dot_and_a_line_along_the_edge_stay_inside_the_image(page):
         ],
     }
     for name, drawing in strokes.items():
-        pixels = page.evaluate(
+        pixels = functions.evaluate(
             "strokes => Array.from(Drawing.pixelsOf({ strokes }, true))", drawing
         )
         image = np.reshape(pixels, (28, 28))
         assert image.max() > 200, name
-        total = page.evaluate(
+        total = functions.evaluate(
             "strokes => Drawing.pixelsOf({ strokes }, true).reduce((a, b) => a + b, 0)",
             [[[x // 2 + 256, y // 2 + 256] for x, y in stroke] for stroke in drawing],
         )
@@ -535,14 +551,25 @@ def test_a_mask_tells_its_number_and_the_pixels_that_it_sees(page):
     )
 
 
+def test_a_tap_on_a_mask_tells_its_number(open_page):
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.locator(".preset").nth(2).tap()
+    page.locator("#c3").tap(position={"x": 1, "y": 50})
+    frames(page)
+    assert re.match("C3, row [456], column 1: ", page.locator("#readout").inner_text())
+    page.locator("#c1").tap(position={"x": 1, "y": 1})
+    frames(page)
+    assert page.locator("#readout").inner_text().startswith("C1, row 1, column 1: ")
+
+
 @pytest.mark.parametrize(("mask", "row", "column"), [("c1", 9, 17), ("c3", 4, 3)])
-def test_the_framed_pixels_are_those_that_the_mask_sees(page, mask, row, column):
+def test_the_framed_pixels_are_those_that_the_mask_sees(functions, mask, row, column):
     """Only pixels inside the frame change the value."""
     side, (first, last) = {
         "c1": (28, (-2, 2)), "c3": (10, (-2, 11)),
     }[mask]  # fmt: skip
     stride = 1 if mask == "c1" else 2
-    changed = page.evaluate(
+    changed = functions.evaluate(
         """([mask, place]) => {
           const value = pixels => Lenet.forward(Page.networks.untrained, pixels).masks[mask][place];
           const image = Uint8Array.from({ length: 784 }, (_, at) => (at * 37) % 200);
@@ -653,7 +680,7 @@ def test_a_summary_for_screen_readers_follows_the_drawing(page):
     assert "LeNet" not in summary.inner_text()  # not with every move of the pen
     sync_api.expect(summary).to_contain_text("LeNet-5 alone")
     text = summary.inner_text()
-    assert re.search(r"LeNet-5 alone: 3, .*With the mask: 3, .*Mask replaced by ones: \d", text)
+    assert re.search(r"LeNet-5 alone: 3, .*With the mask: 3, .*Mask replaced \(by ones\): \d", text)
     assert re.search(r"C1 mask: \d\.\d\d on ink, \d\.\d\d elsewhere", text)
 
 
@@ -664,8 +691,9 @@ def test_without_scripts_there_is_a_picture_and_a_sentence(open_page):
     assert not page.locator("#pad").is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["wide", "phone"]
+)
 def test_it_is_accessible_and_fits(open_page, viewport, scheme):
     page = open_page("noise=uniform", viewport=viewport, color_scheme=scheme)
     for step in (lambda: None, lambda: draw(page, 8), page.locator(".preset").nth(13).click):
