@@ -16,7 +16,7 @@ from mnist_attention import PAPER, Protocol, build_model, load_dataset
 from mnist_attention.attention import MASKED, PLAIN, measured
 from mnist_attention.backgrounds import BACKGROUNDS, SPLITS
 from mnist_attention.data import Dataset
-from mnist_attention.evidence import predicted, reported_value, runs_of, sample
+from mnist_attention.evidence import corrected_labels, predicted, reported_value, runs_of, sample
 from mnist_attention.figures import VALUE_MAP
 from mnist_attention.interventions import shuffled
 from mnist_attention.paths import FIGURES, RESULTS, WEIGHTS
@@ -56,12 +56,12 @@ def trained_pair(records: list[dict]) -> dict[str, tuple[dict, Protocol]]:
 
 def load_networks(records: list[dict]) -> dict:
     """The networks of the page as Keras models: the trained pair, and the masked one untrained."""
-    networks = {}
-    for name, (record, protocol) in trained_pair(records).items():
+    networks, pair = {}, trained_pair(records)
+    for name, (record, protocol) in pair.items():
         networks[name] = build_model(protocol)
         networks[name].load_weights(WEIGHTS / f"{record['run_id']}.weights.h5")
-    networks["untrained"] = build_model(protocol)
-    return networks
+    _, protocol = pair[MASKED]
+    return {**networks, "untrained": build_model(protocol)}
 
 
 def embed_network(network, names: tuple[str, ...] = ()) -> dict:
@@ -88,8 +88,9 @@ def choose_presets(records: list[dict], dataset: Dataset) -> list[dict]:
     """Test images that both networks read right, one per class, and ones that they misread.
 
     Misread images are ranked by the number of seeds that misread them in the same way, and no two
-    of a group have the same label.
+    of a group have the same label. Images whose label is in doubt are left out.
     """
+    certain = corrected_labels(dataset) == dataset.test_labels
     right = {
         name: np.array([predicted(record) for record in runs_of({"model": name}, records).records])
         == dataset.test_labels
@@ -97,16 +98,16 @@ def choose_presets(records: list[dict], dataset: Dataset) -> list[dict]:
     }
     plain, masked = right[PLAIN], right[MASKED]
     groups = {
-        "right": (plain & masked, 1, 10),
-        "masked wrong": (plain & ~masked, 0, WRONG_PER_GROUP),
-        "plain wrong": (~plain & masked, 0, WRONG_PER_GROUP),
-        "both wrong": (~plain & ~masked, 0, WRONG_PER_GROUP),
+        "right": (plain & masked, True, 10),
+        "masked wrong": (plain & ~masked, False, WRONG_PER_GROUP),
+        "plain wrong": (~plain & masked, False, WRONG_PER_GROUP),
+        "both wrong": (~plain & ~masked, False, WRONG_PER_GROUP),
     }
     presets = []
     for group, (holds, by_label, count) in groups.items():
         ranked = np.argsort(-holds.sum(axis=0), kind="stable")
         first_of_label = {}
-        for index in ranked[holds[SEED][ranked]].tolist():  # rows are sorted by seed
+        for index in ranked[(holds[SEED] & certain)[ranked]].tolist():  # rows are sorted by seed
             first_of_label.setdefault(int(dataset.test_labels[index]), index)
         chosen = list(first_of_label.items())[:count]
         presets += [
