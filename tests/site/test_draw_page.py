@@ -374,12 +374,12 @@ def test_digits_drawn_with_the_mouse_are_read(page, size, left, top):
 def test_without_centring_misplaced_digits_are_misread(page):
     page.locator("summary").click()
     page.locator("#normalise").uncheck()
-    right = 0
+    right = np.zeros(2)
     for digit in DIGITS:
         draw(page, digit, 0.25, 0.03, 0.05)
-        right += readings(page)[0] == digit
+        right += np.array(readings(page)[:2]) == digit
         page.locator("#clear").click()
-    assert right <= 5
+    assert (right <= 5).all()
 
 
 def test_digits_drawn_by_touch_are_read_where_the_finger_is(open_page):
