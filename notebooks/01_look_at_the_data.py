@@ -27,11 +27,10 @@
 # **You need** Python and NumPy. Run time: about half a minute.
 
 # %%
+import mnist_attention as ma  # first: it keeps TensorFlow quiet
 import keras
 import numpy as np
 from IPython.display import Markdown, display
-
-import mnist_attention as ma
 
 # %% nbmake={"mock": {"DATASET": "uci"}} tags=["parameters"]
 DATASET = "mnist"
@@ -158,7 +157,7 @@ model.compile(
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-model.fit(prepare(images), labels, batch_size=96, epochs=1, verbose=0)
+history = model.fit(prepare(images), labels, batch_size=96, epochs=1, verbose=0)
 
 # %%
 test_images, test_labels = dataset.test_images, dataset.test_labels

@@ -29,14 +29,12 @@
 # cores, most of it for the live training.
 
 # %%
+import mnist_attention as ma  # first: it keeps TensorFlow quiet
 from dataclasses import replace
-
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown, display
-
-import mnist_attention as ma
 
 # %% nbmake={"mock": {"DATASET": "uci", "EPOCHS": 2}} tags=["parameters"]
 DATASET = "mnist"
