@@ -60,7 +60,8 @@ class _RegisterLayer(importlib.abc.MetaPathFinder):
 
             def execute_and_register(module):
                 execute(module)
-                importlib.import_module(f"{__name__}.layers")
+                with contextlib.suppress(RuntimeError):  # another thread is importing it already
+                    importlib.import_module(f"{__name__}.layers")
 
             spec.loader.exec_module = execute_and_register
         return spec
