@@ -69,7 +69,7 @@ def readme_parts() -> dict[str, str]:
     """What the landing page takes from the README: name of the part -> Markdown."""
     readme = (CHECKOUT / "README.md").read_text()
     finding = re.search("<!-- finding:begin -->(.+?)<!-- finding:end -->", readme, re.DOTALL)
-    figure = re.search(r"!\[[^\]]+\]\(figures/.+?(?=\n#|\n<!--)", readme, re.DOTALL)
+    figure = re.search(r"!\[[^\n]+\]\(figures/.+?(?=\n#|\n<!--)", readme, re.DOTALL)
     if not (finding and figure):
         sys.exit("Expected README.md with a block `finding` and a figure of the folder figures.")
     return {

@@ -98,7 +98,7 @@ def block_mathml(translator, node):
 
 
 def mend_outputs(app, doctree):
-    """Give pictures their alt texts, which MyST-NB drops: it names files by the hash of the bytes."""
+    """Give pictures the alt texts that MyST-NB drops. It names files by the hash of their bytes."""
     source = Path(app.env.doc2path(app.env.docname))
     if source.suffix != ".ipynb":
         return
@@ -111,7 +111,9 @@ def mend_outputs(app, doctree):
     for image in doctree.findall(nodes.image):
         image.setdefault("alt", alts.get(Path(image["uri"]).stem, ""))
     for html in doctree.findall(nodes.raw):  # the corner of a table of pandas heads nothing
-        html.children = [nodes.Text(html.astext().replace("<th></th>", "<td></td>"))]
+        text = html.astext().replace("<th></th>", "<td></td>")
+        html.clear()
+        html += nodes.Text(text)
 
 
 def resolve_links_to_files(app, doctree):
@@ -122,7 +124,6 @@ def resolve_links_to_files(app, doctree):
         if link["reftype"] != "myst" or link["refdomain"] or path.startswith(".."):
             continue
         if path == "README.md":
-            link.update_basic_atts({})
             link["refdomain"], link["reftarget"], link["reftargetid"] = "doc", "index", None
         elif (CHECKOUT / path).exists() and link["reftarget"]:
             text = link.children
@@ -132,7 +133,7 @@ def resolve_links_to_files(app, doctree):
             link.replace_self(text)
 
 
-def read_init(app, what, name, obj, options, signature, return_annotation):
+def read_init(app, what, name, obj, *args):
     """Keras's layers show `(*args, **kwargs)`, and annotated fields would repeat their texts."""
     if not inspect.isclass(obj):
         return None

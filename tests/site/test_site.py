@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -39,19 +40,17 @@ FLAGS = [
     "--disable-sync",
 ]
 
-# Rule of axe-core -> where the theme breaks it.
-KNOWN_VIOLATIONS: dict[str, str] = {}
 
-
-def build(output: Path, *options) -> subprocess.CompletedProcess:
+def build(output: Path, *options, repository: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "site" / "build.py", "--output", output, *options]
-    return subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "GITHUB_REPOSITORY": repository}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site") / "html"
-    built = build(folder)
+    built = build(folder, repository="someone/mnist-attention")
     assert built.returncode == 0, built.stderr
     assert built.stderr == ""
     return folder
@@ -174,15 +173,14 @@ def test_search_finds_a_word_from_files(address, site, page):
 
 
 @pytest.mark.parametrize("address", ["file"], indirect=True)
-def test_axe_finds_no_new_violation(address, pages, page):
-    new = {}
+def test_axe_finds_no_violation(address, pages, page):
+    found = {}
     for name in pages:
         page.goto(f"{address}/{name}")
         for violation in Axe().run(page).response["violations"]:
             nodes = [node["html"][:200] for node in violation["nodes"]]
-            if violation["id"] not in KNOWN_VIOLATIONS:
-                new.setdefault(violation["id"], {})[name] = nodes
-    assert new == {}
+            found.setdefault(violation["id"], {})[name] = nodes
+    assert found == {}
 
 
 def test_api_shows_signatures_of_init_and_every_public_name(site):
@@ -221,12 +219,25 @@ def test_landing_page_has_the_finding_as_generated(site):
     assert [number for number in numbers if number not in text] == []
 
 
-def test_links_to_files_without_a_page_lead_to_the_repository(tmp_path, monkeypatch):
-    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/mnist-attention")
-    assert build(tmp_path / "html").returncode == 0
-    html = (tmp_path / "html" / "REPORT.html").read_text()
-    assert 'href="https://github.com/someone/mnist-attention/blob/main/results"' in html
-    assert 'href="notebooks/06_does_it_filter_noise.html"' in html
+def test_links_to_files_without_a_page_lead_to_the_repository(site):
+    report = (site / "REPORT.html").read_text()
+    assert 'href="https://github.com/someone/mnist-attention/blob/main/results"' in report
+    assert 'href="notebooks/06_does_it_filter_noise.html"' in report
+
+
+def test_links_to_files_are_text_where_no_repository_is_known(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("[home](../README.md), [law](../LICENSE)"))
+    nbformat.write(notebook, folder / NOTEBOOKS[0].name)
+    built = build(tmp_path / "html", "--notebooks", folder)
+    assert (built.returncode, built.stderr) == (0, "")
+    assert "blob/main" not in (tmp_path / "html" / "REPORT.html").read_text()
+    html = (tmp_path / "html" / "notebooks" / f"{NOTEBOOKS[0].stem}.html").read_text()
+    (line,) = re.findall("<p>(.*?law.*?)</p>", html)
+    assert 'href="../index.html"' in line
+    assert line.count("href") == 1
 
 
 def test_a_notebook_without_outputs_is_refused(tmp_path):
