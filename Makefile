@@ -81,6 +81,7 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@echo "== 1/3 Lint"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
 	@echo "== 2/3 Unit tests"
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile
 	@echo "== 3/3 Notebooks, with small parameters"

@@ -30,12 +30,11 @@ import jax.numpy as jnp
 import keras
 import pandas as pd
 
-from mnist_attention import PAPER, Protocol, build_model, load_dataset, runs
-from mnist_attention.augmentation import network_input
-from mnist_attention.data import Dataset, epoch_plan
-from mnist_attention.lane_program import LOWERINGS, LaneProgram, _stacked
-from mnist_attention.lanes import train_lanes
+from mnist_attention import PAPER, Protocol, build_model, load_dataset, training
+from mnist_attention.data import Dataset, epoch_plan, network_input
 from mnist_attention.models import EVALUATION_BATCH
+from mnist_attention.studies.lane_program import LOWERINGS, LaneProgram, _stacked
+from mnist_attention.studies.lanes import train_lanes
 
 CHAIN = 200
 """Small kernels in a row whose time gives the time of a launch."""
@@ -89,7 +88,7 @@ def work(model: keras.Model, protocol: Protocol, dataset: Dataset) -> dict[str, 
     )
     mapped = sum(math.prod(layer.output.shape[1:]) for layer in layers)
     train, test = len(dataset.train_labels), len(dataset.test_labels)
-    weights = 8 * model.count_params() * runs.steps_per_epoch(protocol, dataset)
+    weights = 8 * model.count_params() * training.steps_per_epoch(protocol, dataset)
     return {
         "operations": forwards * (3 * train + test),
         "bytes": weights + mapped * (16 * train + 8 * test),
@@ -102,8 +101,8 @@ NO_KERNEL = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "
 def kernels_per_step(protocol: Protocol, dataset: Dataset, lowering: str) -> int:
     """Instructions of the compiled program's longest loop body, the training step, that launch."""
     seeds = [replace(protocol, seed=seed) for seed in range(2)]
-    start = runs.initial_state(protocol, dataset, None)
-    models = [runs.start_model(seed, dataset, start) for seed in seeds]
+    start = training.initial_state(protocol, dataset, None)
+    models = [training.start_model(seed, dataset, start) for seed in seeds]
     program = LaneProgram(models[0], protocol, dataset, lowering)
     plans = [epoch_plan(seed, 0, len(dataset.train_labels)) for seed in seeds]
     arguments = (program.start(models), _stacked(plans), program._data)
@@ -130,8 +129,8 @@ class Clock(keras.callbacks.Callback):
 
 def fit_seconds(protocol: Protocol, dataset: Dataset) -> float:
     """Seconds of an epoch of Keras's `fit`; the first, which compiles, does not count."""
-    steps = runs.steps_per_epoch(protocol, dataset)
-    model = runs.compile_model(build_model(protocol), protocol, steps)
+    steps = training.steps_per_epoch(protocol, dataset)
+    model = training.compile_model(build_model(protocol), protocol, steps)
     clock = Clock()
     model.fit(
         network_input(dataset.train_images),
@@ -175,7 +174,7 @@ def main(lanes: str, lowering: tuple[str, ...], dataset: str, model: str, epochs
         kernels = kernels_per_step(protocol, digits, kind)
         for number in map(int, lanes.split(",")):
             seconds = lane_seconds(protocol, digits, number, kind)
-            launches = kernels * runs.steps_per_epoch(protocol, digits) / number
+            launches = kernels * training.steps_per_epoch(protocol, digits) / number
             least = {
                 name: amount / rates[name]
                 for name, amount in {**needed, "launches": launches}.items()

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from mnist_attention import PAPER, build_model, load_dataset
-from mnist_attention.maps import SCORES, ink
-from mnist_attention.masks import deletion, insertion, maps_on_image, snr_gain
-from mnist_attention.quiet import silenced_stderr
+from mnist_attention.data import ink
+from mnist_attention.probes.masks import deletion, insertion, maps_on_image, snr_gain
+from mnist_attention.probes.scores import SCORES
+from mnist_attention.storage.quiet import silence_stderr
 
 
 def timed_scores(dataset: str, start: int, stop: int) -> dict[str, float]:
@@ -64,7 +65,7 @@ def main(images: int, jobs: int, dataset: str) -> None:
     cuts = np.linspace(0, images, jobs + 1).astype(int)
     task = joblib.delayed(timed_scores)
     with joblib.Parallel(n_jobs=jobs, batch_size=1) as parallel:
-        with silenced_stderr():
+        with silence_stderr():
             parallel(task(digits.name, 0, 20) for _ in range(jobs))
         started = time.perf_counter()
         parts = parallel(task(digits.name, a, b) for a, b in itertools.pairwise(cuts))

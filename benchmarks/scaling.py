@@ -13,7 +13,7 @@ import click
 import joblib
 
 from mnist_attention import PAPER, Protocol, load_dataset
-from mnist_attention.engines import run_chain
+from mnist_attention.studies.engines import run_chain
 
 
 def seconds_for(protocols: list[Protocol], jobs: int) -> float:

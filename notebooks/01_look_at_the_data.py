@@ -34,8 +34,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from mnist_attention import PAPER, augment, figures, load_dataset
-from mnist_attention.augmentation import augmentation_table, network_input
-from mnist_attention.data import epoch_plan
+from mnist_attention.data import augmentation_table, epoch_plan, network_input
 from mnist_attention.figures import digits
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci"}}

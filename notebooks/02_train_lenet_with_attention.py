@@ -34,26 +34,17 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import (
-    PAPER,
-    AttentionMask1x1,
-    build_model,
-    costs,
-    evidence,
-    figures,
-    load_dataset,
-    report,
-    train,
-)
-from mnist_attention.augmentation import network_input
-from mnist_attention.data import epoch_plan
-from mnist_attention.evidence import plural
+from mnist_attention import PAPER, AttentionMask1x1, build_model, figures, load_dataset, train
+from mnist_attention.data import epoch_plan, network_input
+from mnist_attention.evidence import costs, report
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.evidence.claims import verdict
+from mnist_attention.evidence.runs import plural
 from mnist_attention.figures import architecture, effects, networks, tables, training
-from mnist_attention.masks import attention_maps
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.masks import attention_maps
 from mnist_attention.records import read_records
-from mnist_attention.runs import compile_model
-from mnist_attention.verdicts import verdict
+from mnist_attention.storage.paths import RESULTS
+from mnist_attention.training import compile_model
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
 DATASET = "mnist"
@@ -403,7 +394,7 @@ Markdown(f"The paper says that {judged.text}. Here: **{judged.verdict}**: {judge
 
 # %%
 can_judge = bool(full) and not dataset.banner
-said = {name: evidence.predicted(runs.records[0]) for name, runs in full.items()}
+said = {name: evidence.predictions_of(runs.records[0]) for name, runs in full.items()}
 if not can_judge:
     display(Markdown("Needs a full run on record, and MNIST: nothing to show here."))
 

@@ -32,12 +32,14 @@ from dataclasses import replace
 import pandas as pd
 from IPython.display import Markdown
 
-from mnist_attention import PAPER, evidence, figures, load_dataset, report, train
+from mnist_attention import PAPER, figures, load_dataset, train
 from mnist_attention.data import TRAIN_SIZE, epoch_plan
+from mnist_attention.evidence import report
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.evidence.claims import verdict
 from mnist_attention.figures import effects, tables, training
-from mnist_attention.paths import RESULTS
 from mnist_attention.records import read_records
-from mnist_attention.verdicts import verdict
+from mnist_attention.storage.paths import RESULTS
 
 # %% tags=["parameters"] nbmake={"mock": {"EPOCHS": 2, "SEEDS": 1}}
 EPOCHS = 20
@@ -258,7 +260,7 @@ print("the shorter run is its beginning:", half["history"]["loss"] == whole[: EP
 # - `mnist-attention train --batch-size 32` trains a batch size that no table has (most of an hour
 #   on one core). Is it better still, as its number of steps suggests?
 # - How many seeds would you need to tell two batch sizes apart whose accuracies differ by 0.05
-#   points? `mnist_attention.inference.detectable_difference` knows.
+#   points? `mnist_attention.evidence.statistics.detectable_difference` knows.
 #
 # ## Further reading
 #

@@ -36,24 +36,18 @@ import pandas as pd
 from IPython.display import Markdown, display
 from scipy import stats
 
-from mnist_attention import (
-    PAPER,
-    attention_maps,
-    build_model,
-    evidence,
-    figures,
-    load_dataset,
-    report,
-)
-from mnist_attention.attention import BRIEF, mask_quality
-from mnist_attention.augmentation import network_input
+from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset
+from mnist_attention.data import ink, network_input
+from mnist_attention.evidence import report
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.evidence.attention import SHORT_RUNS, mask_quality
 from mnist_attention.figures import attention
-from mnist_attention.maps import centres, ink, upsample
-from mnist_attention.masks import maps_on_image
-from mnist_attention.measurements import kept_model, kept_or_brief
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.masks import maps_on_image
+from mnist_attention.probes.measure import load_or_train_briefly, load_trained
+from mnist_attention.probes.scores import centres, upsample
 from mnist_attention.records import read_records
-from mnist_attention.runs import predict_classes
+from mnist_attention.storage.paths import RESULTS
+from mnist_attention.training import predict_classes
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
 DATASET = "mnist"
@@ -75,7 +69,7 @@ if banner:
 # %%
 protocol = replace(PAPER, dataset=dataset.name, seed=0)
 untrained = build_model(protocol)
-trained, notice = kept_or_brief(protocol, dataset, EPOCHS)
+trained, notice = load_or_train_briefly(protocol, dataset, EPOCHS)
 
 # %%
 if notice:
@@ -374,7 +368,7 @@ show(
 # %%
 stages = {0: untrained}
 for epochs in (1, 5, 20, 100):
-    network = kept_model(replace(protocol, epochs=epochs), dataset)
+    network = load_trained(replace(protocol, epochs=epochs), dataset)
     if network is not None:
         stages[epochs] = network
 print("epochs with weights at hand:", *stages)
@@ -414,7 +408,7 @@ chosen = {"worst": ranked[0], "best": ranked[-1]} if len(ranked) > 1 else {}
 seeds = {}
 for name, record in chosen.items():
     seed, accuracy = record["protocol"]["seed"], record["result"]["test_accuracy"]
-    network = kept_model(replace(protocol, seed=seed), dataset)
+    network = load_trained(replace(protocol, seed=seed), dataset)
     if network is not None:
         seeds[name] = network
         print(f"{name} of {len(ranked)}: seed {seed}, {accuracy:.2%}")
@@ -470,7 +464,7 @@ for layer in masks_scored:
 # the width of the 95 % interval.
 
 # %%
-scores = report.scores_table(records, changes=BRIEF)
+scores = report.scores_table(records, changes=SHORT_RUNS)
 Markdown(report.markdown(scores) if len(scores) else "> **MISSING**: no network was measured yet.")
 
 # %% [markdown]

@@ -37,26 +37,19 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import (
-    PAPER,
-    assumptions,
-    attention,
-    attention_maps,
-    build_model,
-    evidence,
-    figures,
-    load_dataset,
-    report,
-)
+from mnist_attention import PAPER, attention_maps, build_model, figures, load_dataset
+from mnist_attention.data import brightness
+from mnist_attention.evidence import ablations, attention, report
+from mnist_attention.evidence import runs as evidence
 from mnist_attention.figures import attention as pictures
 from mnist_attention.figures import controls, effects
-from mnist_attention.interventions import INTERVENTIONS, intervene, randomised_from_the_top
-from mnist_attention.maps import brightness, mask_on_image
-from mnist_attention.masks import maps_on_image
-from mnist_attention.measurements import COMPARED, agreement, kept_model, kept_or_brief
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.interventions import INTERVENTIONS, intervene, reinitialise_from_the_top
+from mnist_attention.probes.masks import maps_on_image
+from mnist_attention.probes.measure import COMPARED, agreement, load_or_train_briefly, load_trained
+from mnist_attention.probes.scores import mask_on_image
 from mnist_attention.records import read_records
-from mnist_attention.runs import predict_classes
+from mnist_attention.storage.paths import RESULTS
+from mnist_attention.training import predict_classes
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1}}
 DATASET = "mnist"
@@ -103,7 +96,7 @@ figures.show(effects.forest_of_ledger(records), "05_ledger", alt)
 Markdown(report.markdown(report.ledger_table(records)))
 
 # %%
-ledger = assumptions.ledger(records)
+ledger = ablations.ledger(records)
 lacking = ledger[ledger.lack != ""]
 open_still = [f"{row.choice}, {row.option} ({row.lack})" for row in lacking.itertuples()]
 Markdown(f"Options without enough runs: {'; '.join(open_still) or 'none'}.")
@@ -157,7 +150,7 @@ def added(model: str) -> dict[str, int]:
 
 
 # %%
-names = attention.BEHIND_FEATURES
+names = attention.BLOCK_NAMES
 table = pd.DataFrame(
     {"behind C1 and C3": names[model], "what is left of the mask": left, **added(model)}
     for model, left in LEFT.items()
@@ -202,7 +195,7 @@ if len(lacking):
 
 # %%
 protocol = replace(PAPER, dataset=dataset.name, seed=0)
-trained, notice = kept_or_brief(protocol, dataset, EPOCHS)
+trained, notice = load_or_train_briefly(protocol, dataset, EPOCHS)
 
 # %%
 if notice:
@@ -275,7 +268,7 @@ alt = "Rank correlation of C1 and C3 masks with the trained ones, as weights are
 figures.show(controls.cascade(records), "05_randomised", alt)
 
 # %%
-for mask, drawn in attention.randomised({}, records).items():
+for mask, drawn in attention.reinitialised({}, records).items():
     layers = attention.FROM_THE_TOP
     above = [value for layer in layers[: layers.index(mask)] for value in drawn[layer]]
     print(f"{mask}: all exactly 1 above its own layer: {set(above) == {1.0}}")
@@ -286,7 +279,7 @@ for mask, drawn in attention.randomised({}, records).items():
 
 # %%
 stages = {"trained": maps_on_image(trained, ten)}
-for drawn, network in randomised_from_the_top(trained):
+for drawn, network in reinitialise_from_the_top(trained):
     stages[drawn] = maps_on_image(network, ten)
 
 # %%
@@ -323,8 +316,8 @@ show(
 
 # %%
 LABELS = {
-    "right labels": attention.BRIEF,
-    "permuted labels": {**attention.BRIEF, "permuted_labels": True},
+    "right labels": attention.SHORT_RUNS,
+    "permuted labels": {**attention.SHORT_RUNS, "permuted_labels": True},
 }
 covered = {name: attention.map_scores(changes, records) for name, changes in LABELS.items()}
 
@@ -359,7 +352,9 @@ for record in dealt.records:
 # had permuted ones.
 
 # %%
-kept = {name: kept_model(replace(protocol, **changes), dataset) for name, changes in LABELS.items()}
+kept = {
+    name: load_trained(replace(protocol, **changes), dataset) for name, changes in LABELS.items()
+}
 lacking = [name for name, network in kept.items() if network is None]
 if lacking:
     display(Markdown(f"> **MISSING**: the weights of networks with {' and '.join(lacking)}."))
@@ -390,8 +385,8 @@ if rows:
 # which needs no network.
 
 # %%
-of_seed = {seed: replace(protocol, seed=seed, **attention.BRIEF) for seed in range(5)}
-kept = {seed: kept_model(brief, dataset) for seed, brief in of_seed.items()}
+of_seed = {seed: replace(protocol, seed=seed, **attention.SHORT_RUNS) for seed in range(5)}
+kept = {seed: load_trained(brief, dataset) for seed, brief in of_seed.items()}
 networks = {seed: network for seed, network in kept.items() if network is not None}
 
 # %%

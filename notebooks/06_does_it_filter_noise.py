@@ -35,34 +35,27 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import (
-    PAPER,
-    attention,
-    build_model,
-    figures,
-    load_dataset,
-    report,
-)
-from mnist_attention.augmentation import network_input
-from mnist_attention.backgrounds import (
+from mnist_attention import PAPER, build_model, figures, load_dataset
+from mnist_attention.data import ink, network_input
+from mnist_attention.evidence import attention, report
+from mnist_attention.evidence.claims import verdict
+from mnist_attention.evidence.runs import ENOUGH_SEEDS
+from mnist_attention.evidence.statistics import with_interval
+from mnist_attention.figures import backgrounds, noise
+from mnist_attention.noise import (
+    BACKGROUND_CONDITIONS,
     BACKGROUNDS,
-    BEHIND,
     CLEAN,
-    CONTROLLED,
+    CONTROL_CONDITION,
     CORRUPTIONS,
     HALF_AND_FULL,
-    TRAINED_ON,
+    TRAINING_CONDITIONS,
     Condition,
 )
-from mnist_attention.evidence import ENOUGH_SEEDS
-from mnist_attention.figures import backgrounds, noise
-from mnist_attention.inference import with_interval
-from mnist_attention.maps import ink
-from mnist_attention.masks import maps_on_image
-from mnist_attention.measurements import kept_model, kept_or_brief
-from mnist_attention.paths import RESULTS
+from mnist_attention.probes.masks import maps_on_image
+from mnist_attention.probes.measure import load_or_train_briefly, load_trained
 from mnist_attention.records import read_records
-from mnist_attention.verdicts import verdict
+from mnist_attention.storage.paths import RESULTS
 
 # %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci", "EPOCHS": 1, "IMAGES": 50}}
 DATASET = "mnist"
@@ -83,7 +76,7 @@ if banner:
 # %%
 protocol = replace(PAPER, dataset=dataset.name, seed=0)
 untrained = build_model(protocol)
-trained, notice = kept_or_brief(protocol, dataset, EPOCHS)
+trained, notice = load_or_train_briefly(protocol, dataset, EPOCHS)
 
 # %%
 if notice:
@@ -103,7 +96,7 @@ c1 = keras.Model(trained.input, trained.get_layer("c1").output)
 nothing = np.zeros((100, 28, 28))
 
 # %%
-for condition in (CLEAN, *(behind for behind in BEHIND if behind.name == "uniform")):
+for condition in (CLEAN, *(behind for behind in BACKGROUND_CONDITIONS if behind.name == "uniform")):
     features = np.asarray(c1(network_input(condition.apply(nothing, "test"))))
     size = np.sqrt(np.mean(features**2))
     print(f"{condition!s:16} root mean square {size:.3f}, highest {features.max():.2f}")
@@ -140,7 +133,7 @@ show(backgrounds.backgrounds_overview(two, names=[*BACKGROUNDS]), "06_background
 
 # %%
 digits = dataset.test_images[:IMAGES]
-conditions = {str(c): c for c in (CLEAN, *BEHIND) if c.strength in (0, STRENGTH)}
+conditions = {str(c): c for c in (CLEAN, *BACKGROUND_CONDITIONS) if c.strength in (0, STRENGTH)}
 seen = {name: condition.apply(digits, "test") for name, condition in conditions.items()}
 before = {name: maps_on_image(untrained, images) for name, images in seen.items()}
 after = {name: maps_on_image(trained, images) for name, images in seen.items()}
@@ -271,8 +264,8 @@ if half.notna().any(axis=None):
 # %%
 tested = (CLEAN, *HALF_AND_FULL)
 others = {
-    name: attention.gains_behind(model, attention.BRIEF, records, tested)
-    for model, name in attention.BEHIND_FEATURES.items()
+    name: attention.gains_on_noise(model, attention.SHORT_RUNS, records, tested)
+    for model, name in attention.BLOCK_NAMES.items()
 }
 
 # %%
@@ -346,7 +339,7 @@ if len(corrupted):
 # background; one half is chance.
 
 # %%
-scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BEHIND)}
+scores = {c: attention.map_scores({}, records, c) for c in (CLEAN, *BACKGROUND_CONDITIONS)}
 alt = (
     "AUROC of the C1 and C3 masks over the strength of five backgrounds, trained and untrained, "
     "beside the brightness of the image and a Gaussian in the middle."
@@ -366,7 +359,10 @@ if scores[CLEAN]:
 # %%
 def wins(layer: str, rival: str) -> int:
     """On how many backgrounds the layer's mask has the higher mean AUROC."""
-    aurocs = [(scores[c][layer]["ink_auroc"], scores[c][rival]["ink_auroc"]) for c in BEHIND]
+    aurocs = [
+        (scores[c][layer]["ink_auroc"], scores[c][rival]["ink_auroc"])
+        for c in BACKGROUND_CONDITIONS
+    ]
     return sum(mask.mean > other.mean for mask, other in aurocs)
 
 
@@ -374,9 +370,10 @@ def wins(layer: str, rival: str) -> int:
 for layer in ("C1", "C3") if scores[CLEAN] else ():
     said[f"{layer} points"] = (
         f"Trained on clean digits, the {layer} mask ranks ink above background better than the "
-        f"image's brightness on {wins(layer, 'brightness')} of {len(BEHIND)} backgrounds and "
-        f"strengths, better than a Gaussian in the middle on {wins(layer, 'centre')}, and better "
-        f"than the untrained mask on {wins(layer, f'{layer} untrained')}."
+        f"image's brightness on {wins(layer, 'brightness')} of {len(BACKGROUND_CONDITIONS)} "
+        f"backgrounds and strengths, better than a Gaussian in the middle on "
+        f"{wins(layer, 'centre')}, and better than the untrained "
+        f"mask on {wins(layer, f'{layer} untrained')}."
     )
     display(Markdown(said[f"{layer} points"]))
 
@@ -401,7 +398,7 @@ figures.show(noise.quality_over_strength(scores, "snr_gain_db"), "06_snr", alt)
 
 # %%
 for layer in ("C1", "C3") if scores[CLEAN] else ():
-    gain = [scores[condition][layer]["snr_gain_db"].mean for condition in BEHIND]
+    gain = [scores[condition][layer]["snr_gain_db"].mean for condition in BACKGROUND_CONDITIONS]
     least, most = (f"{10 ** (-decibels / 20):.0%}" for decibels in (max(gain), min(gain)))
     said[f"{layer} gains"] = (
         f"Trained on clean digits, the {layer} mask changes the signal-to-noise ratio by "
@@ -451,10 +448,10 @@ figures.show(noise.trained_on_noise(entries), "06_trained_on_noise", alt)
 # clean digits alone, and of the one that was trained on this background.
 
 # %%
-strongest = {str(c): c for c in TRAINED_ON if c.strength == 1}
+strongest = {str(c): c for c in TRAINING_CONDITIONS if c.strength == 1}
 used_to = {}
 for name, condition in strongest.items():
-    network = kept_model(replace(protocol, **attention.BRIEF, **condition.fields), dataset)
+    network = load_trained(replace(protocol, **attention.SHORT_RUNS, **condition.fields), dataset)
     if network is not None:
         used_to[name] = network
 
@@ -497,12 +494,12 @@ Markdown(report.markdown(report.controls_table(records, attention.ON_NOISE)))
 
 # %%
 others = {
-    name: attention.gains_behind(model, attention.ON_NOISE, records, tested)
-    for model, name in attention.BEHIND_FEATURES.items()
+    name: attention.gains_on_noise(model, attention.ON_NOISE, records, tested)
+    for model, name in attention.BLOCK_NAMES.items()
 }
 
 # %%
-unmeasured = [name for name, row in others.items() if not row[CONTROLLED].n]
+unmeasured = [name for name, row in others.items() if not row[CONTROL_CONDITION].n]
 if unmeasured:
     display(Markdown(f"> **MISSING**: networks trained on noise with {'; '.join(unmeasured)}."))
 
@@ -514,7 +511,7 @@ alt = (
 figures.show(noise.gains(others, "behind C1 and C3"), "06_controls_on_noise", alt)
 
 # %%
-counted(others, dict.fromkeys(others, CONTROLLED))
+counted(others, dict.fromkeys(others, CONTROL_CONDITION))
 
 # %% [markdown]
 # On the noise that they were trained on, none is shown to read better than LeNet-5 alone. What they
@@ -523,7 +520,7 @@ counted(others, dict.fromkeys(others, CONTROLLED))
 # tested itself:
 
 # %%
-swish = attention.gains_behind(
+swish = attention.gains_on_noise(
     "lenet5_swish", attention.ON_NOISE, records, tested, over=attention.MASKED
 )
 leads = [lead for lead in swish.values() if lead.n >= ENOUGH_SEEDS]
@@ -547,10 +544,13 @@ if leads:
 # networks were trained on, each column one that they were tested on: with minus without the mask.
 
 # %%
-learned = {"clean digits": CLEAN, **{str(condition): condition for condition in TRAINED_ON}}
+learned = {
+    "clean digits": CLEAN,
+    **{str(condition): condition for condition in TRAINING_CONDITIONS},
+}
 carried = {
-    name: attention.gains_behind(
-        attention.MASKED, {**attention.BRIEF, **condition.fields}, records, tested
+    name: attention.gains_on_noise(
+        attention.MASKED, {**attention.SHORT_RUNS, **condition.fields}, records, tested
     )
     for name, condition in learned.items()
 }

@@ -9,7 +9,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 from mnist_attention import load_dataset
-from mnist_attention.data import Dataset, MnistUnavailable
+from mnist_attention.data import Dataset
+from mnist_attention.storage.mnist import MnistUnavailable
 from small_digits import first_digits
 
 

@@ -1,7 +1,7 @@
-"""Records in the shape of `runs.make_record`, made up for tests: no training behind them."""
+"""Records in the shape of `records.make_record`, made up for tests: no training behind them."""
 
-from mnist_attention.data import MNIST_DIGEST
-from mnist_attention.protocol import PAPER, described, digest_of
+from mnist_attention.protocol import PAPER, hash_fields, to_json
+from mnist_attention.storage.mnist import MNIST_DIGEST
 
 
 def make_record(
@@ -17,10 +17,10 @@ def make_record(
     **changes,
 ) -> dict:
     """A record; `changes` vary the paper's protocol, also to models that are not there yet."""
-    protocol = {**described(PAPER), **changes}
+    protocol = {**to_json(PAPER), **changes}
     epochs = protocol["epochs"] if epochs_done is None else epochs_done
     return {
-        "run_id": digest_of(protocol, digest),
+        "run_id": hash_fields(protocol, digest),
         "protocol": protocol,
         "dataset": {
             "name": protocol["dataset"],

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from mnist_attention import cli
 from mnist_attention.records import read_record
-from mnist_attention.studies import STUDIES
+from mnist_attention.studies.catalogue import STUDIES
 
 COMMANDS = ("data", "train", "study", "measure", "report", "bench")
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from mnist_attention import PAPER, Protocol, data, load_dataset
-from mnist_attention.data import MnistUnavailable, epoch_plan
+from mnist_attention.data import epoch_plan
+from mnist_attention.storage import mnist as stored
+from mnist_attention.storage.mnist import MnistUnavailable
 
 # The real thing
 
@@ -17,7 +19,7 @@ from mnist_attention.data import MnistUnavailable, epoch_plan
 def test_mnist_is_complete_and_canonical(mnist):
     assert mnist.train_images.shape == (60_000, 28, 28)
     assert mnist.test_images.shape == (10_000, 28, 28)
-    assert mnist.digest == data.MNIST_DIGEST
+    assert mnist.digest == stored.MNIST_DIGEST
     assert np.bincount(mnist.test_labels).tolist() == [
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip
@@ -47,11 +49,11 @@ def source(tmp_path, monkeypatch):
     """A folder with four small files that pass for the canonical ones, and an empty cache."""
     folder = tmp_path / "source"
     folder.mkdir()
-    files = {name: name.encode() * 9 for name in data.MNIST_FILES}
+    files = {name: name.encode() * 9 for name in stored.MNIST_FILES}
     for name, content in files.items():
         (folder / name).write_bytes(content)
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(data, "MNIST_FILES", sums)
+    monkeypatch.setattr(stored, "MNIST_FILES", sums)
     monkeypatch.setenv("MNIST_ATTENTION_DATA", str(folder))
     monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path / "cache"))
     return folder
@@ -61,9 +63,9 @@ def source(tmp_path, monkeypatch):
 def prepared(small, monkeypatch):
     """Stands in for TensorFlow Datasets; counts how often it is asked."""
     calls = []
-    as_mnist = replace(small, name="mnist")
-    monkeypatch.setattr(data, "MNIST_DIGEST", small.digest)
-    monkeypatch.setattr(data, "_prepare_mnist", lambda folder: calls.append(folder) or as_mnist)
+    as_mnist = {name: getattr(small, name) for name in stored.ARRAYS}
+    monkeypatch.setattr(stored, "MNIST_DIGEST", small.digest)
+    monkeypatch.setattr(stored, "_prepare_mnist", lambda folder: calls.append(folder) or as_mnist)
     return calls
 
 
@@ -71,7 +73,7 @@ def test_a_second_load_comes_from_the_cache(source, prepared):
     first, second = load_dataset("mnist"), load_dataset("mnist")
     assert prepared == [str(source)]
     assert first.digest == second.digest
-    assert (data.cache_folder() / "mnist-3.0.1.npz").is_file()
+    assert (stored.cache_folder() / "mnist-3.0.1.npz").is_file()
 
 
 def with_wrong_bit(content: bytes, where: int) -> bytes:
@@ -91,10 +93,10 @@ def with_wrong_bit(content: bytes, where: int) -> bytes:
 )
 def test_a_damaged_cache_is_rebuilt(source, prepared, capsys, damage):
     load_dataset("mnist")
-    cache = data.cache_folder() / "mnist-3.0.1.npz"
+    cache = stored.cache_folder() / "mnist-3.0.1.npz"
     sound = cache.read_bytes()
     cache.write_bytes(damage(sound))
-    assert load_dataset("mnist").digest == data.MNIST_DIGEST
+    assert load_dataset("mnist").digest == stored.MNIST_DIGEST
     assert len(prepared) == 2
     assert f"{cache} is damaged and is made anew." in capsys.readouterr().err
     assert cache.read_bytes() == sound
@@ -102,7 +104,7 @@ def test_a_damaged_cache_is_rebuilt(source, prepared, capsys, damage):
 
 def test_a_cache_of_other_images_is_rebuilt(source, prepared, monkeypatch):
     load_dataset("mnist")
-    monkeypatch.setattr(data, "MNIST_DIGEST", "another")
+    monkeypatch.setattr(stored, "MNIST_DIGEST", "another")
     load_dataset("mnist")
     assert len(prepared) == 2
 
@@ -132,7 +134,7 @@ def test_a_folder_that_cannot_be_prepared_is_named_and_no_other_digits_are_used(
     def fail(folder):
         raise RuntimeError("no space left\nand more")
 
-    monkeypatch.setattr(data, "_splits_from_tfds", fail)
+    monkeypatch.setattr(stored, "_splits_from_tfds", fail)
     with pytest.raises(OSError, match=rf"from {source} \(RuntimeError: no space left\)") as refused:
         load_dataset("mnist", fallback=True)
     assert not isinstance(refused.value, MnistUnavailable)
@@ -143,7 +145,7 @@ def offline(tmp_path, monkeypatch):
     """No cache, no folder, and a network in which no host answers."""
     monkeypatch.delenv("MNIST_ATTENTION_DATA", raising=False)
     monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path))
-    monkeypatch.setattr(data, "MNIST_ADDRESS", "http://127.0.0.1:9/")  # nothing listens there
+    monkeypatch.setattr(stored, "MNIST_ADDRESS", "http://127.0.0.1:9/")  # nothing listens there
 
 
 def test_without_network_the_way_out_is_named(offline):
@@ -170,9 +172,9 @@ def test_other_images_from_tensorflow_datasets_are_refused(small, monkeypatch):
         {"image": small.train_images[..., None], "label": small.train_labels},
         {"image": small.test_images[..., None], "label": small.test_labels},
     ]
-    monkeypatch.setattr(data, "_splits_from_tfds", lambda source: splits)
-    with pytest.raises(OSError, match=rf"expected digest {data.MNIST_DIGEST}, received"):
-        data._prepare_mnist(None)
+    monkeypatch.setattr(stored, "_splits_from_tfds", lambda source: splits)
+    with pytest.raises(OSError, match=rf"expected digest {stored.MNIST_DIGEST}, received"):
+        stored._prepare_mnist(None)
 
 
 # Bad arrays

@@ -13,9 +13,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import mnist_attention
-from mnist_attention import paths
-from mnist_attention.paths import CHECKOUT
-from mnist_attention.studies import STUDIES
+from mnist_attention.storage import paths
+from mnist_attention.storage.paths import CHECKOUT
+from mnist_attention.studies.catalogue import STUDIES
 
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -109,7 +109,7 @@ def test_records_lie_in_the_checkout_or_else_in_the_working_folder(tmp_path, mon
     monkeypatch.delenv("MNIST_ATTENTION_RESULTS", raising=False)
     monkeypatch.chdir(tmp_path)
     assert runpy.run_path(paths.__file__)["RESULTS"] == CHECKOUT / "results"
-    installed = tmp_path / "venv" / "lib" / "site-packages" / "mnist_attention"
+    installed = tmp_path / "venv" / "lib" / "site-packages" / "mnist_attention" / "storage"
     installed.mkdir(parents=True)
     copy = shutil.copy(paths.__file__, installed)
     assert runpy.run_path(copy)["RESULTS"] == tmp_path / "results"

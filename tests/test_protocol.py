@@ -8,8 +8,15 @@ from dataclasses import fields, replace
 import pytest
 
 from mnist_attention import PAPER, Protocol, cli
-from mnist_attention.backgrounds import BACKGROUNDS
-from mnist_attention.protocol import Background, described, options_of, run_id, trajectory_id
+from mnist_attention.noise import BACKGROUNDS
+from mnist_attention.protocol import (
+    LATER_FIELDS,
+    Background,
+    cli_options,
+    run_id,
+    to_json,
+    trajectory_id,
+)
 
 
 def test_the_paper():
@@ -43,6 +50,12 @@ def test_the_paper():
         ("strength", 0.5, "0 without a background"),
         ("gamma", 0.5, "0 unless the background is 'gaussian'"),
         ("background", "snow", "'photographs'"),
+        ("weight_decay", -1e-4, "from 0 to 1"),
+        ("dense_layers", 1, "2 or 3"),
+        ("brightness", 1.5, "from 0 to 1"),
+        ("canvas", 30, "28 or 32"),
+        ("pixel_scale", 2, "1 or 255"),
+        ("reshuffle", 0, "bool"),
     ],
 )
 def test_bad_values_are_refused_by_name(name, value, expected):
@@ -57,7 +70,7 @@ def test_a_protocol_cannot_be_changed():
 
 def test_run_id_is_the_documented_hash():
     text = json.dumps(
-        {"dataset_digest": "d", "protocol": described(PAPER)}, sort_keys=True, separators=(",", ":")
+        {"dataset_digest": "d", "protocol": to_json(PAPER)}, sort_keys=True, separators=(",", ":")
     )
     assert run_id(PAPER, "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -69,10 +82,10 @@ def test_run_id_is_pinned():
 
 def test_younger_fields_are_named_only_where_they_matter():
     """A run made before a field existed is the run at its default."""
-    assert len(described(PAPER)) == len(fields(Protocol)) - 4
+    assert len(to_json(PAPER)) == len(fields(Protocol)) - len(LATER_FIELDS)
     noisy = replace(PAPER, background="gaussian", strength=0.5)
-    assert described(noisy).keys() - described(PAPER).keys() == {"background", "strength"}
-    assert Protocol(**described(noisy)) == noisy
+    assert to_json(noisy).keys() - to_json(PAPER).keys() == {"background", "strength"}
+    assert Protocol(**to_json(noisy)) == noisy
 
 
 def test_run_ids_differ_with_protocol_and_data():
@@ -109,7 +122,7 @@ def test_integers_serve_as_rates_and_name_the_same_run(name, value):
 )
 def test_the_options_of_a_protocol_ask_for_it(changes):
     protocol = replace(PAPER, **changes)
-    context = cli.train.make_context("train", options_of(protocol).split())
+    context = cli.train.make_context("train", cli_options(protocol).split())
     assert Protocol(**{name: context.params[name] for name in vars(protocol)}) == protocol
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mnist_attention.protocol import PAPER, run_id
+from mnist_attention.protocol import PAPER, Protocol, run_id
 from mnist_attention.records import (
     read_record,
     read_records,
@@ -14,6 +14,9 @@ from mnist_attention.records import (
     reproducible_text,
     write_record,
 )
+from mnist_attention.storage.machine import describe_machine, describe_processor
+from mnist_attention.storage.paths import CHECKOUT
+from mnist_attention.studies import classical
 from synthetic import make_record
 
 
@@ -138,3 +141,30 @@ def test_a_folder_that_is_empty_or_absent_holds_no_records(tmp_path):
 def test_synthetic_records_are_named_like_real_ones():
     record, protocol = make_record(seed=7), dataclasses.replace(PAPER, seed=7)
     assert record["run_id"] == run_id(protocol, record["dataset"]["digest"])
+
+
+def hashed_again(record: dict) -> str:
+    """The run id, through the protocol that the record describes."""
+    protocol, digest = record["protocol"], record["dataset"]["digest"]
+    if protocol["model"] in classical.METHODS:
+        fields = {name: protocol[name] for name in ("dataset", "model", "seed")}
+        return classical.run_id(classical.ClassicalProtocol(**fields), digest)
+    return run_id(Protocol(**protocol), digest)
+
+
+def test_every_committed_record_has_the_id_of_its_protocol():
+    paths = [*(CHECKOUT / "results").glob("*/*.json")]
+    assert len(paths) > 300
+    records = {path: json.loads(path.read_text()) for path in paths}
+    assert [p for p, r in records.items() if not p.stem == r["run_id"] == hashed_again(r)] == []
+
+
+def test_the_processor_is_described(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse avx2 fma avx512f\n")
+    assert describe_processor(cpuinfo) == {
+        "processor": "Some CPU @ 2 GHz",
+        "vector_instructions": ["avx2", "fma", "avx512f"],
+    }
+    assert describe_processor(tmp_path / "none")["vector_instructions"] is None
+    assert describe_processor().items() <= describe_machine().items()

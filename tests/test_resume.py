@@ -10,7 +10,7 @@ import pytest
 from killed_runs import DIGITS, PROTOCOL
 from mnist_attention import train
 from mnist_attention.records import read_record, reproducible_text
-from mnist_attention.runs import checkpoint_path
+from mnist_attention.storage.states import checkpoint_path
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_killed_at_every_write(tmp_path, unbroken):
     assert len(records) == 1
     assert reproducible_text(read_record(records[0])) == unbroken
     # Of the files that a kill left half written, those of the state are gone.
-    states = checkpoint_path(tmp_path, PROTOCOL, DIGITS).parent
+    states = checkpoint_path(tmp_path, PROTOCOL, DIGITS.digest).parent
     assert sorted(path.name for path in states.iterdir()) == ["3.lock", "3.npz"]
 
 
@@ -61,11 +61,11 @@ def test_an_unusable_checkpoint_is_refused_and_the_run_starts_over(
     if damage == "of another run":
         shorter = replace(shorter, seed=5)
     train(shorter, dataset=DIGITS, results=tmp_path, verbose=False)
-    checkpoint = checkpoint_path(tmp_path, shorter, DIGITS)
+    checkpoint = checkpoint_path(tmp_path, shorter, DIGITS.digest)
     if damage == "truncated":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     else:
-        misplaced = checkpoint_path(tmp_path, PROTOCOL, DIGITS).with_name("1.npz")
+        misplaced = checkpoint_path(tmp_path, PROTOCOL, DIGITS.digest).with_name("1.npz")
         misplaced.parent.mkdir(parents=True)
         checkpoint = checkpoint.rename(misplaced)
     record = train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
@@ -112,7 +112,7 @@ cli.main()
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_good_state(tmp_path, unbroken):
     train(replace(PROTOCOL, epochs=1), dataset=DIGITS, results=tmp_path, verbose=False)
-    checkpoint = checkpoint_path(tmp_path, replace(PROTOCOL, epochs=1), DIGITS)
+    checkpoint = checkpoint_path(tmp_path, replace(PROTOCOL, epochs=1), DIGITS.digest)
     before = checkpoint.read_bytes()
     options = "--dataset uci --epochs 3 --learning-rate 0.1 --momentum 0.9"
     command = [sys.executable, "-c", FULL_DISK, "train", *options.split()]

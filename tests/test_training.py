@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model, train, training
-from mnist_attention.augmentation import (
+from mnist_attention.data import (
     augment,
+    augment_epoch,
     augmentation_table,
-    augmented,
+    epoch_plan,
     network_input,
-    scaled,
+    scale_pixels,
 )
-from mnist_attention.classical import ClassicalProtocol, fit
-from mnist_attention.data import epoch_plan
-from mnist_attention.protocol import described, run_id
+from mnist_attention.noise import apply_noise
+from mnist_attention.protocol import run_id, to_json
 from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
-from mnist_attention.runs import presented
+from mnist_attention.studies.classical import ClassicalProtocol, fit
 from mnist_attention.training import epoch_batches
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)
@@ -38,7 +38,7 @@ def record(uci) -> dict:
 def test_a_record_has_its_parts(record, uci):
     assert set(record) == set(RECORD_KEYS)
     assert record["run_id"] == run_id(PROTOCOL, uci.digest)
-    assert record["protocol"] == described(PROTOCOL)
+    assert record["protocol"] == to_json(PROTOCOL)
     assert record["dataset"] == {
         "name": "uci", "digest": uci.digest, "train_size": 1437, "test_size": 360,
     }  # fmt: skip
@@ -197,17 +197,17 @@ def test_augmentation_is_flip_then_shift_and_loses_no_pixel(small):
 def test_a_whole_epoch_is_augmented_as_its_batches_are(small, shift):
     plan = epoch_plan(replace(PROTOCOL, shift=shift), 0, 300)
     table = augmentation_table(small.train_images, shift)
-    whole = augmented(table, plan.order, plan.flip, plan.shift)
+    whole = augment_epoch(table, plan.order, plan.flip, plan.shift)
     assert (whole.dtype, whole.shape) == (np.uint8, (300, 32, 32, 1))
     batch = keras.ops.convert_to_numpy(augment(table, plan.order, plan.flip, plan.shift))
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(scaled(whole)), batch)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(scale_pixels(whole)), batch)
 
 
 def test_float_images_are_taken_as_they_are(small):
     images = (small.train_images[:5] / 255).astype("float32")
     plan = np.arange(5), np.zeros(5, bool), np.zeros((5, 2), "int32")
     table = augmentation_table(images, 2)
-    for fed in (augment(table, *plan), scaled(augmented(table, *plan))):
+    for fed in (augment(table, *plan), scale_pixels(augment_epoch(table, *plan))):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(fed), network_input(images))
 
 
@@ -250,7 +250,7 @@ def test_a_background_is_in_training_and_test_and_in_the_record(small):
     """The same seed, weights and batches; what differs is what stands behind the digits."""
     protocol = Protocol(dataset="uci", epochs=1)
     noisy = replace(protocol, background="uniform", strength=1.0)
-    shown = presented(noisy, small)
+    shown = apply_noise(noisy, small)
     for split in ("train", "test"):
         clean, disturbed = (getattr(d, f"{split}_images") for d in (small, shown))
         assert disturbed[clean == 0].mean() > 80
@@ -265,7 +265,7 @@ def test_a_background_is_in_training_and_test_and_in_the_record(small):
 def test_a_noisy_run_is_a_clean_run_on_noisy_digits(small):
     noisy = Protocol(dataset="uci", epochs=1, background="clutter", strength=0.5)
     expected = train(
-        Protocol(dataset="uci", epochs=1), dataset=presented(noisy, small), verbose=False
+        Protocol(dataset="uci", epochs=1), dataset=apply_noise(noisy, small), verbose=False
     )
     record = train(noisy, dataset=small, verbose=False)
     assert record["history"] == expected["history"]
@@ -273,7 +273,7 @@ def test_a_noisy_run_is_a_clean_run_on_noisy_digits(small):
 
 
 def test_permuted_labels_keep_their_numbers_and_the_test_labels(small):
-    shown = presented(Protocol(dataset="uci", permuted_labels=True), small)
+    shown = apply_noise(Protocol(dataset="uci", permuted_labels=True), small)
     assert (np.bincount(shown.train_labels) == np.bincount(small.train_labels)).all()
     assert np.mean(shown.train_labels == small.train_labels) < 0.3
     assert (shown.test_labels == small.test_labels).all()
@@ -281,4 +281,4 @@ def test_permuted_labels_keep_their_numbers_and_the_test_labels(small):
 
 
 def test_clean_digits_are_not_copied(small):
-    assert presented(Protocol(dataset="uci"), small) is small
+    assert apply_noise(Protocol(dataset="uci"), small) is small

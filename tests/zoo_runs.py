@@ -9,9 +9,11 @@ from pathlib import Path
 
 import keras
 
-from mnist_attention import MODELS, Protocol, studies
-from mnist_attention.kernels import draw_kernels
+from mnist_attention import MODELS, Protocol
+from mnist_attention.models.initializers import draw_kernels
 from mnist_attention.records import read_records, reproducible_text
+from mnist_attention.studies import catalogue
+from mnist_attention.studies import run as studies
 
 PROTOCOL = Protocol(dataset="uci", model="resnet18", epochs=2, batch_size=479, momentum=0.9)
 
@@ -29,7 +31,7 @@ def small_network(*, seed: int = 0) -> keras.Model:
 
 def main(folder: Path) -> None:
     MODELS["resnet18"] = small_network
-    studies.STUDIES["mine"] = studies.Study("?", (PROTOCOL,))
+    catalogue.STUDIES["mine"] = catalogue.Study("?", (PROTOCOL,))
     options = {"engine": "lanes", "verbose": False}
     for minutes, expected in ((1e-6, (0, 1)), (None, (1, 0))):
         outcome = studies.run_study(

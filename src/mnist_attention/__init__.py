@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-from .quiet import silenced_stderr
+from .storage.quiet import silence_stderr
 
 # TensorFlow reads these when it is imported. 3 hides everything but fatal errors. Left to itself it
 # uses oneDNN only on processors with AVX512-VNNI; on the others, too, training is faster with it.
@@ -14,16 +14,16 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOME_OF = {
     "AttentionMask1x1": "layers",
-    "lenet5": "lenet",
-    "lenet5_attention": "lenet",
+    "lenet5": "models.lenet",
+    "lenet5_attention": "models.lenet",
     "build_model": "models",
     "MODELS": "models",
     "load_dataset": "data",
     "Protocol": "protocol",
     "PAPER": "protocol",
     "train": "training",
-    "augment": "augmentation",
-    "attention_maps": "masks",
+    "augment": "data",
+    "attention_maps": "probes.masks",
 }
 __all__ = [*_HOME_OF]
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ def __getattr__(name: str):
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     first_import = "keras" not in sys.modules
-    with silenced_stderr() if first_import else contextlib.nullcontext():
+    with silence_stderr() if first_import else contextlib.nullcontext():
         return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 

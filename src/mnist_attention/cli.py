@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from .paths import CHECKOUT, RESULTS, WEIGHTS
 from .protocol import DatasetName, Protocol, by_trajectory, choices
+from .storage.paths import CHECKOUT, RESULTS, WEIGHTS
 
 BENCHMARKS = ("throughput", "scaling", "lanes", "maps")
 
@@ -97,7 +97,8 @@ _budget_option = click.option(
 @click.option("--fallback", is_flag=True, help="Use the embedded digits where there is no MNIST.")
 def data(dataset: str, fallback: bool) -> None:
     """Get the digits, check them and say where they are."""
-    from .data import cache_folder, load_dataset
+    from .data import load_dataset
+    from .storage.mnist import cache_folder
 
     loaded = load_dataset(dataset, fallback=fallback)
     click.echo(f"dataset   {loaded.name}")
@@ -157,8 +158,8 @@ def study(name: str | None, results: Path, **options) -> None:
 
     On a GPU, with JAX: mnist-attention study zoo --seeds 3 --engine lanes
     """
-    from .evidence import plural
-    from .studies import run_study
+    from .evidence.runs import plural
+    from .studies.run import run_study
 
     if name is None:
         click.echo(_list_of_studies())
@@ -183,7 +184,7 @@ def study(name: str | None, results: Path, **options) -> None:
 
 def _list_of_studies() -> str:
     """Name, size and question of each study; what runs share is trained once."""
-    from .studies import STUDIES
+    from .studies.catalogue import STUDIES
 
     lines = [
         f"{'study':<18}{'runs':>5}{'epochs':>8}  question (runs and epochs are those of a seed)"
@@ -215,8 +216,8 @@ def measure(names: tuple[str, ...], **options) -> None:
     nor `train` repeats a finished run for them: `train` with --weights does. A network is measured
     once: the same command goes on.
     """
-    from .evidence import plural
-    from .studies import measure_studies
+    from .evidence.runs import plural
+    from .studies.run import measure_studies
 
     measured, lacking = measure_studies(names, **options)
     click.echo(
@@ -232,7 +233,7 @@ def measure(names: tuple[str, ...], **options) -> None:
 @click.option("--write", is_flag=True, help="Also rewrite the tables of README.md and REPORT.md.")
 def report(results: Path, write: bool) -> None:
     """Print Tables 1-4 beside the paper's, and what the records say of its claims."""
-    from . import report as reports
+    from .evidence import report as reports
 
     if write:
         reports.write_everything(results)

@@ -1,54 +1,26 @@
-"""The digits, checked and cached, and the plan of each training epoch. Needs NumPy only.
+"""The digits, the plan of each training epoch, and the way to the network's input.
 
-TensorFlow Datasets and scikit-learn are imported inside the one function that needs each.
+scikit-learn and `keras.ops` are imported inside the functions that need them.
 """
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
-import io
-import os
 import sys
-import tempfile
-import urllib.request
-from pathlib import Path
 
 import numpy as np
-import platformdirs
+from numpy.lib.stride_tricks import sliding_window_view
 
-from .files import DAMAGE, write_atomically
-from .protocol import DatasetName, Protocol, choices
-from .quiet import silenced_stderr
-
-MNIST_FILES = dict(
-    line.split()[::-1]
-    for line in """
-    440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609  train-images-idx3-ubyte.gz
-    3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c  train-labels-idx1-ubyte.gz
-    8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6  t10k-images-idx3-ubyte.gz
-    f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6  t10k-labels-idx1-ubyte.gz
-    """.strip().splitlines()
-)
-"""The four canonical files and their SHA-256, as TensorFlow Datasets publishes them."""
-
-MNIST_DIGEST = "eb6487c20af551c6c6aace75cf11ee0d533a99469ed9d8413eabf6be9cd8607d"
-"""`Dataset.digest` of MNIST in the order in which TensorFlow Datasets 3.0.1 keeps it."""
+from .protocol import CANVAS, DatasetName, Protocol, choices
+from .storage.mnist import ARRAYS, MnistUnavailable, digest_of_arrays, load_mnist
 
 TRAIN_SIZE = {"mnist": 60_000, "uci": 1_437}
 """Training images of each dataset."""
 
-MNIST_ADDRESS = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-"""Where TensorFlow Datasets fetches the four files."""
-
 UCI_BANNER = "embedded UCI digits, not MNIST"
 """Stands on every figure and notebook that fell back to the digits inside scikit-learn."""
 
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-class MnistUnavailable(OSError):
-    """MNIST is neither cached, nor in a folder of the user's, nor can it be downloaded."""
+INK = 0.5
+"""A pixel brighter than this, of 1, is ink."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,14 +53,9 @@ class Dataset:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over the four arrays: their type, shape and bytes, in order."""
-        digest = hashlib.sha256()
-        for name in _ARRAYS:
-            array = np.ascontiguousarray(getattr(self, name))
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(array)
-        return digest.hexdigest()
+        return digest_of_arrays({name: getattr(self, name) for name in ARRAYS})
 
-    def described(self) -> dict:
+    def to_json(self) -> dict:
         """What a record says of the digits."""
         return {
             "name": self.name,
@@ -165,118 +132,13 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
             f"Expected a dataset among {choices(DatasetName)}. Received: name={name!r}"
         )
     try:
-        return _load_mnist()
+        return Dataset("mnist", **load_mnist())
     except MnistUnavailable as error:
         if not fallback:
             raise
         notice = f"MNIST IS NOT AVAILABLE: USING THE {UCI_BANNER.upper()}"
         print(f"{'=' * 72}\n{notice}\n{error}\n{'=' * 72}", file=sys.stderr)
         return _load_uci()
-
-
-def cache_folder() -> Path:
-    """Where MNIST is cached: `MNIST_ATTENTION_CACHE`, or the user's cache folder."""
-    return Path(
-        os.environ.get("MNIST_ATTENTION_CACHE") or platformdirs.user_cache_path("mnist-attention")
-    )
-
-
-def _load_mnist() -> Dataset:
-    """MNIST from the cache; first, or when the cache is damaged, through TensorFlow Datasets."""
-    source = os.environ.get("MNIST_ATTENTION_DATA") or None
-    if source:
-        _check_files(Path(source))
-    cache = cache_folder() / "mnist-3.0.1.npz"
-    if cache.exists():
-        cached = _read_cache(cache)
-        if cached is not None:
-            return cached
-        print(f"{cache} is damaged and is made anew.", file=sys.stderr)
-    dataset = _prepare_mnist(source)
-    # np.savez wants a real file to seek in; the archive is small enough to build in memory.
-    archive = io.BytesIO()
-    np.savez(archive, **{name: getattr(dataset, name) for name in _ARRAYS})
-    write_atomically(cache, lambda file: file.write(archive.getbuffer()))
-    return dataset
-
-
-def _read_cache(path: Path) -> Dataset | None:
-    """The cached MNIST, or `None` if a single bit of it is not as it should be."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            dataset = Dataset("mnist", **{name: archive[name] for name in _ARRAYS})
-    except DAMAGE:
-        return None
-    return dataset if dataset.digest == MNIST_DIGEST else None
-
-
-def _check_files(folder: Path) -> None:
-    """Check the four files of a folder that the user names.
-
-    Raises:
-        OSError: naming the first file that is missing, or is not byte for byte the canonical one.
-    """
-    for name, expected in MNIST_FILES.items():
-        path = folder / name
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing. MNIST_ATTENTION_DATA must name a folder with "
-                f"{', '.join(MNIST_FILES)}."
-            )
-        received = hashlib.sha256(path.read_bytes()).hexdigest()
-        if received != expected:
-            raise OSError(
-                f"{path} is damaged: expected SHA-256 {expected}, received {received} "
-                f"({path.stat().st_size:,} bytes). Fetch the file again, or unset "
-                "MNIST_ATTENTION_DATA to let the project download it."
-            )
-
-
-def _prepare_mnist(source: str | None) -> Dataset:
-    """MNIST through TensorFlow Datasets, which checks the sums of what it reads."""
-    origin = source or "the network"
-    print(f"Preparing MNIST from {origin}, once; about half a minute ...", file=sys.stderr)
-    try:
-        with silenced_stderr(), contextlib.redirect_stdout(io.StringIO()):
-            train, test = _splits_from_tfds(source)
-    except Exception as error:  # TFDS and its network layers raise many kinds
-        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
-        if source:  # the digits are there: others in their place would be a surprise
-            raise OSError(f"MNIST could not be prepared from {source} ({reason}).") from error
-        raise MnistUnavailable(
-            f"MNIST could not be downloaded ({reason}). Connect to the network, or set "
-            "MNIST_ATTENTION_DATA to a folder with the four canonical .gz files, or use the "
-            "embedded digits: dataset 'uci'."
-        ) from error
-    dataset = Dataset(
-        "mnist",
-        train["image"][..., 0],
-        train["label"].astype(np.uint8),
-        test["image"][..., 0],
-        test["label"].astype(np.uint8),
-    )
-    if dataset.digest != MNIST_DIGEST:
-        raise OSError(
-            f"TensorFlow Datasets gave other images, or another order, than MNIST 3.0.1: expected "
-            f"digest {MNIST_DIGEST}, received {dataset.digest}. Install the versions of "
-            "requirements.lock."
-        )
-    return dataset
-
-
-def _splits_from_tfds(source: str | None) -> tuple[dict, dict]:
-    if source is None:
-        # TensorFlow Datasets tries for minutes before it says that there is no network.
-        probe = urllib.request.Request(MNIST_ADDRESS + next(iter(MNIST_FILES)), method="HEAD")
-        urllib.request.urlopen(probe, timeout=10).close()
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
-        builder = tfds.builder("mnist", data_dir=folder)
-        config = tfds.download.DownloadConfig(manual_dir=source)
-        builder.download_and_prepare(download_config=config)
-        return tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
 
 
 def _load_uci() -> Dataset:
@@ -306,11 +168,13 @@ class EpochPlan:
         order: Indices into the training images, a permutation, int32, shape `(n,)`.
         flip: Whether that image is mirrored left to right, bool, shape `(n,)`.
         shift: Rows down and columns right that it is moved, int32, shape `(n, 2)`.
+        brightness: Factor by which its pixels are scaled, float32, shape `(n,)`.
     """
 
     order: np.ndarray
     flip: np.ndarray
     shift: np.ndarray
+    brightness: np.ndarray
 
 
 def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> EpochPlan:
@@ -320,7 +184,7 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     `flip=False` or `shift=0` the other draws stay as they were.
 
     Args:
-        protocol: Its `dataset`, `seed`, `flip` and `shift` matter.
+        protocol: Its `dataset`, `seed`, `flip`, `shift`, `brightness` and `reshuffle` matter.
         epoch: Number of the epoch, from 0.
         size: Number of training images; by default that of the protocol's dataset.
     """
@@ -329,4 +193,134 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     order = generator.permutation(size).astype(np.int32)
     flip = generator.random(size) < 0.5
     shift = generator.integers(-protocol.shift, protocol.shift + 1, (size, 2), dtype=np.int32)
-    return EpochPlan(order, flip if protocol.flip else np.zeros_like(flip), shift)
+    brightness = 1 + protocol.brightness * generator.uniform(-1, 1, size).astype(np.float32)
+    if not protocol.reshuffle:
+        first = np.random.default_rng([protocol.seed, 0])
+        order = first.permutation(size).astype(np.int32)
+    flip = flip if protocol.flip else np.zeros_like(flip)
+    return EpochPlan(order, flip, shift, brightness.astype(np.float32))
+
+
+# From stored digits to the network's input: padding, flip and shift
+
+
+def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
+    """Digits as the network sees them without augmentation.
+
+    Args:
+        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+        canvas: Side of the network's input in pixels.
+
+    Returns:
+        float32 in [0, 1], shape `(n, canvas, canvas, 1)`: the digit in the middle of zeros.
+    """
+    scale = 255 if images.dtype == np.uint8 else 1
+    margin = (canvas - images.shape[1]) // 2
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
+    return padded[..., None].astype("float32") / np.float32(scale)
+
+
+def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
+    """Digits with so wide a margin that every shift is a crop. See `augment`.
+
+    Args:
+        images: Shape `(n, 28, 28)`, uint8 or float.
+        shift: The largest shift in pixels.
+        canvas: Side of the network's input in pixels.
+
+    Returns:
+        The images, padded with zeros to `(n, canvas + 2 shift, canvas + 2 shift)`.
+    """
+    margin = (canvas - images.shape[1]) // 2 + shift
+    return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
+
+
+def augment(table, order, flip, shift, canvas: int = CANVAS):
+    """Take images from the table, mirror and shift them: one gather, on any Keras backend.
+
+    For a compiled program that holds the table, as `lanes`; see `augmented` for a whole epoch.
+
+    Args:
+        table: Tensor made of `augmentation_table`, shape `(n, side, side)`.
+        order: Which images, integers, shape `(batch,)`.
+        flip: Which of them to mirror left to right, bool, shape `(batch,)`.
+        shift: Rows down and columns right to move them by, int32, shape `(batch, 2)`.
+        canvas: Side of the network's input in pixels.
+
+    Returns:
+        float32 in [0, 1], shape `(batch, canvas, canvas, 1)`.
+    """
+    from keras import ops
+
+    side = table.shape[1]
+    largest_shift = (side - canvas) // 2
+    pixels = ops.arange(canvas, dtype="int32")
+    rows = pixels[None, :] + largest_shift - shift[:, :1]
+    columns = pixels[None, :] + largest_shift - shift[:, 1:]
+    columns = ops.where(flip[:, None], side - 1 - columns, columns)
+    first = ops.cast(order, "int32")[:, None, None] * (side * side)
+    positions = first + rows[:, :, None] * side + columns[:, None, :]
+    return scale_pixels(ops.take(ops.reshape(table, (-1,)), positions)[..., None])
+
+
+def augment_epoch(
+    table: np.ndarray,
+    order: np.ndarray,
+    flip: np.ndarray,
+    shift: np.ndarray,
+    canvas: int = CANVAS,
+) -> np.ndarray:
+    """What `augment` gives before scaling, by NumPy: a whole epoch in a seventh of its time.
+
+    Args:
+        table: What `augmentation_table` gives.
+        order: See `augment`, and so for `flip` and `shift`.
+        flip: Which images to mirror.
+        shift: How far to move them.
+        canvas: Side of the network's input in pixels.
+
+    Returns:
+        Pixels of the table's type, shape `(len(order), canvas, canvas, 1)`.
+    """
+    crops = sliding_window_view(table, (canvas, canvas), axis=(1, 2))
+    largest_shift = (table.shape[1] - canvas) // 2
+    down, right = shift.T
+    # Mirrored after it is cut out, an image must be cut out as far on the other side.
+    images = crops[order, largest_shift - down, largest_shift + np.where(flip, right, -right)]
+    images[flip] = images[flip, :, ::-1]
+    return images[..., None]
+
+
+def scale_pixels(images):
+    """Pixels as float32 in [0, 1], on any Keras backend: bytes are divided by 255."""
+    from keras import ops
+
+    is_bytes = "uint8" in str(images.dtype)
+    return ops.cast(images, "float32") / (255.0 if is_bytes else 1.0)
+
+
+def scale_brightness(images, factor):
+    """Scale images in [0, 1], shape `(batch, side, side, 1)`, by a factor each; white stays 1."""
+    from keras import ops
+
+    return ops.minimum(images * factor[:, None, None, None], 1.0)
+
+
+# The ink
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    """Images of shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1, as the latter.
+
+    Raises a `ValueError` for images of another shape, type or range.
+    """
+    check_images(images)
+    return images / np.float32(255) if images.dtype == np.uint8 else images
+
+
+def ink(images: np.ndarray) -> np.ndarray:
+    """The pixels of the strokes, those brighter than `INK`: bool, shape `(n, 28, 28)`.
+
+    The images are clean digits, before any background is added; otherwise as for `brightness`.
+    """
+    return brightness(images) > INK

@@ -40,6 +40,10 @@ CANVAS = 32
 """Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
 
 
+LENET_ONLY = ("dense_layers", "canvas", "pixel_scale")
+"""Fields of `Protocol` that shape LeNet-5, with the mask and without, and no other network."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What is trained, on what, and how. Immutable; vary it with `dataclasses.replace`.
@@ -71,6 +75,12 @@ class Protocol:
     strength: Annotated[float, "how strong the background is, from 0 to 1"] = 0.0
     gamma: Annotated[float, "of the gaussian background: 0 white noise, 1 texture"] = 0.0
     permuted_labels: Annotated[bool, "train on labels that were dealt out anew"] = False
+    weight_decay: Annotated[float, "decay of the kernels per step and rate (MATLAB: 1e-4)"] = 0.0
+    dense_layers: Annotated[int, "3: C5, F6 and OUTPUT; 2: without F6 (paper: 'two')"] = 3
+    brightness: Annotated[float, "scale each training image by 1 +- up to this"] = 0.0
+    canvas: Annotated[int, "side of the input in pixels: 32, or 28 without padding"] = CANVAS
+    pixel_scale: Annotated[int, "the input's brightest pixel: 1, or 255 unscaled"] = 1
+    reshuffle: Annotated[bool, "a new order every epoch, or one order for all"] = True
 
     def __post_init__(self):
         check_types(self)
@@ -84,6 +94,15 @@ class Protocol:
         _check(self, "mask_channels", "1 or None", self.mask_channels in (1, None))
         _check(self, "strength", "from 0 to 1", 0 <= self.strength <= 1)
         _check(self, "gamma", "from 0 to 1", 0 <= self.gamma <= 1)
+        _check(self, "weight_decay", "from 0 to 1", 0 <= self.weight_decay <= 1)
+        _check(self, "dense_layers", "2 or 3", self.dense_layers in (2, 3))
+        _check(self, "brightness", "from 0 to 1", 0 <= self.brightness <= 1)
+        _check(self, "canvas", "28 or 32 pixels", self.canvas in (28, CANVAS))
+        _check(self, "pixel_scale", "1 or 255", self.pixel_scale in (1, 255))
+        for name in LENET_ONLY if self.model not in ("lenet5", "lenet5_attention") else ():
+            default = type(self).__dataclass_fields__[name].default
+            expected = f"{default} unless the model is 'lenet5' or 'lenet5_attention'"
+            _check(self, name, expected, getattr(self, name) == default)
         # One setting, one name: what has no effect has no other value than its default.
         _check(
             self,
@@ -119,7 +138,7 @@ def choices(hint) -> tuple[str, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
-def named(name: str, value: str, options: Mapping[str, Option]) -> Option:
+def lookup(name: str, value: str, options: Mapping[str, Option]) -> Option:
     """What a name stands for.
 
     Args:
@@ -158,7 +177,7 @@ def _check_type(name: str, value, hint) -> None:
         raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
 
 
-def options_of(protocol: Protocol) -> str:
+def cli_options(protocol: Protocol) -> str:
     """The options of `mnist-attention train` that ask for a protocol."""
     words = []
     for name, value in vars(protocol).items():
@@ -172,21 +191,24 @@ def options_of(protocol: Protocol) -> str:
     return " ".join(words)
 
 
-YOUNGER = ("background", "strength", "gamma", "permuted_labels")
+LATER_FIELDS = (
+    *("background", "strength", "gamma", "permuted_labels", "weight_decay", "dense_layers"),
+    *("brightness", "canvas", "pixel_scale", "reshuffle"),
+)
 """Fields that came after the first records. They are left out of a record, and of what names a run,
 where they have their default: so the runs made before them keep their names."""
 
 
-def described(protocol: Protocol) -> dict:
+def to_json(protocol: Protocol) -> dict:
     """What a record says of a protocol: every field, a younger one where it matters."""
     return {
         name: value
         for name, value in vars(protocol).items()
-        if name not in YOUNGER or value != getattr(PAPER, name)
+        if name not in LATER_FIELDS or value != getattr(PAPER, name)
     }
 
 
-def digest_of(fields: dict, dataset_digest: str) -> str:
+def hash_fields(fields: dict, dataset_digest: str) -> str:
     """Name of a run from all that fixes its result: see `run_id`."""
     canonical = json.dumps(
         {"dataset_digest": dataset_digest, "protocol": fields},
@@ -202,7 +224,7 @@ def run_id(protocol: Protocol, dataset_digest: str) -> str:
     The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
     and no spaces.
     """
-    return digest_of(described(protocol), dataset_digest)
+    return hash_fields(to_json(protocol), dataset_digest)
 
 
 def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
@@ -210,9 +232,9 @@ def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
 
     With a constant rate the run of 50 epochs is the beginning of the run of 100.
     """
-    fields = described(protocol)
+    fields = to_json(protocol)
     del fields["epochs"]
-    return digest_of(fields, dataset_digest)
+    return hash_fields(fields, dataset_digest)
 
 
 def by_trajectory(protocols: Iterable[Protocol]) -> list[tuple[Protocol, ...]]:
@@ -229,7 +251,7 @@ PAPER = Protocol()
 SHORT = dataclasses.replace(PAPER, epochs=20)
 """The protocol for questions with many settings, where 100 epochs of each would take days."""
 
-PROPERLY = {"momentum": 0.9, "initializer": "he_normal"}
+MOMENTUM_AND_HE = {"momentum": 0.9, "initializer": "he_normal"}
 """What it takes to train a deep network: momentum, as the authors of AlexNet, VGG16 and ResNet had
 it, and kernels that neither shrink nor blow up what passes through many rectified layers (He,
 Zhang, Ren, Sun: Delving deep into rectifiers, ICCV 2015)."""

@@ -7,7 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .files import write_atomically
+import numpy as np
+
+from .data import Dataset
+from .protocol import Protocol, run_id, to_json
+from .storage.files import write_atomically
+from .storage.states import State, diverged
 
 MEASUREMENTS = "measurements"
 """Folder, among those of the studies, of what was measured of trained networks afterwards."""
@@ -73,7 +78,7 @@ def write_record(record: dict, results: Path, study: str) -> Path:
     return path
 
 
-def write_longer(record: dict, results: Path, study: str) -> dict:
+def write_if_longer(record: dict, results: Path, study: str) -> dict:
     """Write a record unless one of the same run with as many epochs is there.
 
     Returns:
@@ -149,11 +154,11 @@ def read_record(path: Path) -> dict:
 
 def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
     """The record at `path`, or `None` if the run is still to be made or has time to go on."""
-    record = read_sound(path, read_record)
+    record = read_or_none(path, read_record)
     return record if record and is_finished(record, budget_minutes) else None
 
 
-def read_sound(path: Path, read: Callable[[Path], dict]) -> dict | None:
+def read_or_none(path: Path, read: Callable[[Path], dict]) -> dict | None:
     """What `read` gives of a file; `None` if there is none, or a damaged one, which is said."""
     if not path.exists():
         return None
@@ -254,3 +259,45 @@ def read_measurement(path: Path) -> dict:
     if not known or measurement.get("run_id") != Path(path).stem:
         raise ValueError(f"{path} is no measurement of the run that it is named after")
     return measurement
+
+
+def make_record(
+    protocol: Protocol,
+    dataset: Dataset,
+    state: State,
+    *,
+    parameters: int,
+    train_predictions: np.ndarray,
+    test_predictions: np.ndarray,
+    environment: dict,
+) -> dict:
+    """Describe a finished run. See `training.train`.
+
+    Args:
+        protocol: What was trained.
+        dataset: The digits.
+        state: The run at its end.
+        parameters: Number of weights of the network.
+        train_predictions: Class of every clean training image, integers, shape `(n,)`.
+        test_predictions: Class of every test image.
+        environment: See `describe_environment`.
+    """
+    # Dropping the last, smaller batch is the classic slip.
+    assert train_predictions.shape == dataset.train_labels.shape
+    assert test_predictions.shape == dataset.test_labels.shape
+    result = {
+        "diverged": diverged(state),
+        "epochs": state.epoch,
+        "parameters": parameters,
+        "test_accuracy": float(np.mean(test_predictions == dataset.test_labels)),
+        "train_accuracy": float(np.mean(train_predictions == dataset.train_labels)),
+    }
+    return {
+        "run_id": run_id(protocol, dataset.digest),
+        "protocol": to_json(protocol),
+        "dataset": dataset.to_json(),
+        "history": state.history,
+        "result": result,
+        "test_predictions": "".join(map(str, test_predictions)),
+        "environment": environment,
+    }

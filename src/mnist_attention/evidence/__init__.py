@@ -1,0 +1,1 @@
+"""Records to numbers, claims and the report. Imports no Keras, TensorFlow or JAX."""

@@ -1,0 +1,265 @@
+"""Figures of what the records say: each asks `evidence` for its numbers, and draws them.
+
+Runs that were cut short, and runs on other digits than MNIST, are never drawn.
+"""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..evidence import ablations, attention
+from ..evidence import runs as evidence
+from ..evidence.statistics import Difference
+from ..noise import BACKGROUND_CONDITIONS, CLEAN
+from ..probes.scores import short_name
+from ..protocol import PAPER, SHORT
+from .plots import Curve, curves, forest, pairs
+from .style import MASK
+
+Records = list[dict]
+
+_NETWORKS = {"LeNet": attention.PLAIN, "LeNet+Attention": attention.MASKED}
+_SIZE = 60_000
+_EARLY = 20
+"""Epochs that are drawn apart, as curves then change by hundredths of what they did before."""
+
+
+_DOTS = "small: a seed, large: their mean"
+
+
+# What is asked of evidence
+
+
+def _by_seed(changes: dict, records: Records) -> dict[int, dict]:
+    """Seed -> record of a finished run of a setting."""
+    runs = evidence.runs_of(changes, records)
+    whole = runs.records if runs.done >= runs.asked else ()
+    return {evidence.protocol_of(record)["seed"]: record for record in whole}
+
+
+def _pairs(records: Records) -> dict[str, list[dict]]:
+    """Network -> its records, of the seeds that both have."""
+    found = {name: _by_seed({"model": model}, records) for name, model in _NETWORKS.items()}
+    seeds = sorted(set.intersection(*map(set, found.values())))
+    return {name: [runs[seed] for seed in seeds] for name, runs in found.items()}
+
+
+def _accuracy(record: dict) -> float:
+    return 100 * record["result"]["test_accuracy"]
+
+
+def _history(runs: list[dict]) -> np.ndarray:
+    """Test accuracy in percent after each epoch, a row a run; NaN where one has ended."""
+    lines = [record["history"]["test_accuracy"] for record in runs]
+    values = np.full((len(lines), max(map(len, lines), default=0)), np.nan)
+    for row, line in zip(values, lines, strict=True):
+        row[: len(line)] = 100 * np.array(line, float)
+    return values
+
+
+# Accuracy
+
+
+def hero(records: Records, *, title: str | None = None) -> Figure:
+    """The finding: the paper's gain as a steep line, our pairs as flat ones."""
+    ours = [[_accuracy(record) for record in runs] for runs in _pairs(records).values()]
+    paper = tuple(evidence.reported_value(name) for name in _NETWORKS)
+    if title is None:
+        title = "The paper: the mask lifts LeNet from {:.1f} to {:.1f} %.".format(*paper)
+        if ours[0]:
+            means = [np.mean(values) for values in ours]
+            title += " Here: from {:.2f} to {:.2f} %.".format(*means)
+    return pairs(*ours, paper, title=title)
+
+
+def learning_curves(records: Records, *, title: str = "") -> Figure:
+    """Test accuracy of all pairs: the first epochs, and the others enlarged."""
+    lines = {name: _history(runs) for name, runs in _pairs(records).items()}
+    levels = {f"paper, {name}": evidence.reported_value(name) for name in _NETWORKS}
+    return curves(_early_and_late(lines), title=title, levels=levels, limits=[(0, 100), (96, 99.6)])
+
+
+def mask_minus_plain(records: Records, *, title: str = "") -> Figure:
+    """What the mask is worth after each epoch, a thin line a pair: first epochs, and the others."""
+    plain, masked = (_history(runs) for runs in _pairs(records).values())
+    name, gain = f"mean of {len(plain)}", evidence.reported_gain()
+    return curves(
+        _early_and_late({name: masked - plain}),
+        title=title,
+        y="with minus without the mask,\npoints of test accuracy",
+        levels={f"the paper\n{gain:+g}": gain},
+        limits=[None, (-2.5, 2.5)],
+        colours={name: MASK},
+    )
+
+
+def _early_and_late(lines: dict[str, np.ndarray]) -> dict[str, dict[str, Curve]]:
+    """Two panels of curves over the epochs: until `_EARLY`, and from there on."""
+    parts = {
+        f"the first {_EARLY} epochs": slice(_EARLY),
+        "after that, enlarged": slice(_EARLY, None),
+    }
+    return {
+        panel: {
+            name: Curve(np.arange(1, 1 + values.shape[1])[part], values[:, part])
+            for name, values in lines.items()
+        }
+        for panel, part in parts.items()
+    }
+
+
+def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
+    """One of the paper's tables: our mean with its 95 % interval, the paper's number in orange.
+
+    Args:
+        records: Any records.
+        number: 1 to 4.
+
+    Returns:
+        A panel for training and one for test accuracy, as far as the paper reports them. Rows
+        without finished runs are named below.
+    """
+    reported = evidence.reported()
+    panels: dict[str, dict] = {}
+    said: dict[str, dict] = {}
+    lacking: dict[str, str] = {}
+    for entry in reported[reported.table == number].itertuples():
+        runs = evidence.runs_of(evidence.setting_of(entry.row), records)
+        panel = entry.metric.replace("train_", "training ").replace("test_", "test ")
+        name = entry.row.replace("_", " ").replace("=", " ")
+        if lack := runs.lack(seeds=1):
+            lacking[name] = f"{name} ({lack})"
+        else:
+            panels.setdefault(panel, {})[name] = evidence.sample(runs, entry.metric)
+            said.setdefault(panel, {})[name] = entry.value_percent
+    label = "accuracy, %"
+    if lacking:
+        label += "\nnot finished: " + ", ".join(lacking.values())
+    return forest(panels, title=title, label=label, paper=said, form=".2f", equal=None)
+
+
+def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
+    """Test accuracy over steps instead of epochs, a curve a batch size."""
+    reported = evidence.reported()
+    panels: dict[str, dict] = {"over epochs": {}, "over steps, in thousands": {}}
+    for row in reported[reported.table == 3].row:
+        size = evidence.setting_of(row)["batch_size"]
+        values = _history([*_by_seed({"batch_size": size}, records).values()])
+        if values.size:
+            mean, epochs = values.mean(axis=0), np.arange(1, 1 + values.shape[1])
+            steps = math.ceil(_SIZE / size) * epochs / 1000
+            for panel, places in zip(panels.values(), (epochs, steps), strict=True):
+                panel[f"batch {size}"] = Curve(places, mean)
+    shades = ("#000000", "#CC79A7", MASK, "#009E73", "#B8A000")
+    colours = dict(zip(panels["over epochs"], shades, strict=False))
+    return curves(panels, title=title, x="", limits=(90, 99), colours=colours)
+
+
+def ablation_forest(records: Records, *, title: str = "") -> Figure:
+    """What each choice that the paper leaves open is worth, a panel for each length of training."""
+    table = ablations.ledger(records)
+    table = table[(table.metric == "test accuracy") & (table.choice != "seeds")]
+    panels: dict[str, dict] = {}
+    notes: dict[str, str] = {}
+    for epochs in (SHORT.epochs, PAPER.epochs):
+        rows = panels[f"after {epochs} epochs"] = {}
+        for row in table[table.epochs == epochs].itertuples():
+            name = f"{row.choice}: {row.option}"
+            collapsed = row.guessing == row.n
+            rows[name] = Difference(row.n, row.effect, low=row.low, high=row.high)
+            if collapsed:
+                rows[name] = Difference(0)
+                notes[name] = f"all {row.n} runs stay at chance"
+    return forest(panels, title=title, notes=notes, stacked=True)
+
+
+# What the mask does
+
+
+def interventions(records: Records, *, title: str = "") -> Figure:
+    """What replacing the trained masks changes in the accuracy of LeNet+Attention, by seed."""
+    changed = attention.changed_by_seed({}, records)
+    names = {**attention.MOVED, "ones": "ones: no mask at all"}
+    rows = {words: changed.get(name, []) for name, words in names.items()}
+    label = f"points of test accuracy; {_DOTS}"
+    return forest({"": rows}, title=title, label=label, join=True)
+
+
+def controls(records: Records, *, title: str = "") -> Figure:
+    """Accuracy of LeNet, with the mask, and with what could stand in its place; seeds joined."""
+    names = {"LeNet": attention.PLAIN}
+    names |= {words: model for model, words in attention.BLOCK_NAMES.items()}
+    found = {
+        name: _by_seed({**attention.SHORT_RUNS, "model": model}, records)
+        for name, model in names.items()
+    }
+    some = [set(runs) for runs in found.values() if runs]
+    seeds = sorted(set.intersection(*some)) if some else []
+    rows = {n: [_accuracy(runs[s]) for s in seeds if s in runs] for n, runs in found.items()}
+    label = f"test accuracy after {SHORT.epochs} epochs, %; {_DOTS}"
+    others = {name: "#009E73" for name in rows if name not in ("LeNet", "the mask")}
+    options = {"form": ".2f", "equal": None, "join": True, "colours": others}
+    return forest({"": rows}, title=title, label=label, **options)
+
+
+def reinitialised(records: Records, *, title: str = "") -> Figure:
+    """How far masks survive while weights are re-initialised from the output down; by seed."""
+    found = attention.reinitialised({}, records)
+    layers = attention.FROM_THE_TOP
+    panels = {
+        f"{short_name(mask)} mask": {
+            # One line for each seed and draw, whether or not a seed has several draws.
+            "mean": Curve(
+                range(len(layers)),
+                np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers)),
+            )
+        }
+        for mask, drawn in found.items()
+    }
+    ticks = {place: name.replace("_attention", "\nmask") for place, name in enumerate(layers)}
+    return curves(
+        panels,
+        title=title,
+        x="re-initialised from the output down to",
+        y="rank correlation\nwith the trained mask",
+        ticks=ticks,
+        limits=(-1.05, 1.05),
+        colours={"mean": MASK},
+    )
+
+
+# Noise
+
+
+def accuracy_over_strength(records: Records, *, title: str = "") -> Figure:
+    """Accuracy on five backgrounds over their strength, with the mask and without; by seed."""
+    names = {"without the mask": attention.PLAIN, "with the mask": attention.MASKED}
+    found = {
+        name: [one["conditions"] for one in attention.measured({"model": model}, records).values()]
+        for name, model in names.items()
+    }
+    panels: dict[str, dict] = {}
+    for kind, gamma in dict.fromkeys((c.name, c.gamma) for c in BACKGROUND_CONDITIONS):
+        steps = [CLEAN] + [c for c in BACKGROUND_CONDITIONS if (c.name, c.gamma) == (kind, gamma)]
+        panels[f"{kind}, {gamma:g}" if kind == "gaussian" else kind] = {
+            name: Curve(
+                [c.strength for c in steps],
+                [[100 * one[str(c)]["accuracy"] for c in steps] for one in networks],
+            )
+            for name, networks in found.items()
+            if networks
+        }
+    ticks = {0: "0", 0.5: "½", 1: "1"}
+    return curves(panels, title=title, x="strength", limits=(0, 100), ticks=ticks, height=2.9)
+
+
+def decibels_and_accuracy(records: Records, *, title: str = "") -> Figure:
+    """Networks trained on a background: signal to noise and accuracy that the mask adds."""
+    parts = {"snr": "signal to noise, decibels", "gain": "test accuracy, points"}
+    entries = attention.trained_on_noise(records)
+    panels = {
+        words: {str(entry["condition"]): entry[part] for entry in entries}
+        for part, words in parts.items()
+    }
+    return forest(panels, title=title, label="gain by the mask", equal=0)

@@ -1,0 +1,332 @@
+"""Pictures of digits, features and masks: one grid, and what it cannot show.
+
+Images have shape `(height, width)`, uint8 or floats from 0 to 1; masks are floats from 0 to 1.
+"""
+
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+
+from ..data import INK
+from .style import DIGIT_MAP, FAINT, MASK, PAPER, VALUE_MAP, WIDTH, style, subplots
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+_GAP = 0.07
+_LINE = 0.16
+"""Inches that a line of captions takes."""
+
+
+@style()
+def image_grid(
+    images: Mapping[str, Sequence[np.ndarray]] | Sequence[np.ndarray],
+    captions: Sequence[str] = (),
+    *,
+    title: str = "",
+    masks: Collection[str] = (),
+    ink: Sequence[np.ndarray] | None = None,
+    columns: int = 10,
+    cell: float = 1.6,
+) -> Figure:
+    """Images in rows and columns: digits white on black, masks on one scale from 0 to 1.
+
+    Args:
+        images: Name of a row -> its images. Or images alone, which are wrapped into rows.
+        captions: What stands above each column; above each image if they are wrapped.
+        masks: Names of the rows that are masks. They get the colour bar.
+        ink: The clean digit of each column, whose outline is drawn on the masks.
+        columns: Images in a row where they are wrapped.
+        cell: Largest side of an image in inches; as large as the width allows below that.
+    """
+    wrapped = not isinstance(images, Mapping)
+    if wrapped:
+        images = {"\0" * i: images[i : i + columns] for i in range(0, len(images), columns)}
+    rows = [*images.values()]
+    count = columns if wrapped else max(map(len, rows), default=1)
+    names = [name.strip("\0") for name in images]
+    # The size of everything is known, so it is placed exactly: cells are then alike in all grids.
+    left = 0.2 + 0.062 * max((len(line) for name in names for line in name.split("\n")), default=0)
+    right = 0.6 if masks else 0.05
+    cell = min(cell, (WIDTH - left - right) / (count + _GAP * (count - 1)))
+    above = _LINE * max((1 + text.count("\n") for text in captions), default=0) / cell
+    pitch = 1 + _GAP + (above if wrapped else 0)
+    tall = (above + pitch * max(len(rows), 1)) if not wrapped else pitch * max(len(rows), 1)
+    lines = textwrap.wrap(title, 92)
+    height = cell * tall + 0.22 * len(lines) + 0.12
+    wide = count + _GAP * (count - 1)
+    figure = Figure(figsize=(WIDTH, height))
+    figure.text(0.01, 1 - 0.05 / height, "\n".join(lines), va="top", weight="bold", size=11)
+    axis = figure.add_axes((left / WIDTH, 0.04 / height, cell * wide / WIDTH, cell * tall / height))
+    axis.set(xlim=(0, wide), ylim=(tall, 0))
+    axis.axis("off")
+    if not rows:
+        axis.text(wide / 2, tall / 2, "nothing to show yet", ha="center", color=FAINT)
+    shown = None
+    for number, (key, row) in enumerate(images.items()):
+        top = above + pitch * number
+        axis.text(-0.08 / cell, top + 0.5, key.strip("\0"), ha="right", va="center", size=8.5)
+        brightest = max((_top(image) for image in row), default=1)
+        for column, image in enumerate(row):
+            where = (column * (1 + _GAP), top)
+            if key in masks:
+                shown = _put(axis, image, where, VALUE_MAP, 1)
+                if ink is not None:
+                    _outline(axis, ink[column], where)
+            else:
+                _put(axis, image, where, DIGIT_MAP, brightest)
+    for index, caption in enumerate(captions[: count * len(rows)]):
+        row, column = divmod(index, count)
+        place = (column * (1 + _GAP) + 0.5, above + pitch * row - 0.04 / cell)
+        axis.text(*place, caption, ha="center", va="bottom", size=8, linespacing=1.1)
+    if shown is not None:
+        bar = (left + cell * wide + 0.08) / WIDTH
+        size = min(1.6, 0.8 * cell * tall)
+        low = 0.04 + (cell * (tall - above) - size) / 2
+        beside = figure.add_axes((bar, low / height, 0.09 / WIDTH, size / height))
+        figure.colorbar(shown, cax=beside, ticks=(0, 0.5, 1))
+        beside.tick_params(labelsize=8)
+        beside.set_title("mask", size=8)
+    return figure
+
+
+def _top(image: np.ndarray) -> float:
+    """The value that is shown white: 1 for images, more for features."""
+    return 255 if image.dtype == np.uint8 else max(1.0, float(image.max()))
+
+
+def _put(
+    axis: Axes, image: np.ndarray, corner: tuple[float, float], colours: str, top: float
+) -> AxesImage:
+    left, above = corner
+    extent = (left, left + 1, above + 1, above)
+    look = {"vmin": 0, "vmax": top, "interpolation": "nearest"}
+    return axis.imshow(image, colours, extent=extent, aspect="auto", zorder=2, **look)
+
+
+def _outline(axis: Axes, image: np.ndarray, corner: tuple[float, float], size: float = 1) -> None:
+    """The border of the ink of an image that is drawn with its upper left at `corner`."""
+    brightness = image / 255 if image.dtype == np.uint8 else image
+    if brightness.max() <= INK:
+        return
+    steps = (np.arange(len(image)) + 0.5) / len(image) * size
+    look = {"levels": [INK], "colors": "white", "linewidths": 0.7, "zorder": 3}
+    lines = axis.contour(corner[0] + steps, corner[1] + steps, brightness, **look)
+    # White is lost on the bright end of the colour map, so it gets a dark seam.
+    lines.set_path_effects([patheffects.withStroke(linewidth=1.4, foreground="black")])
+
+
+def _panel(axis: Axes, image: np.ndarray, title: str = "", mask: bool = False) -> AxesImage:
+    """One image that fills its axes, in pixels."""
+    top = 1 if mask else _top(image)
+    shown = axis.imshow(image, VALUE_MAP if mask else DIGIT_MAP, vmin=0, vmax=top)
+    axis.set(title=title, xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    return shown
+
+
+def _frame(axis: Axes, corner: tuple[float, float], size: float) -> None:
+    axis.add_patch(
+        Rectangle(corner, size, size, fill=False, linewidth=1.8, edgecolor=PAPER, zorder=4)
+    )
+
+
+# Single digits
+
+
+@style()
+def digit_as_numbers(
+    image: np.ndarray, corner: tuple[int, int] = (4, 8), size: int = 12, *, title: str = ""
+) -> Figure:
+    """A digit beside a part of its pixels as numbers (paper, Figure 4, below).
+
+    Args:
+        image: Shape `(28, 28)`, uint8.
+        corner: Row and column of the first pixel that is written out.
+        size: Rows and columns that are written out; the part is framed in the digit.
+    """
+    figure, axes = subplots(1, 2, height=4.1, title=title)
+    row, column = corner
+    _panel(axes[0, 0], image, "the picture")
+    _frame(axes[0, 0], (column - 0.5, row - 0.5), size)
+    part = image[row : row + size, column : column + size]
+    _panel(axes[0, 1], part, "the framed part as numbers, 0 to 255").set_clim(0, 255)
+    for (i, j), value in np.ndenumerate(part):
+        look = {"ha": "center", "va": "center", "size": 8}
+        axes[0, 1].text(j, i, int(value), color="black" if value > 110 else "white", **look)
+    return figure
+
+
+@style()
+def local_binary_pattern(
+    image: np.ndarray,
+    codes: np.ndarray,
+    centre: tuple[int, int],
+    weights: np.ndarray,
+    *,
+    title: str = "",
+) -> Figure:
+    """A local binary pattern step by step (paper, Figure 1), and the code of every pixel.
+
+    Args:
+        image: Shape `(28, 28)`, uint8.
+        codes: Code of each pixel, shape `(28, 28)`, 0 to 255.
+        centre: Row and column of the pixel whose code is worked out. It is framed.
+        weights: The power of two that each neighbour stands for, 0 at the centre, `(3, 3)`.
+
+    Raises:
+        ValueError: if the code worked out from the patch is not that in `codes`.
+    """
+    row, column = centre
+    patch = image[row - 1 : row + 2, column - 1 : column + 2]
+    bits = (patch >= patch[1, 1]) & (weights > 0)
+    code = int((bits * weights).sum())
+    if code != codes[centre]:
+        raise ValueError(
+            f"Expected codes made with these weights, {code} at pixel {centre}. "
+            f"Received: {codes[centre]} there"
+        )
+    figure, axes = subplots(1, 5, height=2.15, title=title)
+    _panel(axes[0, 0], image, "1. a digit")
+    _panel(axes[0, 4], codes.astype(np.uint8), "5. every pixel's code")
+    for axis in (axes[0, 0], axes[0, 4]):
+        _frame(axis, (column - 1.5, row - 1.5), 3)
+    tables = {
+        "2. the framed patch": (patch, patch),
+        f"3. at least {patch[1, 1]}?": (bits.astype(int), 150 * bits),
+        "4. weights of the ones": (weights, 150 * bits),
+    }
+    for axis, (name, (numbers, shade)) in zip(axes[0, 1:4], tables.items(), strict=True):
+        _panel(axis, np.asarray(shade, np.uint8), name)
+        for (i, j), number in np.ndenumerate(numbers):
+            if (i, j) == (1, 1) and numbers is not patch:
+                continue
+            colour = "black" if shade[i, j] > 110 else "white"
+            axis.text(j, i, int(number), ha="center", va="center", size=11, color=colour)
+        axis.set(xticks=(0.5, 1.5), yticks=(0.5, 1.5), xticklabels=[], yticklabels=[])
+        axis.grid(color="0.5", linewidth=0.7)
+        axis.tick_params(length=0)
+    terms = " + ".join(map(str, np.sort(weights[bits])))
+    figure.supxlabel(f"{terms} = {code}, in binary {code:08b}", size=10)
+    return figure
+
+
+# Features and masks
+
+
+def feature_maps(
+    image: np.ndarray,
+    features: np.ndarray,
+    place: tuple[int, int] | None = None,
+    *,
+    title: str = "",
+) -> Figure:
+    """A digit and its feature maps side by side, each map on a scale of its own.
+
+    Args:
+        image: Shape `(28, 28)`.
+        features: Shape `(height, width, channels)`, not negative.
+        place: Row and column of a place that is framed in every map. Its features, one a map,
+            stand above the maps: the numbers that the mask's score is computed from.
+    """
+    captions = [f"map {number}" for number in range(1, 1 + features.shape[2])]
+    if place:
+        captions = [
+            f"{name}\n{value:.2f}" for name, value in zip(captions, features[place], strict=True)
+        ]
+    maps = _channels(features / _brightest(features))
+    figure = image_grid({"": [image / image.max(), *maps]}, ["the digit", *captions], title=title)
+    for number in range(1, 1 + len(maps)) if place else ():
+        axis, (height, width) = figure.axes[0], features.shape[:2]
+        top = axis.get_ylim()[0] - 1 - _GAP
+        corner = (place[1] - 1) / width + number * (1 + _GAP), top + (place[0] - 1) / height
+        _frame(axis, corner, 3 / width)
+    return figure
+
+
+def product(features: np.ndarray, scores: np.ndarray, *, title: str = "") -> Figure:
+    """Feature maps times a mask: what the layer does with one digit (paper, Figure 3).
+
+    Args:
+        features: Shape `(height, width, channels)`, not negative.
+        scores: The mask, shape `(height, width, 1)` or `(height, width, channels)`.
+
+    Returns:
+        A column a map: features, mask, product. Each map and its product share a scale.
+    """
+    top = _brightest(features)
+    rows = {
+        "features": _channels(features / top),
+        f"{TIMES} mask": _channels(np.broadcast_to(scores, features.shape)),
+        "= product": _channels(features * scores / top),
+    }
+    captions = [f"map {number}" for number in range(1, 1 + features.shape[2])]
+    return image_grid(rows, captions, title=title, masks=[f"{TIMES} mask"])
+
+
+def _channels(maps: np.ndarray) -> list[np.ndarray]:
+    return [*np.moveaxis(maps, -1, 0)]
+
+
+def _brightest(features: np.ndarray) -> np.ndarray:
+    """The highest value of each map, shape `(1, 1, channels)`."""
+    return np.maximum(features.max(axis=(0, 1), keepdims=True), 1e-9)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return TIMES.join(map(str, shape))
+
+
+@style()
+def mask_along_row(image: np.ndarray, scores: np.ndarray, row: int, *, title: str = "") -> Figure:
+    """Pixels and mask along one row of an image, as curves.
+
+    Args:
+        image: Shape `(28, 28)`.
+        scores: The C1 mask, shape `(28, 28)`.
+        row: Which row; it is marked in the pictures.
+    """
+    figure, axes = subplots(1, 3, height=2.4, title=title, width_ratios=(1, 1, 2.2))
+    _panel(axes[0, 0], image, "digit")
+    _panel(axes[0, 1], scores, "mask", mask=True)
+    for axis in axes[0, :2]:
+        axis.axhline(row, color=PAPER, linewidth=1.5)
+    panel, places = axes[0, 2], np.arange(image.shape[1])
+    lines = {"ink": (image[row] / _top(image), FAINT), "mask": (scores[row], MASK)}
+    for name, (values, colour) in lines.items():
+        panel.step(places, values, color=colour, where="mid", linewidth=1.8)
+        look = {"color": colour, "va": "center", "weight": "bold", "textcoords": "offset points"}
+        panel.annotate(name, (places[-1] + 0.5, values[-1]), (4, 0), **look)
+    panel.set(ylim=(-0.03, 1.05), xlabel="column", title=f"along row {row}", yticks=(0, 0.5, 1))
+    return figure
+
+
+@style()
+def enlargement(
+    image: np.ndarray,
+    scores: np.ndarray,
+    enlarged: np.ndarray,
+    centres: np.ndarray,
+    *,
+    title: str = "",
+) -> Figure:
+    """A small mask, where its places look, and the mask on the image.
+
+    Args:
+        image: Shape `(28, 28)`.
+        scores: The mask, shape `(side, side)`.
+        enlarged: The same on the image, shape `(28, 28)`.
+        centres: Pixels in whose middle its places look, along one axis, shape `(side,)`.
+    """
+    figure, axes = subplots(1, 3, height=2.7, title=title)
+    _panel(axes[0, 0], image, "where its places look")
+    axes[0, 0].plot(*np.meshgrid(centres, centres), ".", color=PAPER, markersize=4)
+    _panel(axes[0, 1], scores, f"the mask, {_size(scores.shape)}", mask=True)
+    shown = _panel(axes[0, 2], enlarged, "laid over the image", mask=True)
+    _outline(axes[0, 2], image, (-0.5, -0.5), len(image))
+    figure.colorbar(shown, ax=axes[0], ticks=(0, 0.5, 1))
+    return figure

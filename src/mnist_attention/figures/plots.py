@@ -1,0 +1,319 @@
+"""Numbers as pictures: curves, means with intervals, tables, pairs."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..evidence.statistics import MARGIN, Difference, Sample
+from .style import FAINT, MASK, PAPER, PLAIN, WIDTH, colours_of, style, subplots, write_empty
+
+Limits = tuple[float, float]
+Estimate = Difference | Sample
+_MINUS = "\N{MINUS SIGN}"
+
+
+class Curve(NamedTuple):
+    """One or more lines over the same places.
+
+    Attributes:
+        x: Shape `(points,)`.
+        y: Shape `(points,)`, or `(lines, points)`: thin lines and, thick, their mean. NaN where a
+            line has ended.
+    """
+
+    x: Sequence[float]
+    y: np.ndarray
+
+
+# Curves
+
+
+@style()
+def curves(
+    panels: Mapping[str, Mapping[str, Curve]],
+    *,
+    title: str = "",
+    x: str = "epoch",
+    y: str = "test accuracy, %",
+    levels: Mapping[str, float] | None = None,
+    limits: Sequence[Limits | None] | Limits | None = None,
+    ticks: Mapping[float, str] | None = None,
+    colours: Mapping[str, str] | None = None,
+    height: float = 3.2,
+) -> Figure:
+    """Curves on linear axes, each named at its end.
+
+    Args:
+        panels: Title of a panel -> name of a curve -> curve. One panel: `{"": {...}}`.
+        x: What the x axis shows.
+        y: What the y axis shows.
+        levels: Text -> value of a dashed line in the colour of the paper, in every panel.
+        limits: Ends of the y axis, for all panels or for each; without, panels share their axis.
+        ticks: Place on the x axis -> what is written there, where these are not numbers.
+        colours: Name of a curve -> colour, where it has none of its own.
+        height: Height in inches.
+    """
+    each = isinstance(limits, Sequence) and not isinstance(limits, tuple)
+    count = max(1, len(panels))
+    figure, axes = subplots(1, count, height=height, title=title, sharey=not each)
+    known = colours_of(dict.fromkeys(name for named in panels.values() for name in named), colours)
+    for index, (axis, (name, named)) in enumerate(zip(axes[0], panels.items(), strict=False)):
+        axis.set_title(name)
+        if not any(np.isfinite(curve.y).any() for curve in named.values()):
+            write_empty(axis)
+            continue
+        ends = {}
+        for label, curve in named.items():
+            end = _draw_curve(axis, curve, known[label])
+            if np.isfinite(end):
+                ends[label] = (end, known[label])
+        if span := limits[index] if each else limits:
+            axis.set_ylim(span)
+        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=not ticks))
+        if not axis.dataLim.width:  # a run of one epoch
+            axis.set_xlim(axis.dataLim.x0 - 1, axis.dataLim.x0 + 1)
+        if ticks:
+            axis.set_xticks([*ticks], [*ticks.values()])
+        for text, value in (levels or {}).items():
+            axis.axhline(value, color=PAPER, linestyle="--", linewidth=1.2)
+            if index == count - 1:
+                ends[text] = (value, PAPER)
+        axis.set_xlabel(x)
+        if index == count - 1:
+            _name_ends(axis, ends)
+    if not panels:
+        write_empty(axes[0, 0])
+    axes[0, 0].set_ylabel(y)
+    return figure
+
+
+def _draw_curve(axis: Axes, curve: Curve, colour: str) -> float:
+    """Draw the lines of one curve and return where their mean ends."""
+    lines = np.atleast_2d(np.asarray(curve.y, float))
+    places = np.asarray(curve.x, float)
+    if len(lines) > 1:
+        axis.plot(places, lines.T, color=colour, linewidth=0.6, alpha=0.45)
+    known = np.isfinite(lines).any(axis=0)
+    mean = np.nanmean(lines[:, known], axis=0)
+    marker = {"marker": "o", "markersize": 4} if known.sum() < 12 else {}
+    axis.plot(places[known], mean, color=colour, linewidth=2, **marker)
+    return float(mean[-1]) if len(mean) else np.nan
+
+
+def _name_ends(axis: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
+    """Write names right of the axes at the heights given, apart where these are too close."""
+    low, high = axis.get_ylim()
+    step = 0.18 * (1 + max(name.count("\n") for name in ends)) / (axis.figure.get_figheight() - 1)
+    last = 0.0
+    for index, name in enumerate(sorted(ends, key=lambda name: ends[name][0])):
+        value, colour = ends[name]
+        room = 1 - step * (len(ends) - 1 - index)  # below the names that are still to come
+        last = min(max((value - low) / (high - low), last + step * bool(index)), room)
+        look = {"color": colour, "va": "center", "size": 8.5, "weight": "bold"}
+        at = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        axis.annotate(name, (1, last), (5, 0), **at, **look)
+
+
+# Differences and accuracies with their intervals
+
+
+@style()
+def forest(
+    panels: Mapping[str, Mapping[str, Estimate | Sequence[float]]],
+    *,
+    title: str = "",
+    label: str = "points of test accuracy",
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+    notes: Mapping[str, str] | None = None,
+    form: str = "+.2f",
+    equal: float | None = MARGIN,
+    join: bool = False,
+    stacked: bool = False,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """Rows of means with their 95 % intervals, on linear axes.
+
+    Args:
+        panels: Title of a panel -> name of a row -> what is known: an estimate, drawn as a point
+            with its interval, or one number a seed, drawn as pale points with their mean. One
+            panel: `{"": {...}}`.
+        label: What the x axes show.
+        paper: Title of a panel -> name of a row -> the paper's number, an orange diamond.
+        notes: Name of a row -> what is written where nothing is known, e.g. "4 of 100 epochs".
+        form: How means are written at the right.
+        equal: Differences below this count as none and are shaded; `None` where the rows are no
+            differences.
+        join: Join the points of each seed by a line from row to row.
+        stacked: Panels stand one above the other, each with rows of its own, instead of side by
+            side with the rows of the first.
+        colours: Name of a row -> colour; else the mask's, or grey for LeNet.
+    """
+    panels = panels or {"": {}}
+    tall = [max(1, len(rows)) for rows in panels.values()]
+    inches = [0.27 * count + 0.75 for count in tall]
+    shape = (len(panels), 1) if stacked else (1, len(panels))
+    options = {"height_ratios": inches, "sharex": True} if stacked else {}
+    height = sum(inches) if stacked else max(inches) + 0.15
+    figure, axes = subplots(*shape, height=height, title=title, **options)
+    for index, (axis, (name, rows)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
+        axis.set_title(name)
+        axis.set_xlabel(label if not stacked or index == len(panels) - 1 else "")
+        said = (paper or {}).get(name, {})
+        if not rows:
+            write_empty(axis)
+            continue
+        if equal is not None:
+            axis.axvspan(-equal, equal, color="0.92", linewidth=0, zorder=0)
+            axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
+        if join:
+            _join_seeds(axis, [*rows.values()])
+        for row, (key, found) in enumerate(rows.items()):
+            colour = (colours or {}).get(key, PLAIN if key == "LeNet" else MASK)
+            text = _draw_row(axis, row, found, colour, form)
+            if key in said:
+                axis.plot(said[key], row, "D", color=PAPER, markersize=6, zorder=4)
+            _beside(axis, row, text, (notes or {}).get(key, ""), said.get(key))
+        axis.set_yticks(range(len(rows)), [*rows] if stacked or not index else [])
+        axis.tick_params(axis="y", length=0)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.grid(axis="y", color="0.93", zorder=0)
+        axis.set_axisbelow(True)
+        axis.spines["left"].set_visible(False)
+    return figure
+
+
+def _draw_row(
+    axis: Axes, row: int, found: Estimate | Sequence[float], colour: str, form: str
+) -> str:
+    """Draw one row and return its mean as text; empty where nothing is known."""
+    if isinstance(found, Estimate):
+        mean, ends, n = found.mean, (found.low, found.high), found.n
+    else:
+        values = np.asarray(found, float)
+        n, ends = len(values), (np.nan, np.nan)
+        mean = float(values.mean()) if n else np.nan
+        axis.plot(values, [row] * n, "o", color=colour, markersize=4, alpha=0.35, zorder=2)
+    if not n or np.isnan(mean):
+        return ""
+    axis.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
+    axis.plot([mean], [row], "o", color=colour, markersize=6.5, zorder=3)
+    return f"{mean:{form}}".replace("-", _MINUS)
+
+
+def _beside(axis: Axes, row: int, text: str, note: str, said: float | None) -> None:
+    """Write the mean, or why there is none, and the paper's number right of a row."""
+    at = {"xycoords": axis.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    words = ", ".join(filter(None, (text, note))) or "no runs yet"
+    black = "black" if text else FAINT
+    written = axis.annotate(words, (1, row), (6, 0), size=8.5, color=black, **at)
+    if said is not None:
+        beside = {"xycoords": written, "textcoords": "offset points", "va": "center"}
+        axis.annotate(f"paper {said:g}", (1, 0.5), (6, 0), size=8.5, color=PAPER, **beside)
+
+
+def _join_seeds(axis: Axes, rows: Sequence[Estimate | Sequence[float]]) -> None:
+    """Only where every row has every seed."""
+    if not any(isinstance(row, Estimate) for row in rows) and len({*map(len, rows)}) == 1:
+        for seed in zip(*rows, strict=True):
+            axis.plot(seed, range(len(rows)), color="0.8", linewidth=0.9, zorder=1)
+
+
+# Tables
+
+
+@style()
+def heat_map(
+    panels: Mapping[str, np.ndarray],
+    *,
+    title: str = "",
+    rows: Sequence[object] = range(10),
+    columns: Sequence[object] = range(10),
+    y: str = "",
+    x: str = "",
+    form: str = ".0f",
+    limits: Limits = (0, 100),
+    hide: float | None = 0,
+) -> Figure:
+    """Tables as coloured squares with the number in each.
+
+    Args:
+        panels: Title -> numbers of shape `(rows, columns)`; NaN is left empty.
+        rows: Names of the rows.
+        columns: Names of the columns.
+        y: What the rows are.
+        x: What the columns are.
+        form: How a number is written.
+        limits: Numbers at the ends of the colour scale; two-sided where the first is negative.
+        hide: A number that, as written, is left empty; `None` writes all.
+    """
+    side = WIDTH / max(1, len(panels)) * 0.86
+    height = min(3.9, 0.9 + side / max(1, len(columns)) * len(rows))
+    figure, axes = subplots(1, max(1, len(panels)), height=height, title=title, sharey=True)
+    colours = "PuOr" if limits[0] < 0 else "Blues"
+    for axis, (name, table) in zip(axes[0], panels.items(), strict=False):
+        shown = axis.imshow(table, colours, vmin=limits[0], vmax=limits[1])
+        for (row, column), value in np.ndenumerate(table):
+            if np.isnan(value) or (hide is not None and f"{value:{form}}" == f"{hide:{form}}"):
+                continue
+            share = float(shown.norm(value))
+            dark = abs(share - 0.5) > 0.3 if limits[0] < 0 else share > 0.55
+            look = {"ha": "center", "va": "center", "size": 8}
+            text = f"{value:{form}}"
+            axis.text(column, row, text, color="white" if dark else "black", **look)
+        axis.set_xticks(range(len(columns)), columns)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set(title=name, xlabel=x)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    if not panels:
+        write_empty(axes[0, 0], "nothing to show yet")
+    axes[0, 0].set_ylabel(y)
+    return figure
+
+
+# Pairs
+
+
+@style()
+def pairs(
+    plain: Sequence[float], masked: Sequence[float], paper: tuple[float, float], *, title: str = ""
+) -> Figure:
+    """Accuracy without and with the mask: a line a pair, the paper's in orange.
+
+    Args:
+        plain: Test accuracy in percent without the mask, one a seed.
+        masked: With it, the same seeds.
+        paper: The paper's two numbers.
+    """
+    figure, axes = subplots(height=3.9, title=title)
+    axis = axes[0, 0]
+    axis.plot([0, 1], paper, "o-", color=PAPER, linewidth=3, markersize=8, zorder=4)
+    for place, value, side in ((0, paper[0], "right"), (1, paper[1], "left")):
+        _name_end(axis, place, value, f"the paper {value:.1f}", PAPER, side)
+    if len(plain):
+        ours = np.array([plain, masked], float)
+        axis.plot([0, 1], ours, color=FAINT, linewidth=0.9, zorder=2)
+        for place, values, colour, side in zip(
+            (0, 1), ours, (PLAIN, MASK), ("right", "left"), strict=True
+        ):
+            axis.plot([place] * len(values), values, "o", color=colour, markersize=4, zorder=3)
+            text = f"ours {values.mean():.2f}\nmean of {len(values)}"
+            _name_end(axis, place, values.mean(), text, colour, side)
+    else:
+        axis.text(0.5, np.mean(paper) - 0.6, "no runs yet", ha="center", color=FAINT)
+    axis.set_xticks([0, 1], ["LeNet", "LeNet with the mask"], fontsize=10)
+    axis.set(xlim=(-0.45, 1.45), ylabel="test accuracy, %")
+    low, high = axis.get_ylim()
+    axis.set_ylim(low - 0.05, high + 0.05)
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    return figure
+
+
+def _name_end(axis: Axes, place: float, value: float, text: str, colour: str, side: str) -> None:
+    step = 9 if side == "left" else -9
+    look = {"color": colour, "weight": "bold", "va": "center", "ha": side, "size": 10}
+    axis.annotate(text, (place, value), (step, 0), textcoords="offset points", **look)

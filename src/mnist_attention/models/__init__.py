@@ -1,0 +1,67 @@
+"""The networks by name: ``MODELS``; ``build_model`` makes the one a protocol asks for, ``logits``
+asks it."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from ..data import network_input
+from ..protocol import PAPER, Protocol
+from .controls import BLOCKS, control, lenet5_frozen
+from .large import alexnet, resnet18, resnet50, vgg16
+from .lenet import lenet5, lenet5_attention
+
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "lenet5": lenet5,
+    "lenet5_attention": lenet5_attention,
+    "alexnet": alexnet,
+    "vgg16": vgg16,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "lenet5_frozen": lenet5_frozen,
+    **{name: functools.partial(control, block) for name, block in BLOCKS.items()},
+}
+"""Model name -> builder. A builder's keyword arguments are named like fields of `Protocol`."""
+
+
+def build_model(protocol: Protocol) -> keras.Model:
+    """The untrained network of `protocol`, its initial weights fixed by the protocol's seed."""
+    return MODELS[protocol.model](**_arguments(protocol))
+
+
+def initial_protocol(protocol: Protocol) -> Protocol:
+    """One protocol for all that start from the same network, whatever they train it on."""
+    return dataclasses.replace(PAPER, model=protocol.model, **_arguments(protocol))
+
+
+def _arguments(protocol: Protocol) -> dict[str, object]:
+    """The fields of `protocol` that the builder of its network takes."""
+    fields = vars(protocol).keys() & inspect.signature(MODELS[protocol.model]).parameters.keys()
+    return {name: getattr(protocol, name) for name in fields}
+
+
+EVALUATION_BATCH = 500
+
+
+def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What `model` says of digits without augmentation, in batches of `EVALUATION_BATCH`.
+
+    Args:
+        model: Network from `(batch, 32, 32, 1)` to logits `(batch, classes)`.
+        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+
+    Returns:
+        Shape `(n, classes)`.
+    """
+    # One compiled call a batch where there is one: op by op takes twice the time and more.
+    apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
+    canvas, size = model.input_shape[1], EVALUATION_BATCH
+    batches = [
+        keras.ops.convert_to_numpy(apply(network_input(images[start : start + size], canvas)))
+        for start in range(0, len(images), size)
+    ]
+    return np.concatenate(batches)

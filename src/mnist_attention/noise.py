@@ -1,0 +1,361 @@
+"""Noise and clutter behind a digit, or over it, at graded strength, with the exact ink kept.
+
+A background stands *behind* the digit. A pixel is read as how much of it white ink covers, so
+
+    pixel = digit + (1 - digit) * 0.75 * strength * background:
+
+full ink stays full, no ink gets darker, and the brightest background stays darker than ink.
+`uniform` and `photographs` follow mnist-back-rand and mnist-back-image, and `gaussian` leads from
+the one to the other (Larochelle, Erhan, Courville, Bergstra, Bengio: An empirical evaluation of
+deep architectures on problems with many factors of variation, ICML 2007). The formula above is
+ours, and so are the photographs.
+
+A corruption changes the digit itself, as in MNIST-C (Mu, Gilmer: MNIST-C: a robustness benchmark
+for computer vision, 2019) and ImageNet-C (Hendrycks, Dietterich: Benchmarking neural network
+robustness to common corruptions and perturbations, ICLR 2019).
+
+Strength 0 changes nothing. 1 is as much as leaves the digits legible to a person.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
+from scipy.special import ndtr
+
+from .data import Dataset, brightness, check_images, ink, load_dataset
+from .protocol import Protocol
+
+Split = Literal["train", "test"]
+SPLITS = get_args(Split)
+
+CORRELATION_WIDTH = 6.0
+"""Distance in pixels at which the Gaussian behind texture (gamma = 1) is correlated by 1/e."""
+
+FLATTEST_PATCH = 0.1
+"""Smallest standard deviation of a photograph's patch; mnist-back-image left flat ones out too."""
+
+BRIGHTEST = 0.75
+"""How bright a background gets at strength 1, where ink is 1. As bright as ink, as in
+mnist-back-rand, textures and photographs would swallow some digits."""
+
+_PIECES, _PIECE = 4, 8  # as Mnih et al. on their 60x60 canvas
+_BLOCK = 1000  # images at once, which bounds the memory
+_Generators = Sequence[np.random.Generator]
+
+
+def add_noise(
+    images: np.ndarray,
+    name: str,
+    *,
+    strength: float,
+    seed: int,
+    gamma: float = 0.0,
+    split: Split = "train",
+    indices: Sequence[int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put a background behind digits, or corrupt them. A pure function of its arguments.
+
+    What befalls an image depends on `seed`, `split` and its index alone: the first images of a
+    stack look the same without the others. It is the same draw at every strength and `gamma`.
+
+    Args:
+        images: Clean digits, shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+        name: A name in `BACKGROUNDS` or `CORRUPTIONS`.
+        strength: From 0, nothing, to 1.
+        seed: From 0 to 2**32 - 1.
+        gamma: Of the background `gaussian` alone: from 0, white noise, to 1, texture.
+        split: Draws of `"train"` and `"test"` never coincide, and the two share no pixel of a
+            photograph and no digit that clutter is cut from: what a network learns by heart in
+            training does not come again.
+        indices: The index of each image; by default `0 .. n - 1`. With their own indices, images
+            from the middle of a data set look as they do in the whole.
+
+    Returns:
+        The disturbed images, uint8 of shape `(n, 28, 28)`, and the ink of the clean digits, bool
+        of the same shape; see `data.ink`.
+
+    Raises:
+        ValueError: for an unknown name, a strength, gamma, seed, split or number of indices that
+            is not as above, or images of another shape, type or range.
+    """
+    check_images(images)
+    indices = range(len(images)) if indices is None else indices
+    _check(name, strength, seed, gamma, split)
+    if len(indices) != len(images):
+        raise ValueError(f"Expected {len(images)} indices, one per image. Received: {len(indices)}")
+    disturbed = np.empty(images.shape, np.uint8)
+    for start in range(0, len(images), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        digits = brightness(images[block]).astype(np.float32)
+        # epoch_plan draws from [seed, epoch]; the 1 at the end keeps these streams apart.
+        keys = [(seed, SPLITS.index(split), index, 1) for index in indices[block]]
+        generators = [np.random.default_rng(key) for key in keys]
+        if name in BACKGROUNDS:
+            background = BACKGROUNDS[name](generators, gamma, split)
+            result = digits + (1 - digits) * (BRIGHTEST * strength * background)
+        else:
+            result = CORRUPTIONS[name](generators, digits, strength)
+        disturbed[block] = np.rint(255 * np.clip(result, 0, 1))
+    return disturbed, ink(images)
+
+
+def _check(name: str, strength: float, seed: int, gamma: float, split: str) -> None:
+    names = (*BACKGROUNDS, *CORRUPTIONS)
+    for field, received, expected, holds in (
+        ("name", name, f"to be one of {names}", name in names),
+        ("strength", strength, "from 0 to 1", 0 <= strength <= 1),
+        ("seed", seed, "from 0 to 2**32 - 1", 0 <= seed < 2**32),
+        ("gamma", gamma, "from 0 to 1", 0 <= gamma <= 1),
+        ("gamma", gamma, f"0 with {name!r}, which has none", gamma == 0 or name == "gaussian"),
+        ("split", split, f"to be one of {SPLITS}", split in SPLITS),
+    ):
+        if not holds:
+            raise ValueError(f"Expected {field} {expected}. Received: {field}={received!r}")
+
+
+def _draw(generators: _Generators, sample: Callable[[np.random.Generator], np.ndarray]):
+    return np.stack([sample(generator) for generator in generators])
+
+
+def _pixels(generators: _Generators) -> np.ndarray:
+    return _draw(generators, lambda generator: generator.random((28, 28), dtype=np.float32))
+
+
+def _uniform(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
+    """Every pixel for itself, uniform from black to white, as mnist-back-rand; `gaussian` with
+    gamma = 0 is distributed alike."""
+    return _pixels(generators)
+
+
+def _gaussian(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
+    """Gaussian noise between white and texture, each pixel uniform from black to white.
+
+    The covariance is gamma S + (1 - gamma) I with S_ij = exp(-d_ij^2 / 6^2), d_ij = distance in
+    pixels. The normal distribution function then makes every pixel uniform, whatever gamma. So
+    did Larochelle et al. 2007; the width of the kernel is our reading of theirs.
+    """
+    sample = functools.partial(
+        np.random.Generator.standard_normal, size=(2, 28, 28), dtype=np.float32
+    )
+    white, seeds = np.moveaxis(_draw(generators, sample), 1, 0)
+    root = _root_of_kernel()
+    # S is the product of a kernel over rows and one over columns, and so is its root.
+    texture = root @ seeds @ root.T
+    return ndtr(np.float32(gamma**0.5) * texture + np.float32((1 - gamma) ** 0.5) * white)
+
+
+@functools.cache
+def _root_of_kernel() -> np.ndarray:
+    distances = np.subtract.outer(np.arange(28), np.arange(28))
+    values, vectors = np.linalg.eigh(np.exp(-((distances / CORRELATION_WIDTH) ** 2)))
+    return (vectors * np.sqrt(values.clip(0))).astype(np.float32)
+
+
+def _photographs(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
+    """A patch of a photograph that is not flat, in grey, as mnist-back-image."""
+    windows, places = _patches(split)
+    chosen = places[_draw(generators, lambda generator: generator.integers(len(places)))]
+    return windows[tuple(chosen.T)]
+
+
+@functools.cache
+def _patches(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """All patches of scikit-learn's two photographs, and the places of those that are not flat.
+
+    Each photograph is cut into eight upright strips, of which testing has the third and the
+    seventh, and training the others: no pixel in common, but the same scenes.
+    """
+    from skimage.color import rgb2gray
+    from sklearn.datasets import load_sample_images
+
+    grey = np.stack([rgb2gray(photo) for photo in load_sample_images().images]).astype(np.float32)
+    strips = np.split(grey, 8, axis=2)
+    mine = [strip for i, strip in enumerate(strips) if (i % 4 == 2) == (split == "test")]
+    parts = np.concatenate(mine)
+    windows, squares = (sliding_window_view(x, (28, 28), axis=(1, 2)) for x in (parts, parts**2))
+    variance = squares.mean(axis=(3, 4)) - windows.mean(axis=(3, 4)) ** 2
+    return windows, np.argwhere(variance >= FLATTEST_PATCH**2)
+
+
+def _clutter(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
+    """Four 8x8 pieces of other digits at random places.
+
+    As in cluttered MNIST (Mnih, Heess, Graves, Kavukcuoglu: Recurrent models of visual attention,
+    NIPS 2014), but on the digit's own 28x28, and the pieces are cut from the digits inside
+    scikit-learn, so that an image does not depend on its neighbours.
+    """
+    pieces = sliding_window_view(_other_digits(split), (_PIECE, _PIECE), axis=(1, 2))
+    limits = np.array([*pieces.shape[:3], *2 * (28 - _PIECE + 1,)])
+    draws = _draw(generators, lambda generator: generator.random((_PIECES, len(limits))))
+    canvas = np.zeros((len(generators), 28, 28), np.float32)
+    image, side = np.arange(len(canvas))[:, None, None], np.arange(_PIECE)
+    for which, from_row, from_column, row, column in np.moveaxis(
+        (draws * limits).astype(int), 0, 2
+    ):
+        rows, columns = row[:, None, None] + side[:, None], column[:, None, None] + side
+        canvas[image, rows, columns] += pieces[which, from_row, from_column]
+    return canvas.clip(0, 1)
+
+
+@functools.cache
+def _other_digits(split: Split) -> np.ndarray:
+    digits = load_dataset("uci")
+    images = digits.train_images if split == "train" else digits.test_images
+    return images[:, ::2, ::2] / np.float32(255)  # at half the size its strokes are as MNIST's
+
+
+def _gaussian_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """White noise of standard deviation up to 0.38 (MNIST-C, severity 5)."""
+    sample = functools.partial(np.random.Generator.standard_normal, size=(28, 28), dtype=np.float32)
+    return digits + 0.38 * strength * _draw(generators, sample)
+
+
+def _shot_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """Counts of photons, down to 3 for full ink (MNIST-C, severity 5)."""
+    photons = 3 / max(strength, 1e-6) ** 2  # noise grows as the root of their number falls
+    counts = [g.poisson(photons * digit) for g, digit in zip(generators, digits, strict=True)]
+    return np.stack(counts) / photons
+
+
+def _impulse_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """Salt and pepper on up to 27 % of the pixels (MNIST-C, severity 5)."""
+    draws, half = _pixels(generators), 0.27 * strength / 2
+    return np.where(draws < half, 0, np.where(draws >= 1 - half, 1, digits))
+
+
+def _blur(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """A Gaussian of standard deviation up to 1.5 pixels (MNIST-C: from 1 to 6)."""
+    width = 1.5 * strength**0.5  # in proportion to strength, its first third would do nothing
+    return ndimage.gaussian_filter(digits, width, axes=(1, 2), mode="constant")
+
+
+def _contrast(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """Contrast around the mean of the image, down to a fifth (MNIST-C, severity 3)."""
+    mean = digits.mean(axis=(1, 2), keepdims=True)
+    return mean + (1 - 0.8 * strength) * (digits - mean)
+
+
+def _stripes(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """Grey bars over the digit, 2 pixels in 6, at a random angle; strength is their opacity."""
+    angle, phase = _draw(generators, lambda generator: generator.random(2)).T[..., None, None]
+    row, column = np.mgrid[:28, :28]
+    across = row * np.cos(np.pi * angle) + column * np.sin(np.pi * angle) + 6 * phase
+    return np.where(across % 6 < 2, digits + strength * (0.5 - digits), digits)
+
+
+def _occlusion(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
+    """A grey disc of up to 10 pixels across, its centre anywhere on the middle 20x20 pixels."""
+    row, column = (
+        4 + 20 * _draw(generators, lambda generator: generator.random(2)).T[..., None, None]
+    )
+    rows, columns = np.mgrid[:28, :28]
+    return np.where(np.hypot(rows - row, columns - column) < 5 * strength, 0.5, digits)
+
+
+BACKGROUNDS: dict[str, Callable[..., np.ndarray]] = {
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "photographs": _photographs,
+    "clutter": _clutter,
+}
+"""What can stand behind a digit: name -> function of generators, gamma and split."""
+
+CORRUPTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "gaussian_noise": _gaussian_noise,
+    "shot_noise": _shot_noise,
+    "impulse_noise": _impulse_noise,
+    "blur": _blur,
+    "contrast": _contrast,
+    "stripes": _stripes,
+    "occlusion": _occlusion,
+}
+"""What can happen to a digit: name -> function of generators, digits and strength."""
+
+
+# What networks are shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """How digits are disturbed; the fields are arguments of `add_noise`."""
+
+    name: str = "none"
+    strength: float = 0.0
+    gamma: float = 0.0
+
+    def __str__(self) -> str:
+        gamma = f" {self.gamma:g}" if self.name == "gaussian" else ""
+        return f"{self.name}{gamma} at {self.strength:g}" if self.strength else "clean"
+
+    @property
+    def fields(self) -> dict[str, str | float]:
+        """The fields of a `Protocol` that trains and tests on this background."""
+        return {"background": self.name, "strength": self.strength, "gamma": self.gamma}
+
+    def apply(self, images: np.ndarray, split: Split) -> np.ndarray:
+        """The images of a split so disturbed, the same for every network."""
+        if not self.strength:
+            return images
+        how = {"strength": self.strength, "gamma": self.gamma, "seed": 0, "split": split}
+        return add_noise(images, self.name, **how)[0]
+
+
+CLEAN = Condition()
+
+BACKGROUND_CONDITIONS = tuple(
+    Condition(name, strength, gamma)
+    for name in BACKGROUNDS
+    for gamma in ((0.5, 1.0) if name == "gaussian" else (0.0,))  # gamma 0 is `uniform`
+    for strength in (0.25, 0.5, 0.75, 1.0)
+)
+"""Backgrounds: accuracy, and what the masks cover."""
+
+HALF_AND_FULL = tuple(
+    condition for condition in BACKGROUND_CONDITIONS if condition.strength in (0.5, 1.0)
+)
+"""Backgrounds that networks trained on a background are tested on."""
+
+CORRUPTION_CONDITIONS = tuple(
+    Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0)
+)
+"""Corruptions of the digit itself: accuracy only."""
+
+TRAINING_CONDITIONS = (
+    Condition("uniform", 0.5),
+    Condition("uniform", 1.0),
+    Condition("gaussian", 1.0, 0.5),
+    Condition("gaussian", 1.0, 1.0),
+    Condition("photographs", 0.5),
+    Condition("photographs", 1.0),
+    Condition("clutter", 1.0),
+)
+"""Backgrounds that networks are trained on as well."""
+
+CONTROL_CONDITION = TRAINING_CONDITIONS[1]
+"""The one of these that the mask's controls are trained on too: noise at full strength."""
+
+
+def apply_noise(protocol: Protocol, dataset: Dataset) -> Dataset:
+    """The digits as the protocol presents them to the network.
+
+    Backgrounds and permutations do not depend on the run's seed: all runs of a setting see the
+    same data set. Test labels are never permuted.
+
+    Returns:
+        `dataset` itself for clean digits with their own labels.
+    """
+    changes = {}
+    if protocol.background != "none":
+        condition = Condition(protocol.background, protocol.strength, protocol.gamma)
+        for split in SPLITS:
+            name = f"{split}_images"
+            changes[name] = condition.apply(getattr(dataset, name), split)
+    if protocol.permuted_labels:
+        generator = np.random.default_rng([0, len(dataset.train_labels)])
+        changes["train_labels"] = generator.permutation(dataset.train_labels)
+    return dataclasses.replace(dataset, **changes) if changes else dataset

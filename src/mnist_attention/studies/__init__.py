@@ -1,0 +1,1 @@
+"""Many runs: the catalogue of studies, and the engines that make them."""

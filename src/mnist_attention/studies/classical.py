@@ -1,0 +1,312 @@
+"""The older kinds of method that the paper talks about and does not measure, through scikit-learn.
+
+They see the clean 28x28 digits, without flip and shift. Hyperparameters are chosen on a split of
+the training images; then the method is fitted to all of them and scored once on the test images.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from skimage.feature import local_binary_pattern
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.decomposition import PCA, MiniBatchDictionaryLearning
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC, LinearSVC
+
+from ..data import Dataset, load_dataset
+from ..protocol import DatasetName, check_types, hash_fields
+from ..records import check_study, finished_record, record_path, write_record
+from ..storage.files import require_writable
+from ..storage.machine import describe_machine
+
+MethodName = Literal["nearest_neighbours", "svm", "lbp_svm", "sparse_coding"]
+
+SELECTION = 10_000
+"""Images to fit to, and images to choose on, while hyperparameters are chosen; at most."""
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+    """Images as rows of pixels in [0, 1].
+
+    Args:
+        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+
+    Returns:
+        float32, shape `(n, 784)`.
+    """
+    return _bytes(images).reshape(len(images), -1).astype("float32") / 255
+
+
+def pattern_histograms(images: np.ndarray, cells: int = 7, radius: int = 2) -> np.ndarray:
+    """How often each local binary pattern occurs in each cell of a grid.
+
+    Args:
+        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+        cells: Cells of the grid along each side; a divisor of 28.
+        radius: Distance of the eight neighbours in pixels.
+
+    Returns:
+        Square roots of the shares of the 59 patterns (58 uniform ones, and one for all others):
+        shape `(n, cells * cells * 59)`. Their dot product is the Bhattacharyya coefficient.
+
+    Reference:
+        Ahonen, Hadid, Pietikainen: Face description with local binary patterns, IEEE TPAMI 28(12),
+        2006.
+    """
+    patterns, side = 59, 28 // cells
+    codes = np.stack([local_binary_pattern(i, 8, radius, "nri_uniform") for i in _bytes(images)])
+    grid = codes.astype(int).reshape(-1, cells, side, cells, side).transpose(0, 1, 3, 2, 4)
+    grid = grid.reshape(len(images) * cells**2, side**2)
+    first = patterns * np.arange(len(grid))[:, None]
+    counts = np.bincount((first + grid).ravel(), minlength=patterns * len(grid))
+    return np.sqrt(counts.reshape(len(images), -1) / side**2)
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    return images if images.dtype == np.uint8 else np.rint(255 * images).astype(np.uint8)
+
+
+class PatchCodes(TransformerMixin, BaseEstimator):
+    """Sparse codes of all 5x5 patches over a learnt dictionary, averaged over a 4x4 grid.
+
+    The dictionary is learnt by sparse coding; images are then encoded by a soft threshold, which
+    serves a classifier as well and costs one product (Coates and Ng).
+
+    Args:
+        atoms: Size of the dictionary. A code has twice as many values: an atom's positive and
+            negative coefficients apart.
+        threshold: What a coefficient loses, and below which it is nil.
+        seed: Fixes the patches to learn from, and the learning.
+
+    Input and output shapes:
+        `(n, 28, 28)` -> `(n, 4 * 4 * 2 * atoms)`.
+
+    Reference:
+        Mairal, Bach, Ponce, Sapiro: Online dictionary learning for sparse coding, ICML 2009.
+        Coates, Ng: The importance of encoding versus training with sparse coding and vector
+        quantization, ICML 2011.
+    """
+
+    side, cells, sample = 5, 4, 5_000
+
+    def __init__(self, atoms: int = 32, threshold: float = 0.1, seed: int = 0):
+        self.atoms, self.threshold, self.seed = atoms, threshold, seed
+
+    def fit(self, images, labels=None):
+        generator = np.random.default_rng(self.seed)
+        some = images[generator.choice(len(images), min(len(images), 1_000), replace=False)]
+        patches = self._patches(some)
+        chosen = generator.choice(len(patches), self.sample, replace=False)
+        self.dictionary_ = MiniBatchDictionaryLearning(
+            self.atoms,
+            alpha=0.1,
+            max_iter=2,
+            transform_algorithm="threshold",
+            transform_alpha=self.threshold,
+            split_sign=True,
+            random_state=self.seed,
+        ).fit(patches[chosen].astype("float64"))
+        self.dictionary_.components_ = self.dictionary_.components_.astype("float32")
+        return self
+
+    def transform(self, images):
+        parts = range(0, len(images), 500)  # all patches of all images would fill the memory
+        return np.concatenate([self._pooled(images[part : part + 500]) for part in parts])
+
+    def _pooled(self, images):
+        codes = self.dictionary_.transform(self._patches(images))
+        extent = (29 - self.side) // self.cells
+        grid = codes.reshape(len(images), self.cells, extent, self.cells, extent, -1)
+        return grid.mean((2, 4)).reshape(len(images), -1)
+
+    def _patches(self, images):
+        """All patches of all images, one a row, each less its mean."""
+        digits = pixels(images).reshape(images.shape)
+        patches = sliding_window_view(digits, (self.side, self.side), axis=(1, 2))
+        patches = patches.reshape(-1, self.side**2)
+        return patches - patches.mean(axis=1, keepdims=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way from images to digits.
+
+    Attributes:
+        title: What tables call it.
+        features: Seed -> steps from images to features.
+        classifier: Seed -> classifier.
+        candidates: Hyperparameter, as in `Pipeline.set_params` -> values to choose from.
+    """
+
+    title: str
+    features: Callable[[int], list[TransformerMixin]]
+    classifier: Callable[[int], ClassifierMixin]
+    candidates: Mapping[str, tuple]
+
+    def pipeline(self, seed: int) -> Pipeline:
+        """The whole way as one scikit-learn estimator."""
+        steps = self.features(seed)
+        names = [f"features{number}" for number in range(1, len(steps) + 1)]
+        return Pipeline([*zip(names, steps, strict=True), ("classifier", self.classifier(seed))])
+
+
+METHODS: dict[str, Method] = {
+    "nearest_neighbours": Method(
+        "k-nearest neighbours",
+        lambda seed: [FunctionTransformer(pixels)],
+        lambda seed: KNeighborsClassifier(),
+        {"classifier__n_neighbors": (1, 3, 5)},
+    ),
+    "svm": Method(
+        "RBF SVM on 50 principal components",
+        # Of the pixels: fifty hold what the kernel sees, at a fifteenth of the price of all 784.
+        lambda seed: [FunctionTransformer(pixels), PCA(50, svd_solver="full")],
+        lambda seed: SVC(cache_size=500),
+        {"classifier__C": (1, 10), "classifier__gamma": (0.01, 0.02, 0.03)},
+    ),
+    "lbp_svm": Method(
+        "LBP + linear SVM",
+        lambda seed: [FunctionTransformer(pattern_histograms)],
+        lambda seed: LinearSVC(max_iter=10_000, random_state=seed),
+        {
+            "features1__kw_args": ({"cells": 4}, {"cells": 7}),
+            "classifier__C": (0.1, 1),
+        },
+    ),
+    "sparse_coding": Method(
+        "sparse coding + linear SVM",
+        lambda seed: [PatchCodes(seed=seed)],
+        lambda seed: LinearSVC(max_iter=10_000, random_state=seed),
+        {"features1__threshold": (0.05, 0.2), "classifier__C": (0.1, 1)},
+    ),
+}
+"""Name -> method."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassicalProtocol:
+    """Which method on which digits; the counterpart of `Protocol`.
+
+    Raises:
+        ValueError: for a name that does not exist; the message has those that do.
+    """
+
+    dataset: DatasetName = "mnist"
+    model: MethodName = "nearest_neighbours"
+    seed: int = 0
+
+    def __post_init__(self):
+        check_types(self)
+
+    def to_json(self) -> dict:
+        """Everything that fixes the result, the candidates of the hyperparameters among it."""
+        candidates = {name: [*values] for name, values in METHODS[self.model].candidates.items()}
+        return {**dataclasses.asdict(self), "selection": SELECTION, "candidates": candidates}
+
+
+def run_id(protocol: ClassicalProtocol, dataset_digest: str) -> str:
+    """Name of the run, made like that of a network's run."""
+    return hash_fields(protocol.to_json(), dataset_digest)
+
+
+def fit(
+    protocol: ClassicalProtocol,
+    *,
+    dataset: Dataset | None = None,
+    results: Path | str | None = None,
+    study: str = "single",
+) -> dict:
+    """Choose, fit and score a classical method: what `training.train` does for a network.
+
+    Args:
+        protocol: Which method on which digits.
+        dataset: The digits; by default those that the protocol names.
+        results: Folder for the record; a run whose record is there is not repeated.
+        study: Name of its subfolder.
+
+    Returns:
+        A record as `training.train` makes it. `result` has also the hyperparameters `chosen` and,
+        for each candidate, the accuracy on the split of the training images in `selection`.
+
+    Raises:
+        ValueError: if `study` is not a name for records.
+        OSError: if the data cannot be had or the record cannot be written.
+    """
+    check_study(study)
+    dataset = dataset or load_dataset(protocol.dataset)
+    path = None
+    if results is not None:
+        name = run_id(protocol, dataset.digest)
+        path = record_path(require_writable(Path(results)), study, name)
+        if finished := finished_record(path):
+            return finished
+    record = _record(protocol, dataset)
+    if path:
+        write_record(record, Path(results), study)
+    return record
+
+
+def _record(protocol: ClassicalProtocol, dataset: Dataset) -> dict:
+    started = time.perf_counter()
+    search = choose_and_fit(protocol, dataset)
+    fitted = time.perf_counter()
+    predictions = search.predict(dataset.test_images)
+    assert predictions.shape == dataset.test_labels.shape
+    tried = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True)
+    result = {
+        "chosen": _plain(search.best_params_),
+        "selection": [{**_plain(chosen), "accuracy": float(score)} for chosen, score in tried],
+        "test_accuracy": float(np.mean(predictions == dataset.test_labels)),
+        "train_accuracy": float(search.score(dataset.train_images, dataset.train_labels)),
+    }
+    return {
+        "run_id": run_id(protocol, dataset.digest),
+        "protocol": protocol.to_json(),
+        "dataset": dataset.to_json(),
+        "history": {},
+        "result": result,
+        "test_predictions": "".join(map(str, predictions)),
+        "environment": {
+            "engine": "scikit-learn",
+            "device": "cpu",
+            "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()),
+            **describe_machine("scikit-learn", "scikit-image", "numpy"),
+            "fit_seconds": round(fitted - started, 3),
+            "seconds": round(time.perf_counter() - started, 3),
+        },
+    }
+
+
+def choose_and_fit(protocol: ClassicalProtocol, dataset: Dataset) -> GridSearchCV:
+    """Choose hyperparameters on a split of the training images, then fit to all of these.
+
+    Args:
+        protocol: Its `model` and `seed` matter.
+        dataset: Its test images are not looked at.
+    """
+    count = len(dataset.train_images)
+    held_out = min(SELECTION, count // 6)
+    split = StratifiedShuffleSplit(
+        1,
+        test_size=held_out,
+        train_size=min(SELECTION, count - held_out),
+        random_state=protocol.seed,
+    )
+    method = METHODS[protocol.model]
+    candidates = {name: [*values] for name, values in method.candidates.items()}
+    search = GridSearchCV(method.pipeline(protocol.seed), candidates, cv=split, error_score="raise")
+    return search.fit(dataset.train_images, dataset.train_labels)
+
+
+def _plain(parameters: Mapping) -> dict:
+    """Hyperparameters as JSON knows them."""
+    return {name: getattr(value, "item", lambda v=value: v)() for name, value in parameters.items()}

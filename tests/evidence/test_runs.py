@@ -1,0 +1,192 @@
+"""Which records belong to a setting, and what they say of it."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_attention.data import Dataset
+from mnist_attention.evidence import runs as evidence
+from mnist_attention.protocol import PAPER
+from synthetic import make_record, make_runs
+
+ROWS = list(dict.fromkeys(evidence.reported().row))
+
+
+def test_the_paper_reports_22_numbers():
+    reported = evidence.reported()
+    assert len(reported) == 22
+    assert reported.value_percent.between(79, 100).all()
+    assert evidence.reported_value("LeNet+Attention") == 99.3
+    assert evidence.reported_value("batch_size=48", "train_accuracy") == 95.9
+    assert evidence.reported_value("batch_size=48") is None
+
+
+def test_every_row_of_the_tables_stands_for_a_protocol():
+    models = {row: changes["model"] for row, changes in evidence.NETWORKS.items() if changes}
+    assert set(models.values()) == {"lenet5", "alexnet", "vgg16", "resnet50"}
+    for row in ROWS:
+        changes = {k: v for k, v in evidence.setting_of(row).items() if k != "model"}
+        protocol = dataclasses.replace(PAPER, **changes)
+        field = row.partition("=")[0]
+        if "=" in row:
+            assert f"{field}={getattr(protocol, field)}" == row
+    assert evidence.setting_of("learning_rate=0.01") == {"learning_rate": PAPER.learning_rate}
+
+
+@pytest.mark.parametrize("row", ["LeNet-7", "epochs=7", "seed=1", ""])
+def test_a_row_that_no_table_has_is_refused(row):
+    with pytest.raises(ValueError, match=f"Received: row='{row}'"):
+        evidence.setting_of(row)
+
+
+# Which records belong to a setting
+
+
+def test_runs_of_one_setting_are_gathered_by_seed_and_diverged_ones_stay():
+    records = [
+        make_record(0.99, seed=2),
+        make_record(0.098, seed=0, diverged=True, epochs_done=3),
+        make_record(0.98, seed=1),
+        make_record(0.5, model="lenet5"),
+        make_record(0.5, learning_rate=0.1),
+        make_record(0.5, epochs=150),
+    ]
+    runs = evidence.runs_of({}, records)
+    assert [r["protocol"]["seed"] for r in runs.records] == [0, 1, 2]
+    assert (runs.asked, runs.done, runs.diverged) == (100, 100, 1)
+    assert runs.lack() == ""
+    assert evidence.sample(runs).mean == pytest.approx((9.8 + 98 + 99) / 3)
+    assert evidence.sample(runs, "train_accuracy").mean == pytest.approx(99.5)
+
+
+def test_other_digits_are_never_mixed_in():
+    other_digits = make_runs([0.5, 0.5], dataset="uci", digest="u" * 64)
+    other_mnist = make_runs([0.5], digest="x" * 64)
+    nothing = evidence.runs_of({}, other_digits + other_mnist)
+    assert nothing.records == ()
+    assert nothing.lack() == "missing (3 runs on other digits)"
+    runs = evidence.runs_of({}, other_digits + other_mnist + make_runs([0.99]))
+    assert evidence.sample(runs).mean == 99
+    assert evidence.runs_of({}, []).lack() == "missing"
+
+
+def test_runs_that_were_cut_short_say_so():
+    short = make_runs([0.9] * 3, epochs_done=2)
+    short[1] = make_runs([0.95], epochs_done=20)[0]
+    runs = evidence.runs_of({}, short)
+    assert (runs.done, len(runs.records)) == (20, 1)
+    assert runs.lack() == "20 of 100 epochs"
+    whole = evidence.runs_of({}, short + make_runs([0.99] * 2))
+    assert (whole.done, whole.lack()) == (100, "2 of at least 3 seeds")
+
+
+def test_runs_that_ask_for_fewer_epochs_are_another_setting():
+    assert evidence.runs_of({}, make_runs([0.9] * 3, epochs=50)).lack() == "missing"
+
+
+def test_a_field_younger_than_the_record_has_its_default():
+    record = make_record()
+    del record["protocol"]["mask_activation"]
+    assert len(evidence.runs_of({}, [record]).records) == 1
+    assert len(evidence.runs_of({"mask_activation": "linear"}, [record]).records) == 0
+
+
+def test_models_that_are_not_there_yet_are_found_once_their_records_are():
+    records = make_runs([0.98] * 3, model="vgg16")
+    assert evidence.runs_of(evidence.setting_of("VGG16"), []).lack() == "missing"
+    assert evidence.runs_of(evidence.setting_of("VGG16"), records).lack() == ""
+
+
+def test_a_difference_is_paired_by_seed():
+    first = [make_record(0.99, seed=s) for s in (3, 1, 2)]
+    second = [make_record(0.98 + s / 1000, seed=s, model="lenet5") for s in (2, 3, 4)]
+    runs = evidence.runs_of({}, first), evidence.runs_of({"model": "lenet5"}, second)
+    paired = evidence.difference(*runs)
+    assert paired.n == 2
+    assert paired.mean == pytest.approx((0.8 + 0.7) / 2)
+
+
+def test_runs_of_unequal_length_are_no_pairs():
+    long = evidence.runs_of({}, make_runs([0.99] * 3))
+    short = evidence.runs_of(
+        {"model": "lenet5"}, make_runs([0.9] * 3, model="lenet5", epochs_done=5)
+    )
+    assert evidence.difference(long, short).n == 0
+    assert evidence.difference(short, short).n == 3
+
+
+# Test labels that people doubt
+
+
+def digits_with(errors: pd.DataFrame, monkeypatch) -> Dataset:
+    """Made-up digits, the first of which the raters are said to doubt."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
+    digests = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    errors["image_sha256"] = digests[: len(errors)]
+    monkeypatch.setattr(evidence, "label_errors", lambda: errors)
+    order = np.random.default_rng(1).permutation(12)
+    labels = np.array([errors.given_label[i] if i < len(errors) else 5 for i in range(12)])
+    return Dataset("toy", images, labels, images[order], labels[order])
+
+
+@pytest.fixture
+def errors() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"given_label": [1, 2, 3], "proposed_label": [7, 8, 9], "votes_proposed": [5, 3, 2]}
+    )
+
+
+def test_labels_are_corrected_where_most_raters_agree(errors, monkeypatch):
+    dataset = digits_with(errors, monkeypatch)
+    given, corrected = dataset.test_labels, evidence.corrected_labels(dataset)
+    assert list(corrected[given == 1]) == [7]
+    assert list(corrected[given == 2]) == [8]
+    assert list(corrected[given == 3]) == [-1]
+    assert set(corrected[given == 5]) == {5}
+
+    record = make_record(test_predictions="".join(map(str, given)))
+    assert evidence.corrected_accuracy(record, corrected) == pytest.approx(100 * 9 / 11)
+    better = make_record(test_predictions="".join(map(str, np.where(given == 1, 7, given))))
+    assert evidence.corrected_accuracy(better, corrected) == pytest.approx(100 * 10 / 11)
+    with pytest.raises(ValueError, match="Expected 12 predictions"):
+        evidence.corrected_accuracy(make_record(test_predictions="01"), corrected)
+
+
+def test_labels_of_other_digits_are_not_corrected(errors, monkeypatch, uci):
+    digits_with(errors, monkeypatch)
+    with pytest.raises(ValueError, match="Expected the test images of MNIST"):
+        evidence.corrected_labels(uci)
+
+
+def test_the_15_doubtful_images_are_found_in_mnist(mnist):
+    corrected = evidence.corrected_labels(mnist)
+    assert len(evidence.label_errors()) == 15
+    assert np.sum(corrected != mnist.test_labels) == 15
+    assert np.sum(corrected == -1) == 5
+
+
+def test_trained_nets_are_tested_pair_by_pair():
+    first = make_runs([0.9, 0.9], model="lenet5", test_predictions="0123456789")
+    second = make_runs([0.9, 0.9, 0.9], test_predictions="0123456780")
+    second[1]["test_predictions"] = "1111111111"
+    found = evidence.disagreements(
+        evidence.runs_of({"model": "lenet5"}, first), evidence.runs_of({}, second), np.arange(10)
+    )
+    assert list(found.index) == [0, 1]
+    assert list(found.only_first) == [1, 9]
+    assert list(found.only_second) == [0, 0]
+    assert list(found.p_value) == pytest.approx([1, 2 / 2**9])
+    assert evidence.disagreements(*[evidence.runs_of({}, [])] * 2, np.arange(10)).empty
+
+
+def test_runs_can_be_scored_against_other_labels():
+    runs = evidence.runs_of({}, make_runs([0.9], test_predictions="0123456789"))
+    labels = np.array([0, 1, 2, 3, 4, 5, 6, 7, -1, 0])
+    again = evidence.relabelled(runs, labels)
+    assert evidence.sample(again).mean == pytest.approx(100 * 8 / 9)
+    assert evidence.sample(runs).mean == pytest.approx(90)
+    with pytest.raises(ValueError, match=r"Expected 3 predictions, .* Received: 10"):
+        evidence.relabelled(runs, labels[:3])

@@ -1,0 +1,252 @@
+"""What is measured of trained networks, and how it is kept beside their records."""
+
+import json
+import shlex
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from mnist_attention import Protocol, build_model, cli, train
+from mnist_attention.noise import (
+    BACKGROUND_CONDITIONS,
+    CLEAN,
+    CORRUPTION_CONDITIONS,
+    HALF_AND_FULL,
+    TRAINING_CONDITIONS,
+    Condition,
+)
+from mnist_attention.probes import measure as measurements
+from mnist_attention.probes.masks import deletion
+from mnist_attention.probes.measure import (
+    Conditions,
+    agreement,
+    load_or_train_briefly,
+    load_trained,
+    measure,
+    measure_run,
+    trained_model,
+)
+from mnist_attention.probes.scores import SCORES, TRIVIAL_MAPS
+from mnist_attention.protocol import run_id
+from mnist_attention.records import MEASUREMENTS, read_measurement, read_records, record_text
+from mnist_attention.studies.run import measure_studies
+
+PROTOCOL = Protocol(dataset="uci", epochs=2, learning_rate=0.1)
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch):
+    for name in ("SCORED", "PERTURBED", "COMPARED"):
+        monkeypatch.setattr(measurements, name, 20)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, uci):
+    """A folder with one trained network."""
+    folder = tmp_path_factory.mktemp("results")
+    train(PROTOCOL, dataset=uci, results=folder, verbose=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shown(uci) -> Conditions:
+    return Conditions(uci)
+
+
+def test_agreement_is_the_mean_rank_correlation():
+    first, second = np.random.default_rng(0).integers(0, 5, (2, 3, 4, 4))
+    pairs = zip(first, second, strict=True)
+    expected = [stats.spearmanr(a, b, axis=None).statistic for a, b in pairs]
+    assert agreement(first, second) == pytest.approx(np.mean(expected))
+    assert agreement(first, first**3) == pytest.approx(1)
+    assert agreement(first, -first) == pytest.approx(-1)
+    assert agreement(first, np.ones_like(first)) == 0
+
+
+def test_conditions_are_named_by_what_they_do():
+    assert str(CLEAN) == "clean"
+    assert str(Condition("gaussian", 0.5, 1.0)) == "gaussian 1 at 0.5"
+    names = [
+        str(condition) for condition in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS)
+    ]
+    assert len(set(names)) == len(names)
+    assert {"uniform at 1", "photographs at 0.25", "blur at 0.5"} <= set(names)
+
+
+def test_test_digits_are_disturbed_as_for_training_on_them(uci, shown):
+    """A network trained on a background is measured on the very images that its record is of."""
+    from mnist_attention.noise import apply_noise
+
+    protocol = Protocol(dataset="uci", background="gaussian", strength=1.0, gamma=0.5)
+    images = shown.images(Condition("gaussian", 1.0, 0.5))
+    np.testing.assert_array_equal(images, apply_noise(protocol, uci).test_images)
+
+
+def test_the_trained_network_is_the_one_of_the_record(results, uci):
+    (record,), _ = read_records(results)
+    model = trained_model(PROTOCOL, uci, results)
+    predictions = measurements.predict_classes(model, uci.test_images)
+    assert "".join(map(str, predictions)) == record["test_predictions"]
+
+
+def test_a_network_whose_weights_were_kept_is_that_network(uci, tmp_path):
+    assert load_trained(PROTOCOL, uci, tmp_path) is None
+    record = train(PROTOCOL, dataset=uci, weights=tmp_path, verbose=False)
+    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    predictions = measurements.predict_classes(model, uci.test_images)
+    assert "".join(map(str, predictions)) == record["test_predictions"]
+    assert notice == ""
+
+
+def test_where_no_weights_were_kept_a_brief_training_stands_in_and_says_so(uci, tmp_path):
+    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    assert notice == "trained for 1 of 2 epochs"
+    brief = train(replace(PROTOCOL, epochs=1), dataset=uci, verbose=False)
+    predictions = measurements.predict_classes(model, uci.test_images)
+    assert "".join(map(str, predictions)) == brief["test_predictions"]
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_measurement_joins_its_record_and_is_made_once(results, shown, monkeypatch):
+    measurement = measure_run(PROTOCOL, shown, results)
+    (record,), problems = read_records(results)
+    assert not problems
+    assert record["measured"] == json.loads(record_text(measurement["measured"]))
+    measured = record["measured"]
+    clean = measured["conditions"]["clean"]["accuracy"]
+    assert clean == pytest.approx(record["result"]["test_accuracy"], abs=1e-6)
+    assert set(measured["conditions"]) == {
+        str(c) for c in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS)
+    }
+    assert set(measured["randomised"]) == {
+        "output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1",
+    }  # fmt: skip
+    monkeypatch.setattr(measurements, "measure", lambda *args: pytest.fail("measured again"))
+    assert measure_run(PROTOCOL, shown, results)["measured"] == measured
+
+
+def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(results, shown):
+    conditions = measure_run(PROTOCOL, shown, results)["measured"]["conditions"]
+    for condition in (CLEAN, *BACKGROUND_CONDITIONS):
+        found = conditions[str(condition)]
+        for masks in (found["masks"], found["untrained"]):
+            assert set(masks) == {"c1_attention", "c3_attention"}
+            assert all(set(scores) == {*SCORES, "snr_gain_db"} for scores in masks.values())
+        assert set(found["trivial"]) == set(TRIVIAL_MAPS)
+    clean = conditions["clean"]
+    assert clean["trivial"]["brightness"]["ink_auroc"] == 1
+    assert clean["trivial"]["random"]["ink_auroc"] == pytest.approx(0.5, abs=0.05)
+    assert clean["masks"] != clean["untrained"]
+    assert all(
+        set(conditions[str(condition)]) == {"accuracy"} for condition in CORRUPTION_CONDITIONS
+    )
+
+
+def test_deletion_and_insertion_of_every_map_on_the_trained_network(results, shown, uci):
+    found = measure_run(PROTOCOL, shown, results)["measured"]["perturbation"]
+    masks = {"c1_attention", "c3_attention"}
+    assert set(found) == {*masks, *(f"{name} untrained" for name in masks), *TRIVIAL_MAPS}
+    images, labels = uci.test_images[:20], uci.test_labels[:20]
+    model = trained_model(PROTOCOL, uci, results)
+    expected = deletion(model, images, labels, TRIVIAL_MAPS["brightness"](images)).mean()
+    assert found["brightness"]["deletion"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_feed_forward_mask_knows_nothing_of_the_layers_above_it(results, shown):
+    randomised = measure_run(PROTOCOL, shown, results)["measured"]["randomised"]
+    for drawn in ("output", "f6", "c5"):
+        assert randomised[drawn] == pytest.approx({"c1_attention": 1, "c3_attention": 1})
+    assert randomised["c3_attention"]["c1_attention"] == pytest.approx(1)
+    assert randomised["c3_attention"]["c3_attention"] < 0.999
+    assert randomised["c1"]["c1_attention"] < 0.999
+
+
+def test_a_network_without_masks_has_accuracies_alone(uci, shown):
+    plain = Protocol(model="lenet5")
+    measured = measure(build_model(plain), plain, shown)
+    assert set(measured) == {"conditions"}
+    assert all(set(found) == {"accuracy"} for found in measured["conditions"].values())
+
+
+def test_a_network_trained_on_a_background_is_measured_on_backgrounds_alone(shown):
+    on_noise = replace(PROTOCOL, background="uniform", strength=0.5)
+    measured = measure(build_model(on_noise), on_noise, shown)
+    assert set(measured) == {"conditions"}
+    assert set(measured["conditions"]) == {str(c) for c in (CLEAN, *HALF_AND_FULL)}
+    assert {str(condition) for condition in TRAINING_CONDITIONS} <= set(measured["conditions"])
+    assert "masks" in measured["conditions"]["uniform at 0.5"]
+
+
+def test_studies_are_measured_in_processes_of_their_own(uci, tmp_path):
+    """Of the four runs of the study one is there."""
+    train(replace(PROTOCOL, model="lenet5"), dataset=uci, results=tmp_path, verbose=False)
+    options = {"results": tmp_path, "jobs": 2, "verbose": False}
+    measured, lacking = measure_studies(["smoke"], **options)
+    assert (measured, len(lacking)) == (1, 3)
+    (path,) = (tmp_path / MEASUREMENTS).glob("*.json")
+    written = path.read_text()
+    assert measure_studies(["smoke"], **options) == (measured, lacking)
+    assert path.read_text() == written
+
+
+def test_no_process_is_too_few(results):
+    with pytest.raises(ValueError, match=r"at least one job\. Received: jobs=0"):
+        measure_studies(["smoke"], jobs=0, results=results)
+
+
+def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
+    """Of the four runs of the study one is there."""
+    options = ["--jobs", "1", "--results", str(results), "--weights", str(results)]
+    result = CliRunner().invoke(cli.commands, ["measure", "smoke", *options])
+    assert result.exit_code == 1
+    assert "measured: 1 network;" in result.output
+    assert result.output.count("not measured: ") == 3
+    assert "Expected the trained weights of run" in result.output
+
+
+def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(uci, tmp_path):
+    protocol = replace(PROTOCOL, model="lenet5", epochs=1, flip=False)
+    train(protocol, dataset=uci, results=tmp_path, verbose=False)
+    shutil.rmtree(tmp_path / ".checkpoints")
+    with pytest.raises(FileNotFoundError, match="Received: none after 1 epochs") as refused:
+        trained_model(protocol, uci, tmp_path, tmp_path / "my weights")
+    command = shlex.split(str(refused.value).partition("mnist-attention ")[2])
+    assert CliRunner().invoke(cli.commands, command).exit_code == 0
+    assert load_trained(protocol, uci, tmp_path / "my weights")
+
+
+def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_path):
+    name = run_id(replace(PROTOCOL, model="lenet5"), uci.digest)
+    (tmp_path / f"{name}.weights.h5").write_bytes(b"half")
+    options = {"results": results, "weights": tmp_path, "jobs": 1, "verbose": False}
+    measured, lacking = measure_studies(["smoke"], **options)
+    assert (measured, len(lacking)) == (1, 3)
+    assert "open file" in lacking[name]
+
+
+def test_a_damaged_measurement_is_made_anew(results, shown, capsys):
+    measured = measure_run(PROTOCOL, shown, results)
+    (path,) = (results / MEASUREMENTS).glob("*.json")
+    path.write_text(path.read_text()[:50])
+    assert measure_run(PROTOCOL, shown, results)["measured"] == measured["measured"]
+    assert f"{path} is damaged" in (said := capsys.readouterr().err)
+    assert "It is made anew." in said
+    assert read_measurement(path)["measured"] == measured["measured"]
+
+
+def test_damaged_measurements_are_named_and_the_record_stays(results, shown):
+    measure_run(PROTOCOL, shown, results)
+    (path,) = (results / MEASUREMENTS).glob("*.json")
+    text = path.read_text()
+    hollow = record_text({**json.loads(text), "measured": {"interventions": {}}})
+    for damage in (text[:50], "{}", "[]", hollow):
+        path.write_text(damage)
+        records, problems = read_records(results)
+        assert [len(records), len(problems)] == [1, 1]
+        assert str(path) in problems[0]
+        assert "measured" not in records[0]
+    path.write_text(text)

@@ -1,0 +1,285 @@
+"""Backgrounds and corruptions: pure, graded, with the exact ink; and the figure of them all."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mnist_attention import figures
+from mnist_attention import noise as backgrounds
+from mnist_attention.figures.backgrounds import GAMMAS, backgrounds_overview
+from mnist_attention.noise import BACKGROUNDS, BRIGHTEST, CORRUPTIONS, SPLITS, add_noise
+from mnist_attention.storage import paths
+
+ALL = [*BACKGROUNDS, *CORRUPTIONS]
+BLACK = np.zeros((400, 28, 28), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def digits(uci) -> np.ndarray:
+    return uci.test_images[:40]
+
+
+def behind_nothing(name: str, **options) -> np.ndarray:
+    """The background alone, from 0 to 1."""
+    images, _ = add_noise(BLACK, name, **{"strength": 1, "seed": 5, **options})
+    return images / (255 * BRIGHTEST)
+
+
+def test_the_list_is_the_one_that_was_asked_for():
+    assert set(BACKGROUNDS) == {"uniform", "gaussian", "photographs", "clutter"}
+    assert set(CORRUPTIONS) == {
+        "gaussian_noise",
+        "shot_noise",
+        "impulse_noise",
+        "blur",
+        "contrast",
+        "stripes",
+        "occlusion",
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_arguments_give_the_same_bytes_and_leave_the_images_alone(digits, name):
+    before = digits.copy()
+    np.random.seed(1)  # of no account, and not to be disturbed either
+    state = np.random.get_state()[1].copy()
+
+    images, ink = add_noise(digits, name, strength=0.7, seed=3)
+    again, _ = add_noise(digits, name, strength=0.7, seed=3)
+
+    assert images.shape == ink.shape == digits.shape
+    assert (images.dtype, ink.dtype) == (np.uint8, bool)
+    assert images.tobytes() == again.tobytes()
+    assert digits.tobytes() == before.tobytes()
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("blur", "contrast")])
+def test_another_seed_split_or_index_gives_another_picture(name):
+    one = np.tile(np.pad(np.full((1, 12, 12), 255, np.uint8), ((0, 0), (8, 8), (8, 8))), (3, 1, 1))
+    options = {"strength": 1, "seed": 3}
+
+    images, _ = add_noise(one, name, **options)
+
+    for other in (
+        images[[1, 2, 0]],
+        add_noise(one, name, **{**options, "seed": 4})[0],
+        add_noise(one, name, **options, split="test")[0],
+    ):
+        assert (images != other).any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_image_does_not_depend_on_its_neighbours(monkeypatch, digits, name):
+    monkeypatch.setattr(backgrounds, "_BLOCK", 16)  # so that 40 images are three blocks
+    options = {"strength": 0.7, "seed": 3}
+
+    images, _ = add_noise(digits, name, **options)
+    first, _ = add_noise(digits[:17], name, **options)
+    chosen = [38, 5, 20]
+    some, _ = add_noise(digits[chosen], name, **options, indices=chosen)
+
+    np.testing.assert_array_equal(first, images[:17])
+    np.testing.assert_array_equal(some, images[chosen])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bytes_and_floats_give_the_same(digits, name):
+    images, ink = add_noise(digits, name, strength=0.7, seed=3)
+    same, same_ink = add_noise(digits / 255, name, strength=0.7, seed=3)
+    np.testing.assert_array_equal(images, same)
+    np.testing.assert_array_equal(ink, same_ink)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_strength_zero_changes_nothing(digits, name):
+    every_value = np.arange(28 * 28, dtype=np.uint16).astype(np.uint8).reshape(1, 28, 28)
+    for clean in (digits, every_value):
+        images, _ = add_noise(clean, name, strength=0, seed=3)
+        np.testing.assert_array_equal(images, clean)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_change_grows_with_strength(digits, name):
+    changes = [
+        np.abs(add_noise(digits, name, strength=strength, seed=3)[0] - digits.astype(float)).mean()
+        for strength in (0, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
+    ]
+    assert (np.diff(changes) > 0).all(), changes
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_ink_is_that_of_the_clean_digit(name):
+    clean = np.zeros((1, 28, 28), np.uint8)
+    clean[0, 10, 10:14] = 0, 127, 128, 255
+
+    _, ink = add_noise(clean, name, strength=1, seed=3)
+
+    assert np.argwhere(ink).tolist() == [[0, 10, 12], [0, 10, 13]]
+
+
+@pytest.mark.parametrize("name", BACKGROUNDS)
+def test_a_background_leaves_full_ink_full_and_stays_darker_than_it(digits, name):
+    images, _ = add_noise(digits, name, strength=1, seed=3)
+
+    assert (images[digits == 255] == 255).all()
+    assert (images >= digits).all()
+    brightest = 255 * BRIGHTEST
+    assert brightest * 0.9 < images[digits == 0].max() <= np.rint(brightest)
+
+
+def test_ink_covers_the_background_as_much_as_it_is_bright():
+    half = np.full((1, 28, 28), 102, np.uint8)  # 0.4
+    background = add_noise(np.zeros_like(half), "uniform", strength=0.5, seed=3)[0] / 255
+
+    images, _ = add_noise(half, "uniform", strength=0.5, seed=3)
+
+    np.testing.assert_allclose(images / 255, 0.4 + 0.6 * background, atol=1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "gamma"), [("uniform", 0), *(("gaussian", gamma) for gamma in (0, 0.3, 1))]
+)
+def test_noise_is_uniform_from_black_to_white(name, gamma):
+    noise = behind_nothing(name, gamma=gamma)
+    np.testing.assert_allclose(np.quantile(noise, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.02)
+
+
+@pytest.mark.parametrize("gamma", [0, 0.4, 1])
+@pytest.mark.parametrize("shift", [(0, 1), (3, 0), (4, 6)])
+def test_gamma_is_the_correlation(gamma, shift):
+    """A normal pair with correlation r, made uniform, has correlation 6/pi asin(r/2)."""
+    rows, columns = shift
+    stated = gamma * np.exp(-(rows**2 + columns**2) / 36)
+    noise = behind_nothing("gaussian", gamma=gamma) - 0.5
+
+    pairs = noise[:, rows:, columns:], noise[:, : 28 - rows, : 28 - columns]
+
+    correlation = (pairs[0] * pairs[1]).mean() * 12  # a uniform variable has variance 1/12
+    assert correlation == pytest.approx(6 / np.pi * np.arcsin(stated / 2), abs=0.04)
+
+
+def test_patches_of_photographs_are_not_flat_and_come_from_both_photographs():
+    for split in SPLITS:
+        patches = behind_nothing("photographs", split=split)
+        assert patches.std(axis=(1, 2)).min() > 0.99 * backgrounds.FLATTEST_PATCH
+        photo = backgrounds._patches(split)[1][:, 0] % 2  # strips of one, then the other, in turn
+        assert 0.1 < photo.mean() < 0.9
+
+
+def test_training_and_testing_share_no_strip_of_a_photograph():
+    strips = {
+        split: {strip[:, ::28].tobytes() for strip in backgrounds._patches(split)[0][:, ::28, 0, 0]}
+        for split in SPLITS
+    }
+    assert (len(strips["train"]), len(strips["test"])) == (12, 4)
+    assert not strips["train"] & strips["test"]
+
+
+def test_training_and_testing_share_no_digit_that_clutter_is_cut_from():
+    train, test = ({digit.tobytes() for digit in backgrounds._other_digits(s)} for s in SPLITS)
+    assert len(train) > len(test) > 300
+    assert not train & test
+
+
+def test_clutter_is_pieces_with_room_between_them_all_over_the_image():
+    clutter = behind_nothing("clutter") > 0.5
+    assert 0.03 < clutter.mean() < 4 * 8 * 8 / 28**2
+    often = clutter.mean(axis=0)
+    assert often[4:-4, 4:-4].min() > 0.03
+    assert often[:, 0].max() > 0
+    assert often[:, -1].max() > 0
+
+
+def test_noise_is_as_strong_as_stated():
+    grey = np.full((200, 28, 28), 0.5)
+    noise = add_noise(grey, "gaussian_noise", strength=0.5, seed=3)[0] / 255 - 0.5
+    assert noise.std() == pytest.approx(0.19, rel=0.02)
+
+    counts = add_noise(np.full((200, 28, 28), 0.25), "shot_noise", strength=0.5, seed=3)[0] / 255
+    assert counts.mean() == pytest.approx(0.25, rel=0.02)
+    assert counts.std() == pytest.approx(np.sqrt(0.25 / 12), rel=0.02)  # 12 photons for 1
+
+    impulses = add_noise(grey, "impulse_noise", strength=1, seed=3)[0]
+    assert np.mean(impulses == 0) == pytest.approx(0.135, abs=0.005)
+    assert np.mean(impulses == 255) == pytest.approx(0.135, abs=0.005)
+
+
+def test_blur_keeps_the_amount_of_ink_and_contrast_the_mean(digits):
+    dot = np.zeros((1, 28, 28))
+    dot[0, 14, 14] = 1
+    blurred = add_noise(dot, "blur", strength=1, seed=3)[0] / 255
+    assert blurred.sum() == pytest.approx(1, abs=0.1)
+    assert blurred.max() == pytest.approx(1 / (2 * np.pi * 1.5**2), rel=0.1)
+
+    faint, _ = add_noise(digits, "contrast", strength=1, seed=3)
+    np.testing.assert_allclose(faint.mean(axis=(1, 2)), digits.mean(axis=(1, 2)), atol=0.5)
+    np.testing.assert_allclose(np.ptp(faint, axis=(1, 2)), np.ptp(digits, axis=(1, 2)) / 5, atol=1)
+
+
+def test_stripes_and_occlusion_cover_the_stated_area():
+    stripes = behind_nothing_but_grey("stripes")
+    assert stripes.mean() == pytest.approx(1 / 3, abs=0.01)
+
+    disc = behind_nothing_but_grey("occlusion")
+    np.testing.assert_allclose(disc.sum(axis=(1, 2)), 25 * np.pi, rtol=0.15)
+    assert np.argwhere(disc)[:, 1:].min() >= 0
+
+
+def behind_nothing_but_grey(name: str) -> np.ndarray:
+    images, _ = add_noise(BLACK, name, strength=1, seed=3)
+    assert set(np.unique(images)) == {0, 128}
+    return images == 128
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "snow"}, r"Expected name to be one of \('uniform', .*'occlusion'\).*name='snow'"),
+        ({"strength": 1.1}, r"Expected strength from 0 to 1. Received: strength=1.1"),
+        ({"strength": -0.1}, r"strength from 0 to 1"),
+        ({"strength": float("nan")}, r"strength from 0 to 1. Received: strength=nan"),
+        ({"seed": -1}, r"Expected seed from 0 to 2\*\*32 - 1. Received: seed=-1"),
+        ({"name": "gaussian", "gamma": 2}, r"Expected gamma from 0 to 1. Received: gamma=2"),
+        ({"gamma": 0.5}, r"Expected gamma 0 with 'uniform', which has none. Received: gamma=0.5"),
+        ({"split": "dev"}, r"Expected split to be one of \('train', 'test'\).*split='dev'"),
+        ({"indices": [1]}, r"Expected 2 indices, one per image. Received: 1"),
+        ({"images": np.zeros((2, 32, 32))}, r"shape \(n, 28, 28\).*\(2, 32, 32\)"),
+        ({"images": np.full((2, 28, 28), 255.0)}, r"to lie in \[0, 1\].*Divide by 255"),
+        ({"images": np.zeros((2, 28, 28), int)}, r"of type uint8 or float.*int64"),
+    ],
+)
+def test_bad_input_is_refused(changes, message):
+    arguments = {"images": BLACK[:2], "name": "uniform", "strength": 0.5, "seed": 0, **changes}
+    with pytest.raises(ValueError, match=message):
+        add_noise(**arguments)
+
+
+def test_the_figure_shows_every_name_from_clean_to_strongest(digits):
+    figure = backgrounds_overview(digits, strengths=(0, 1))
+
+    labels = [panel.get_ylabel().replace("\n", "_") for panel in figure.axes[::2]]
+    assert len(labels) == len(ALL) + len(GAMMAS) - 1
+    assert all(any(label.startswith(name) for label in labels) for name in ALL)
+    clean, strong = np.hstack(digits[:2]), figure.axes[1].images[0].get_array()
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), clean)
+    disturbed, _ = add_noise(digits[:2], ALL[0], strength=1, seed=0)
+    np.testing.assert_array_equal(strong, np.hstack(disturbed))
+
+
+def test_the_figure_is_the_same_byte_for_byte_when_made_again(tmp_path, monkeypatch, digits):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    options = {"strengths": (0.5,), "names": ("gaussian", "blur")}
+    one = figures.save(backgrounds_overview(digits, **options), "one").read_bytes()
+    assert figures.save(backgrounds_overview(digits, **options), "again").read_bytes() == one
+
+
+def test_neither_tensorflow_nor_pyplot_is_loaded():
+    code = (
+        "import sys, mnist_attention.figures.backgrounds;"
+        "print(*sorted({'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
