@@ -148,7 +148,7 @@ def _download() -> dict[str, bytes]:
             addresses = {name: f"{MNIST_ADDRESS}{name}.gz" for name in MNIST_FILES}
             # TensorFlow Datasets tries for minutes before it says that there is no network. It
             # uses the same library, so proxies and certificates are the same; any answer will do.
-            requests.get(addresses["t10k-labels-idx1-ubyte"], stream=True, timeout=30).close()
+            requests.get(addresses["t10k-labels-idx1-ubyte"], stream=True, timeout=(10, 60)).close()
             tfds.disable_progress_bar()
             paths = tfds.download.DownloadManager(download_dir=folder).download(addresses)
             for name, path in paths.items():
