@@ -79,8 +79,9 @@ def load_mnist() -> dict[str, np.ndarray]:
                 _fill_cache(contents)
     elif (contents := _read_cache()) is None:
         cache = require_writable(cache_folder(), "MNIST_ATTENTION_CACHE")
-        with filelock.FileLock(cache / "mnist.lock"):  # a second process or thread waits, then
-            if (contents := _read_cache()) is None:  # reads what the first one got
+        # A second process or thread waits for the lock, then reads what the first one downloaded.
+        with filelock.FileLock(cache / "mnist.lock"):
+            if (contents := _read_cache()) is None:
                 contents = _download()
                 _fill_cache(contents)
     return _in_order_of_tfds(contents)
