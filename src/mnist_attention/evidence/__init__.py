@@ -14,6 +14,7 @@ from .report import (
     noise_table,
     paper_table,
     scores_table,
+    systems5_table,
     verdict_table,
 )
 from .runs import RunTable, difference, differences, predictions_of, runs_of, sample
@@ -35,6 +36,7 @@ __all__ = [
     "runs_of",
     "sample",
     "scores_table",
+    "systems5_table",
     "verdict_table",
 ]
 
