@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from .batches import TestBatches, TrainingBatches, epoch_batches  # noqa: F401 (for one epoch alone)
+from .batches import TrainingBatches, epoch_batches, validation_arguments  # noqa: F401
 from .data import Dataset, augmentation_table, load_dataset
 from .models import build_model, logits
 from .noise import apply_noise
@@ -177,14 +177,14 @@ def _run(
     state = initial_state(protocol, dataset, checkpoint, model)
     _restore(model, state)
     table = augmentation_table(shown.train_images, protocol.shift, protocol.canvas)
-    batches = TrainingBatches(protocol, table, shown.train_labels)
-    saved = _SavedState(state, protocol, batches, checkpoint, budget_minutes, verbose)
+    saved = _SavedState(state, protocol, checkpoint, budget_minutes, verbose)
     if not saved.ended():
         model.fit(
-            batches.to_input(),
-            validation_data=TestBatches(protocol, shown).to_input(),
+            TrainingBatches(protocol, table, shown.train_labels, state.epoch).to_input(),
+            **validation_arguments(protocol, shown),
             epochs=protocol.epochs,
             initial_epoch=state.epoch,
+            steps_per_epoch=steps_per_epoch(protocol, shown),
             callbacks=[*callbacks, saved],
             shuffle=False,
             verbose=0,
@@ -304,19 +304,18 @@ def _restore(model: keras.Model, state: State) -> None:
 
 
 class _SavedState(keras.callbacks.Callback):
-    """Moves the batches on before an epoch; saves the state after it; ends a run that is over."""
+    """Saves the state after every epoch, and ends a run that is over."""
 
     def __init__(
         self,
         state: State,
         protocol: Protocol,
-        batches: TrainingBatches,
         checkpoint: Path | None,
         budget_minutes: float | None,
         verbose: bool,
     ):
         super().__init__()
-        self.state, self.protocol, self.batches = state, protocol, batches
+        self.state, self.protocol = state, protocol
         self.checkpoint, self.budget_minutes = checkpoint, budget_minutes
         options = {"desc": f"{protocol.model}, seed {protocol.seed}", "unit": "epoch"}
         self.bar = tqdm(total=protocol.epochs, initial=state.epoch, disable=not verbose, **options)
@@ -327,7 +326,7 @@ class _SavedState(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started, self.batches.epoch = time.perf_counter(), epoch
+        self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(self.model.optimizer.learning_rate)
