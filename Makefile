@@ -32,7 +32,7 @@ MNIST_ATTENTION_DATA ?= $(abspath ../shared/mnist)
 export MNIST_ATTENTION_DATA
 endif
 
-.PHONY: help setup reproduce pages test paper bench torture notebooks lock clean
+.PHONY: help setup reproduce pages test verify paper bench torture notebooks lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -85,6 +85,9 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile
 	@echo "== 3/3 Notebooks, with small parameters"
 	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
+
+verify: setup ## train the paper's pair again (15 minutes) and compare with its records
+	@$(BIN)/mnist-attention verify
 
 paper: setup ## the runs of every study that have no record: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
 	@status=0; \

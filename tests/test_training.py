@@ -23,7 +23,7 @@ from mnist_attention.data import (
 )
 from mnist_attention.noise import apply_noise
 from mnist_attention.protocol import run_id, to_json
-from mnist_attention.records import read_record, record_path, record_text
+from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
 from mnist_attention.studies.classical import ClassicalProtocol, fit
 from mnist_attention.training import epoch_batches
 

@@ -13,7 +13,7 @@ import numpy as np
 from .data import Dataset
 from .protocol import Protocol
 from .storage.files import write_atomically
-from .storage.record_format import check_record
+from .storage.record_format import RECORD_KEYS, check_record  # noqa: F401
 from .storage.states import State, diverged
 
 MEASUREMENTS = "measurements"

@@ -90,6 +90,8 @@ def _checked_archive(path: Path) -> bytes:
         if hashlib.sha256(archive).hexdigest().encode() != digest:
             raise ValueError(f"{path} is damaged: its digest is not that of its content")
         return archive
+    if not content.startswith(b"PK"):
+        raise ValueError(f"{path} is damaged: it starts neither as a state nor as an archive")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             damaged = archive.testzip()
