@@ -32,7 +32,7 @@ MNIST_ATTENTION_DATA ?= $(abspath ../shared/mnist)
 export MNIST_ATTENTION_DATA
 endif
 
-.PHONY: help setup reproduce executed site test test-slow paper bench torture notebooks lock clean
+.PHONY: help setup reproduce executed site test test-slow verify paper bench torture notebooks lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -89,6 +89,9 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 
 test-slow: setup ## the tests that take minutes: the web site in a browser
 	@$(BIN)/pytest -m slow
+
+verify: setup ## train the paper's pair again (15 minutes) and compare with its records
+	@$(BIN)/mnist-attention verify
 
 paper: setup ## the runs of every study that have no record: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
 	@status=0; \
