@@ -378,7 +378,8 @@ def _ours(facts: Facts) -> str | None:
     if not facts.ours.n:
         return None
     whole = facts.unit == "images"
-    number = f"{facts.ours.mean:,.0f}" if whole else f"{facts.ours.mean:.2f}"
+    form = {"images": ",.0f", "points": "+z.2f"}.get(facts.unit, ".2f")
+    number = f"{facts.ours.mean:{form}}"
     cut = f" after {_epochs(facts)}" if facts.epochs else ""
     runs = "" if whole or not facts.n else f" (n = {facts.n})"
     return f"{number} {facts.unit}{cut}{runs}" + _paper(facts)
@@ -387,7 +388,8 @@ def _ours(facts: Facts) -> str | None:
 def _paper(facts: Facts) -> str:
     if facts.paper is None:
         return ""
-    return f"; paper {facts.paper:,}" if facts.unit == "images" else f"; paper {facts.paper}"
+    form = {"images": ",", "points": "+"}.get(facts.unit, "")
+    return f"; paper {facts.paper:{form}}"
 
 
 MANY = 4
@@ -400,7 +402,7 @@ def _tests(facts: Facts) -> str | None:
         means = [test.difference.mean for test in facts.tests]
         return (
             f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
-            f"{len(means)} comparisons (n = {facts.n}), {min(means):+.2f} to {max(means):+.2f} "
+            f"{len(means)} comparisons (n = {facts.n}), {min(means):+z.2f} to {max(means):+z.2f} "
             f"{facts.unit}"
         )
     alone = not facts.ours.n
@@ -412,7 +414,7 @@ def _test(test: Test, facts: Facts, alone: bool) -> str:
     runs = f"n = {test.difference.n}, " if alone else ""
     unit = "points" if facts.unit == "%" else facts.unit
     name = f"{test.name}: "
-    return f"{name}{test.difference.mean:+.2f} {unit} ({runs}{p_text(test.p_value)})"
+    return f"{name}{test.difference.mean:+z.2f} {unit} ({runs}{p_text(test.p_value)})"
 
 
 def _settled(verdict: Verdict) -> str | None:
@@ -420,7 +422,7 @@ def _settled(verdict: Verdict) -> str | None:
         return None
     if verdict.facts.needed is None:
         return "no number of runs up to 1,000 would settle it"
-    return f"about {verdict.facts.needed} would settle it"
+    return f"about {plural(verdict.facts.needed, 'seed')} would settle it"
 
 
 _NOTES = {

@@ -39,11 +39,11 @@ def reported() -> pd.DataFrame:
     return pd.read_csv(Path(__file__).with_name("reported.csv"))
 
 
+@functools.cache
 def reported_value(row: str, metric: str = "test_accuracy") -> float | None:
     """The paper's number for a row in percent, or `None` where it has none."""
-    numbers = reported()
-    found = numbers[(numbers.row == row) & (numbers.metric == metric)].value_percent
-    return float(found.iloc[0]) if len(found) else None
+    numbers = reported().set_index(["row", "metric"]).value_percent
+    return float(numbers[row, metric]) if (row, metric) in numbers.index else None
 
 
 def reported_gain() -> float:
@@ -155,7 +155,7 @@ class RunTable:
         for path in sorted(results.glob("[!.]*")) if results.is_dir() else ():
             try:
                 if path.is_dir() or path.is_symlink():
-                    next(os.scandir(path), None)
+                    os.scandir(path).close()
             except OSError as error:
                 problems.append(f"{path} cannot be read: {error.strerror}")
         records, unreadable = read_records(results)
@@ -216,6 +216,7 @@ def _check(record: dict) -> None:
     Raises:
         ValueError: naming the record and the part that is wrong.
     """
+    name = "a record"
     try:
         name = f"{record['environment'].get('study', '')}/{record['run_id']}.json"
         wrong = [
@@ -237,7 +238,7 @@ def _check(record: dict) -> None:
             if not _holds_numbers(values) or (field in lists and not isinstance(values, list))
         ]
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"Expected a record. Received one with a wrong part: {error}") from error
+        raise ValueError(f"{name}: Expected numbers. Received a wrong part: {error}") from error
     if wrong:
         raise ValueError(f"{name}: Expected accuracies and numbers. Received: {'; '.join(wrong)}")
 
@@ -247,9 +248,8 @@ def _holds_numbers(value) -> bool:
     if isinstance(value, dict):
         return all(map(_holds_numbers, value.values()))
     if isinstance(value, list):
-        numbers = [one for one in value if one is not None]
-        return set(map(type, numbers)) <= {int, float} and all(map(math.isfinite, numbers))
-    return value is None or (type(value) in _NUMBER and math.isfinite(value))
+        return all(one is None or math.isfinite(one) for one in value)
+    return value is None or (isinstance(value, _NUMBER) and math.isfinite(value))
 
 
 # The runs of a setting
