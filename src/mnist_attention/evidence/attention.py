@@ -138,19 +138,21 @@ FROM_THE_TOP = ("output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1"
 """Layers in the order in which their weights are re-initialised; a record's keys are sorted."""
 
 
-def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, list[float]]]:
+def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, list]]:
     """How far maps survive when weights are re-initialised.
 
     Returns:
         Mask layer -> layer down to which the weights are re-initialised, from the top -> rank
-        correlation with the trained map, of each seed. Empty without measurements.
+        correlation with the trained map, of each seed: a list of the network's own draws, or one
+        number where not all networks have these. Empty without measurements.
     """
     networks = measured({**changes, "model": MASKED}, records).values()
-    found = [one["randomised"] for one in networks if "randomised" in one]
+    drawn = all("reinitialised_draws" in one for one in networks)
+    part = "reinitialised_draws" if drawn else "randomised"
+    found = [one[part] for one in networks if part in one]
     masks = sorted(found[0][FROM_THE_TOP[0]]) if found else ()
     return {
-        mask: {name: [_number(one, name, mask) for one in found] for name in FROM_THE_TOP}
-        for mask in masks
+        mask: {name: [one[name][mask] for one in found] for name in FROM_THE_TOP} for mask in masks
     }
 
 

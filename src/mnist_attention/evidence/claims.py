@@ -24,6 +24,7 @@ from .runs import (
     reported_value,
     setting_of,
     value_of,
+    whole_runs,
 )
 from .statistics import (
     LEVEL,
@@ -33,6 +34,7 @@ from .statistics import (
     Sample,
     holm,
     paired_difference,
+    runs_for_range,
     runs_needed,
     summarise,
 )
@@ -208,17 +210,8 @@ def _needed_for_number(ours: Sample) -> int | None:
     """Runs with which the range of one more run is narrow enough to confirm a number."""
     if ours.n < 2:
         return ENOUGH_SEEDS
-    for n in range(max(ENOUGH_SEEDS, ours.n + 1), 1001):
-        # Only n and the spread count: a sample with this deviation, of n runs.
-        if 2 * (_reach(n) * ours.deviation + ROUNDING) <= WIDEST:
-            return n
-    return None
-
-
-def _reach(n: int) -> float:
-    """Half the width of a prediction interval in standard deviations."""
-    unit = summarise([-1.0, 1.0] * (n // 2) + [0.0] * (n % 2))
-    return (unit.prediction_high - unit.mean) / unit.deviation
+    found = runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
+    return found and max(found, ours.n + 1)
 
 
 def _number(part: str, row: str, table: RunTable, metric: Metric = "test_accuracy") -> Judged:
@@ -410,7 +403,9 @@ def late_training_accuracy(record: dict) -> float:
 
 def _learning_rate(table: RunTable) -> list[Judged]:
     """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
-    best, *others = (_whole(table, f"learning_rate={rate}") for rate in (0.01, 0.1, 0.001))
+    best, *others = (
+        whole_runs(setting_of(f"learning_rate={rate}"), table) for rate in (0.01, 0.1, 0.001)
+    )
     high, low = _tests("0.01 minus {}", (0.1, 0.001), best, others, late_accuracy)
     judged = [
         _worse(
@@ -462,16 +457,12 @@ def _tests(
     ]
 
 
-def _whole(table: RunTable, row: str) -> Runs:
-    """Runs of full length of a row, or none."""
-    runs = table.runs(setting_of(row))
-    return runs if runs.whole else dataclasses.replace(runs, records=())
-
-
 def _batch_size(table: RunTable) -> list[Judged]:
     """Claim 7, of training accuracy at the end."""
     metric = "train_accuracy"
-    ours, small, *larger = (_whole(table, f"batch_size={size}") for size in (96, 48, 128, 256))
+    ours, small, *larger = (
+        whole_runs(setting_of(f"batch_size={size}"), table) for size in (96, 48, 128, 256)
+    )
     worse = difference(ours, small, metric)
     more = [difference(runs, ours, metric) for runs in larger]
     p_small, *p_more = holm([worse.sign_p, *map(_bound_p, more)])
@@ -501,7 +492,7 @@ def _batch_size(table: RunTable) -> list[Judged]:
 
 def _epochs(table: RunTable) -> list[Judged]:
     """Claim 8. The runs of 100 epochs passed through 50, so they are their own pairs."""
-    ours, longer = _whole(table, "epochs=100"), _whole(table, "epochs=150")
+    ours, longer = (whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
     halfway = {r["run_id"]: accuracy_after(r, 50) for r in ours.records}
     known = [r for r in ours.records if halfway[r["run_id"]] is not None]
     before = paired_difference([value_of(r) - halfway[r["run_id"]] for r in known])

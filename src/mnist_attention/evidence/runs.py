@@ -425,14 +425,9 @@ def lacks(found: Mapping[str, Runs]) -> str | None:
     return "; ".join(f"{name}: {lack}" for name, lack in lacking.items() if lack) or None
 
 
-def lack_of_pairs(*differences: Difference) -> str | None:
-    """What keeps paired differences from being judged; `None` if nothing does."""
-    return too_few(min(paired.n for paired in differences), of="paired seeds")
-
-
-def too_few(count: int, needed: int = ENOUGH_SEEDS, of: str = "seeds") -> str | None:
+def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
     """How many there are of how many: "2 of at least 3 seeds"; `None` if there are enough."""
-    return f"{count} of at least {needed} {of}" if count < needed else None
+    return f"{count} of at least {needed} seeds" if count < needed else None
 
 
 # Test labels that people doubt
@@ -500,17 +495,11 @@ def relabelled(runs: Runs, labels: np.ndarray) -> Runs:
     Raises:
         ValueError: if a record has not one prediction per label.
     """
-    scored = tuple(
-        {
-            **record,
-            "result": {
-                **record["result"],
-                "test_accuracy": corrected_accuracy(record, labels) / 100,
-            },
-        }
-        for record in runs.records
-    )
-    return dataclasses.replace(runs, records=scored)
+    scored = []
+    for record in runs.records:
+        accuracy = {"test_accuracy": corrected_accuracy(record, labels) / 100}
+        scored.append({**record, "result": {**record["result"], **accuracy}})
+    return dataclasses.replace(runs, records=tuple(scored))
 
 
 def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
@@ -529,14 +518,8 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
         ValueError: if a record has not one prediction per label.
     """
     pairs = _pairs(first, second)
-    tests = [
-        mcnemar(predictions_of(ours), predictions_of(theirs), labels)
-        for ours, theirs in pairs.values()
-    ]
-    names = [field.name for field in dataclasses.fields(McNemar)]
-    return pd.DataFrame(
-        map(dataclasses.asdict, tests), columns=names, index=pd.Index(pairs, name="seed")
-    )
+    tests = [mcnemar(*map(predictions_of, pair), labels) for pair in pairs.values()]
+    return pd.DataFrame(tests, columns=McNemar._fields, index=pd.Index(pairs, name="seed"))
 
 
 def predictions_of(record: dict) -> np.ndarray:
