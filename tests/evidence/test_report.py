@@ -151,7 +151,8 @@ def test_the_ablation_table_shows_effects_and_what_is_missing():
     records += make_runs([0.97, 0.969, 0.971], epochs=20, momentum=0.9)
     records += make_runs([0.1135] * 3, epochs=20, activation="sigmoid")
     records += make_runs([0.97], epochs=20, pooling="average")
-    table = report.ablation_table(records).set_index("option")
+    table = report.ablation_table(records)
+    table = table[~table["open choice"].str.contains("at rate")].set_index("option")
     shown = table["effect in points [95 %]"]
     assert shown["0.9"].startswith("-1.08 [")
     assert shown["sigmoid"].endswith("] (3 of 3 stuck at chance)")

@@ -164,7 +164,10 @@ def test_a_longer_run_stands_in_after_fewer_epochs_and_the_shortest_comes_first(
         ("history", "test_accuracy", 0.9),
         ("environment", "epoch_seconds", ["ten"]),
         ("environment", "epoch_seconds", 10),
+        ("environment", "threads", "1"),
+        ("environment", "device", ["gpu"]),
         ("environment", "finished", 2026),
+        ("result", "parameters", "many"),
         ("measured", "conditions", {"clean": {"accuracy": "high"}}),
     ],
 )

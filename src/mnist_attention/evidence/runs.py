@@ -201,15 +201,6 @@ def _key(protocol: Changes) -> tuple:
     return tuple(protocol[name] for name in _SETTING)
 
 
-_NUMBER = (int, float)
-_TYPES = {
-    "result": {"train_accuracy": _NUMBER, "test_accuracy": _NUMBER, "epochs": (int,)},
-    "protocol": {"seed": (int,), "epochs": (int,), **dict.fromkeys(_SETTING, (*_NUMBER, str))},
-    "environment": {"seconds": _NUMBER, "threads": (int,), "finished": (str,)},
-}
-"""Part of a record -> field that the evidence uses -> its types, where it has a value."""
-
-
 def _check(record: dict) -> None:
     """Check what the evidence uses of a record.
 
@@ -219,28 +210,32 @@ def _check(record: dict) -> None:
     name = "a record"
     try:
         name = f"{record['environment'].get('study', '')}/{record['run_id']}.json"
+        result, environment, protocol = (record[k] for k in ("result", "environment", "protocol"))
+        accuracies = [result["train_accuracy"], result["test_accuracy"]]
+        times = [environment.get(name) for name in ("seconds", "threads")]
+        times += environment.get("epoch_seconds") or []
+        texts = [environment.get(name, "") for name in ("device", "engine", "finished")]
+        hash(_key(protocol_of(record)))
         wrong = [
-            f"{part}.{field}={record[part][field]!r:.60}"
-            for part, types in _TYPES.items()
-            for field, kinds in types.items()
-            if not isinstance(record[part].get(field), (*kinds, type(None)))
+            f"{part}={values!r:.80}"
+            for part, values in {
+                "accuracies": accuracies,
+                "result": [result.get(name) for name in ("epochs", "parameters")],
+                "protocol": [protocol.get(name) for name in ("epochs", "seed")],
+                "history": [one for values in record["history"].values() for one in [*values]],
+                "seconds and threads": times,
+                "measured": record.get("measured", {}),
+            }.items()
+            if not _holds_numbers(values)
         ]
-        wrong += [
-            f"result.{metric}={value!r:.60}"
-            for metric in ("train_accuracy", "test_accuracy")
-            if not 0 <= (value := record["result"][metric]) <= 1
-        ]
-        seconds = record["environment"].get("epoch_seconds") or []
-        lists = {**record["history"], "epoch_seconds": seconds}
-        wrong += [
-            f"{field}={values!r:.60}"
-            for field, values in {**lists, "measured": record.get("measured", {})}.items()
-            if not _holds_numbers(values) or (field in lists and not isinstance(values, list))
-        ]
+        if not all(0 <= accuracy <= 1 for accuracy in accuracies):
+            wrong.append(f"accuracies={accuracies}")
+        if not all(isinstance(text, str) for text in texts):
+            wrong.append(f"device, engine, finished={texts!r:.80}")
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{name}: Expected numbers. Received a wrong part: {error}") from error
     if wrong:
-        raise ValueError(f"{name}: Expected accuracies and numbers. Received: {'; '.join(wrong)}")
+        raise ValueError(f"{name}: Expected numbers, in range. Received: {'; '.join(wrong)}")
 
 
 def _holds_numbers(value) -> bool:
@@ -249,7 +244,7 @@ def _holds_numbers(value) -> bool:
         return all(map(_holds_numbers, value.values()))
     if isinstance(value, list):
         return all(one is None or math.isfinite(one) for one in value)
-    return value is None or (isinstance(value, _NUMBER) and math.isfinite(value))
+    return value is None or math.isfinite(value)
 
 
 # The runs of a setting
