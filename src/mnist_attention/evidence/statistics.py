@@ -146,7 +146,7 @@ class Difference:
 
         Of the sign-flip test, which is exact; below 6 pairs of the t test.
         """
-        if self.n >= ENOUGH_PAIRS:
+        if self.n >= ENOUGH_PAIRS or self.n < 2:
             return self.p_value
         return min(1.0, 2 * min(self.p_below(0), self.p_above(0)))
 
