@@ -179,7 +179,7 @@ def test_robustness_compares_each_condition_seed_by_seed():
     assert attention.robustness({}, plain).empty
 
 
-def test_gains_behind_backgrounds_are_paired_by_seed():
+def test_gains_on_backgrounds_are_paired_by_seed():
     plain = networks([make_measured(accuracy=0.5), make_measured(accuracy=0.6)], model=PLAIN)
     swish = networks([make_measured(accuracy=0.52)] * 3, model="lenet5_swish")
     noisy = Condition("uniform", 1.0)
@@ -244,9 +244,9 @@ def test_map_scores_are_of_the_condition_asked_for():
     found = make_measured(c1=0.9)
     noisy = Condition("uniform", 1.0)
     found["conditions"][str(noisy)]["masks"] = {"c1_attention": scores(0.2)}
-    behind = attention.map_scores({}, networks([found]), noisy)
-    assert behind["C1"]["ink_auroc"].mean == 0.2
-    assert "C3" not in behind
+    shown = attention.map_scores({}, networks([found]), noisy)
+    assert shown["C1"]["ink_auroc"].mean == 0.2
+    assert "C3" not in shown
 
 
 # Does the mask attend?
@@ -265,8 +265,8 @@ def trial(lead: float = 0.002, n: int = 10, changed: float = 0.01, **leads: floa
     records = networks(measurements, **SHORT_RUNS) + make_runs([0.97] * n, model=MASKED)
     for model in attention.PLACELESS:
         masked, changes = (0.97, {}) if model == PLAIN else (0.98, SHORT_RUNS)
-        behind = [masked - leads.get(model, lead) + spread for spread in SPREAD[:n]]
-        records += make_runs(behind, model=model, **changes)
+        others = [masked - leads.get(model, lead) + spread for spread in SPREAD[:n]]
+        records += make_runs(others, model=model, **changes)
     return records
 
 
@@ -483,8 +483,7 @@ def test_the_table_of_controls_says_what_is_missing():
 
 
 def test_the_table_of_noise_has_a_row_for_each_background():
-    behind = TRAINING_CONDITIONS[0]
-    changes = {**SHORT_RUNS, **behind.fields}
+    changes = {**SHORT_RUNS, **TRAINING_CONDITIONS[0].fields}
     records = [
         *make_runs([0.90], model=PLAIN, **changes),
         *networks([make_measured(c1=0.9, brightness=0.95, snr=0.25)], model=MASKED, **changes),

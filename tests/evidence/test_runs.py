@@ -1,4 +1,4 @@
-"""Which records belong to a setting, and what they say of it."""
+"""Records by setting, checked and indexed once."""
 
 import dataclasses
 import hashlib
@@ -199,19 +199,21 @@ def test_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
     assert table.problems == [f"{tmp_path / 'table3'} cannot be read: No such file or directory"]
 
 
-def test_a_folder_without_permission_is_a_problem(tmp_path, monkeypatch):
+@pytest.mark.parametrize("folder", ["", "table1", "measurements"])
+def test_a_folder_without_permission_is_a_problem(tmp_path, monkeypatch, folder):
     """Also where the tests run as root, who may read everything."""
     write_record(make_record(), tmp_path, "table1")
+    (tmp_path / "measurements").mkdir()
     scandir = os.scandir
 
     def refusing(path):
-        if Path(path) == tmp_path / "table1":
+        if Path(path) == tmp_path / folder:
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
     problems = evidence.RunTable.read(tmp_path).problems
-    assert f"{tmp_path / 'table1'} cannot be read: Permission denied" in problems
+    assert f"{tmp_path / folder} cannot be read: Permission denied" in problems
 
 
 # Differences

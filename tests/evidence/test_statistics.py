@@ -165,7 +165,7 @@ def test_the_detectable_difference_of_a_textbook_case():
     assert detectable_difference(1, 34) == pytest.approx(0.495, abs=0.005)
 
 
-def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_nil():
+def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_zero():
     at_edge = [paired_difference(values) for values in simulate(300, 5, seed=7, mean=0.1)]
     assert np.mean([each.equivalent for each in at_edge]) == pytest.approx(0.05, abs=0.025)
     assert paired_difference([0.01, -0.01, 0.02, -0.02, 0]).equivalent
@@ -212,8 +212,8 @@ def test_equal_differences_are_judged_by_their_mean(n):
     assert not same.equivalent  # it is at the margin
     assert math.isnan(same.detectable)
     assert (same.direction, paired_difference([-0.25] * n).direction) == (1, -1)
-    nil = paired_difference([0.0] * n)
-    assert (nil.direction, nil.equivalent) == (0, True)
+    zero = paired_difference([0.0] * n)
+    assert (zero.direction, zero.equivalent) == (0, True)
 
 
 def test_the_direction_is_that_of_the_mean():
@@ -248,7 +248,7 @@ def test_a_difference_in_print():
     assert statistics.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
 
 
-def test_an_end_near_nil_shows_on_which_side_it_is():
+def test_an_end_near_zero_shows_on_which_side_it_is():
     assert statistics.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
     assert statistics.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
     assert statistics.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"

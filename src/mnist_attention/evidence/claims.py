@@ -556,7 +556,7 @@ def _state_of_the_art(table: RunTable) -> list[SubClaim]:
     best, paper = max(PUBLISHED.values()), reported_value("LeNet+Attention")
     outcome = "contradicted" if best > paper + ROUNDING else "not tested"
     said = "published", f"{paper} % is state of the art"
-    return [(*said, outcome, Facts(1, 0, Sample(1, best), paper))]
+    return [(*said, outcome, Facts(ours=Sample(1, best), paper=paper))]
 
 
 def _sizes(table: RunTable) -> list[SubClaim]:
@@ -571,7 +571,7 @@ def _sizes(table: RunTable) -> list[SubClaim]:
         return [(*said, "not tested", Facts(paper=80_000, unit="images"))]
     found = max(sizes)
     outcome = "reproduced" if found == (60_000, 20_000) else "contradicted"
-    return [(*said, outcome, Facts(1, 0, Sample(1, sum(found)), 80_000, "images"))]
+    return [(*said, outcome, Facts(ours=Sample(1, sum(found)), paper=80_000, unit="images"))]
 
 
 Rule = Callable[[RunTable], list[SubClaim]]

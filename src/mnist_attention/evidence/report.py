@@ -349,10 +349,14 @@ def finding(records: Records) -> str:
     table = RunTable.of(records)
     plain, masked = (table.runs(evidence.setting_of(row)) for row in ("LeNet", "LeNet+Attention"))
     paper = [evidence.reported_value(row) for row in ("LeNet", "LeNet+Attention")]
-    n = evidence.difference(masked, plain).n
     if lack := evidence.lacks({"without the mask": plain, "with it": masked}):
         return f"Not tested yet: {lack}; the paper: {paper[0]} and {paper[1]}."
-    ours = [f"{evidence.sample(runs).mean:.2f} %" for runs in (plain, masked)]
+    seeds = plain.by_seed.keys() & masked.by_seed.keys()
+    ours = [
+        f"{summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean:.2f} %"
+        for runs in (plain, masked)
+    ]
+    n = len(seeds)
     pairs = f"{_WORDS[n] if n < len(_WORDS) else n} paired seed{'s' * (n != 1)}"
     return (
         f"{ours[0]} without the mask, {ours[1]} with it ({pairs}); "

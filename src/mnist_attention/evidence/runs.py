@@ -149,10 +149,8 @@ class RunTable:
     def read(cls, results: Path) -> "RunTable":
         """Read a results folder; a folder that cannot be read is a problem."""
         results = Path(results)
-        problems = []
-        if not results.is_dir():
-            problems.append(f"{results} is no folder")
-        for path in sorted(results.glob("[!.]*")) if results.is_dir() else ():
+        problems = [] if results.is_dir() else [f"{results} is no folder"]
+        for path in [results, *sorted(results.glob("[!.]*"))] if results.is_dir() else ():
             try:
                 if path.is_dir() or path.is_symlink():
                     os.scandir(path).close()
