@@ -1,7 +1,5 @@
 """Every outcome of every sub-claim of `results/PLAN.md`, on made-up runs."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -327,7 +325,9 @@ def test_holm_is_within_a_claim():
 def test_a_diverged_run_stays_in_the_mean():
     records = plain(0.989, n=4)
     records[1]["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
-    assert judged(1, "number", records).facts.ours.mean < 80
+    found = judged(1, "number", records)
+    assert found.facts.ours.mean < 80
+    assert "; 1 of 4 runs diverged or stayed at chance" in report.clause(found)
     high = rates()
     for record in high[10:13]:  # three of ten collapsed early
         record["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
@@ -402,8 +402,3 @@ def test_noise_alone_is_seldom_taken_for_the_opposite_of_a_claim():
         found += [{each.outcome for each in judge(6, records)}]
     # Two tests share 0.05, and half of that is on either side: 1.5 of 60 are expected.
     assert sum("contradicted" in outcomes for outcomes in found) <= 5
-
-
-def test_verdicts_are_plain_data():
-    for each in verdicts(rates()):
-        assert dataclasses.asdict(each)["claim"] == each.claim

@@ -23,6 +23,7 @@ from .runs import (
     RunTable,
     difference,
     difference_over_epochs,
+    is_failed,
     is_mnist,
     protocol_of,
     reported_value,
@@ -88,9 +89,6 @@ OPTIONS = (
     Option("depth of ResNet", "50", "18", {"model": "resnet18"}, {"model": "resnet50"}),
 )
 
-AT_CHANCE = 20.0
-"""Percent of test accuracy below which a run counts as stuck at chance."""
-
 NOT_RUN = "not run yet"
 
 _OF_THE_MASK = ("mask_placement", "mask_channels", "mask_activation")
@@ -109,7 +107,7 @@ class Row:
         accuracy: Mean test accuracy with the option in percent; NaN without runs.
         effect: Option minus ours, paired by seed, in points.
         gain: With the option, LeNet+Attention minus LeNet-5 trained the same way.
-        stuck: Runs of the option that end below `AT_CHANCE`.
+        stuck: Runs of the option that diverged or ended below `runs.AT_CHANCE`.
         metric: What `effect` is measured in.
         lack: Why the numbers must not be quoted; `None` if they may be.
     """
@@ -161,9 +159,7 @@ def _measured(option: Option, table: RunTable) -> list[Row]:
                     accuracy=sample(theirs).mean,
                     effect=paired,
                     gain=_over_lenet({**wanted, "epochs": epochs}, table),
-                    stuck=sum(
-                        100 * r["result"]["test_accuracy"] < AT_CHANCE for r in theirs.records
-                    ),
+                    stuck=sum(map(is_failed, theirs.records)),
                     lack=too_few(paired.n),
                 )
             )

@@ -19,6 +19,7 @@ from .runs import (
     accuracy_after,
     difference,
     differences,
+    is_failed,
     is_mnist,
     reported_gain,
     reported_value,
@@ -107,7 +108,7 @@ class Facts:
 
     Attributes:
         n: Runs or pairs; of several comparisons the fewest.
-        new: How many of the runs are younger than the plan.
+        records: Of all runs that were used. Diverged ones and those at chance are among them.
         ours: Our number, in `unit`.
         paper: The paper's number, `None` where it has none.
         unit: Of the numbers and of the differences.
@@ -118,13 +119,24 @@ class Facts:
     """
 
     n: int = 0
-    new: int = 0
+    records: Sequence[dict] = dataclasses.field(default=(), repr=False)
     ours: Sample = NO_RUNS
     paper: float | None = None
     unit: str = "%"
     tests: tuple[Test, ...] = ()
     epochs: tuple[int, int] | None = None
     needed: int | None = None
+
+    @property
+    def new(self) -> int:
+        """How many of the runs finished after the plan was fixed."""
+        finished = (record["environment"].get("finished") or "" for record in self.records)
+        return sum(time > PLAN_FIXED for time in finished)
+
+    @property
+    def failed(self) -> int:
+        """How many of the runs diverged or ended below `runs.AT_CHANCE`."""
+        return sum(map(is_failed, self.records))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,22 +236,13 @@ def _number(row: str, table: RunTable) -> Judged:
     values = [value_of(record) for record in runs.records]
     outcome, ours = number_rule(values, paper), summarise(values)
     needed = _needed_for_number(ours) if outcome == "inconclusive" else None
-    return outcome, Facts(ours.n, _new(runs.records), ours, paper, needed=needed)
+    return outcome, Facts(ours.n, runs.records, ours, paper, needed=needed)
 
 
 def _facts_of(runs: Runs, paper: float | None = None) -> Facts:
     """Facts of runs that cannot be judged: why not, and no number of theirs."""
     cut = (runs.done, runs.asked) if runs.records else None
     return Facts(paper=paper, epochs=cut)
-
-
-def _new(*groups: Iterable[dict]) -> int:
-    """How many records are of runs that finished after the plan was fixed."""
-    return sum(
-        (record["environment"].get("finished") or "") > PLAN_FIXED
-        for group in groups
-        for record in group
-    )
 
 
 def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> int | None:
@@ -269,7 +272,7 @@ def _worse(test: Test, values: Sequence[float], paper: float, records: Iterable[
     ours, paired, number = summarise(values), test.difference, number_rule(values, paper)
     if not (ours.n and paired.n):
         return "not tested", Facts(paper=paper)
-    facts = Facts(min(ours.n, paired.n), _new(records), ours, paper, tests=(test,))
+    facts = Facts(min(ours.n, paired.n), records, ours, paper, tests=(test,))
     if test.direction < 0:
         return "contradicted", facts
     if test.direction > 0 and number == "inconclusive":
@@ -291,8 +294,8 @@ def _no_better(test: Test, paper: float, groups: Sequence[Runs]) -> Judged:
     paired = test.difference
     if not paired.n:
         return "not tested", Facts(paper=paper)
-    new = _new(*(runs.records for runs in groups))
-    facts = Facts(paired.n, new, paper=paper, unit="points", tests=(test,))
+    records = [record for runs in groups for record in runs.records]
+    facts = Facts(paired.n, records, paper=paper, unit="points", tests=(test,))
     if test.p_value < LEVEL:
         return "reproduced" if paired.mean < MARGIN else "contradicted", facts
     needed = _needed(paired, paired.mean - MARGIN, sides=1)
@@ -313,11 +316,11 @@ def _numbers(table: RunTable, **rows: str) -> list[SubClaim]:
 def _gain(table: RunTable) -> list[SubClaim]:
     """Claim 3: the sign of the mask's gain by pairs, its size by single runs."""
     masked, plain = (whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet"))
-    paper, new = reported_gain(), _new(masked.records, plain.records)
+    paper = reported_gain()
     by_seed = differences(masked, plain)
     paired = paired_difference([*by_seed.values()])
     test = Test("with minus without the mask", paired, *holm([paired.sign_p]))
-    facts = Facts(paired.n, new, unit="points", tests=(test,))
+    facts = Facts(paired.n, masked.records + plain.records, unit="points", tests=(test,))
     if not paired.n:
         outcome, facts = "not tested", Facts(unit="points")
     elif test.direction:
@@ -329,11 +332,11 @@ def _gain(table: RunTable) -> list[SubClaim]:
     size = "size", f"the mask is worth {paper:+} points"
     return [
         ("sign", "the mask helps", outcome, facts),
-        (*size, *_size(masked, plain, by_seed, paper, new)),
+        (*size, *_size(masked, plain, by_seed, paper)),
     ]
 
 
-def _size(masked: Runs, plain: Runs, by_seed: dict[int, float], paper: float, new: int) -> Judged:
+def _size(masked: Runs, plain: Runs, by_seed: dict[int, float], paper: float) -> Judged:
     """Whether the reported gain could be that of one more run of each network.
 
     The paper does not say that its two networks shared a seed, so the spreads add up.
@@ -347,7 +350,8 @@ def _size(masked: Runs, plain: Runs, by_seed: dict[int, float], paper: float, ne
     outcome = _in_range(values, paper, (mean - spread, mean + spread))
     apart = Sample(n, mean, math.hypot(*(one.deviation for one in both)))
     needed = _needed_for_number(apart) if outcome == "inconclusive" else None
-    return outcome, Facts(n, new, apart, paper, "points", needed=needed)
+    records = masked.records + plain.records
+    return outcome, Facts(n, records, apart, paper, "points", needed=needed)
 
 
 def _resnet(table: RunTable) -> list[SubClaim]:
@@ -357,7 +361,7 @@ def _resnet(table: RunTable) -> list[SubClaim]:
     values = [value_of(record) for record in runs.records]
     if values and not runs.whole and min(values) - paper > WIDEST:
         outcome, ours = "not reproduced (higher)", summarise(values)
-        facts = Facts(ours.n, _new(runs.records), ours, paper, epochs=(runs.done, runs.asked))
+        facts = Facts(ours.n, runs.records, ours, paper, epochs=(runs.done, runs.asked))
     half = (reported_value("LeNet") - paper) / 2
     says = f"because it overfits: training would be {half:.1f} points above test, or more"
     return [
@@ -371,7 +375,7 @@ def _overfitting(runs: Runs, half: float) -> Judged:
     if not runs.whole:
         return "not tested", _facts_of(runs)
     gaps = [value_of(r, "train_accuracy") - value_of(r) for r in runs.records]
-    facts = Facts(len(gaps), _new(runs.records), summarise(gaps), unit="points")
+    facts = Facts(len(gaps), runs.records, summarise(gaps), unit="points")
     if min(gaps) >= half:
         return "reproduced", facts
     # Every run must agree, so more runs do not help.
@@ -414,8 +418,8 @@ def _learning_rate(table: RunTable) -> list[SubClaim]:
         judged.append((part, f"rate {rate} {effect} ({paper} %)", *found))
     training = _tests("training, 0.01 minus {}", rates[1:], best, others, late_training_accuracy)
     n = min(test.difference.n for test in (high, low))
-    new = _new(best.records, *(runs.records for runs in others))
-    facts = Facts(n, new, unit="points", tests=(high, low, *training))
+    records = [record for runs in (best, *others) for record in runs.records]
+    facts = Facts(n, records, unit="points", tests=(high, low, *training))
     found = _best((high, low), facts) if n else ("not tested", Facts())
     return [*judged, ("best", "rate 0.01 is best", *found)]
 
@@ -507,14 +511,14 @@ def _noise(table: RunTable) -> list[SubClaim]:
         "accuracy": [(str(entry["condition"]), entry["gain"]) for entry in entries],
     }
     corrected = iter(holm([paired.sign_p for pairs in found.values() for _, paired in pairs]))
-    new = _new(*(entry["records"] for entry in entries))
+    records = [record for entry in entries for record in entry["records"]]
     judged = []
     for part, (says, unit) in _NOISE_PARTS.items():
         tests = tuple(Test(*pair, next(corrected)) for pair in found[part])
         n = min(test.difference.n for test in tests)
         outcome = _NOISE_RULES[part]([test.direction for test in tests])
         needed = _needed_by(tests) if outcome == "inconclusive" else None
-        facts = Facts(n, new, unit=unit, tests=tests, needed=needed)
+        facts = Facts(n, records, unit=unit, tests=tests, needed=needed)
         if n < 2:
             outcome, facts = "not tested", Facts(unit=unit)
         judged.append((part, says, outcome, facts))

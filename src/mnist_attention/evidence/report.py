@@ -369,7 +369,9 @@ def clause(verdict: Verdict) -> str:
     facts = verdict.facts
     if verdict.outcome == "not tested":
         return "no run of full length" + (f" ({_epochs(facts)})" if facts.epochs else "")
-    said = [part for part in (_ours(facts), _tests(facts), _settled(verdict)) if part]
+    failed = f"{facts.failed} of {len(facts.records)} runs diverged or stayed at chance"
+    said = [_ours(facts), _tests(facts), failed if facts.failed else None, _settled(verdict)]
+    said = [part for part in said if part]
     said += [_NOTES[verdict.claim]] if verdict.claim in _NOTES else []
     return "; ".join(said)
 
@@ -534,7 +536,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     for claim, (says, _) in CLAIMS.items():
         print(f"Claim {claim}: {says}")
         for each in judge(claim, table):
-            print(f"    {each.part}: {each.outcome}. {clause(each)}")
+            new = f" ({plural(each.facts.new, 'new run')})" if each.facts.new else ""
+            print(f"    {each.part}: {each.outcome}. {clause(each)}{new}")
     print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}")
     ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
     print(f"\nWhat the paper leaves open\n\n{_plain(ablated)}\n")

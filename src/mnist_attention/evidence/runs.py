@@ -314,6 +314,15 @@ def is_mnist(record: dict) -> bool:
     return record["dataset"]["digest"] == MNIST_DIGEST
 
 
+AT_CHANCE = 20.0
+"""Percent of test accuracy below which a run counts as stuck at chance."""
+
+
+def is_failed(record: dict) -> bool:
+    """Whether a run diverged or is stuck at chance."""
+    return bool(record["result"].get("diverged")) or value_of(record) < AT_CHANCE
+
+
 def _length(record: dict) -> int:
     """Epochs of a run. A run that diverged has ended: more epochs would change nothing."""
     asked = protocol_of(record)["epochs"]
