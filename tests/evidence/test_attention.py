@@ -453,6 +453,11 @@ def test_each_map_that_could_lose_is_compared_with_the_mask():
     )
     assert entry["snr_over_untrained"].mean == pytest.approx(np.mean(SPREAD[:3]))
     assert len(entry["records"]) == 6
+    assert entry["snr_over_frozen"].n == 0
+    changes = {**SHORT_RUNS, **TRAINING_CONDITIONS[0].fields}
+    records += networks([make_measured(snr=0.4)] * 2, model="lenet5_frozen", **changes)
+    over_frozen = attention.trained_on_noise(records)[0]["snr_over_frozen"]
+    assert (over_frozen.n, over_frozen.mean) == pytest.approx((2, 0.6 + np.mean(SPREAD[:2])))
 
 
 def test_other_digits_are_never_used():
@@ -492,7 +497,7 @@ def test_the_table_of_noise_has_a_row_for_each_background():
     assert [*table.background] == [str(condition) for condition in TRAINING_CONDITIONS]
     assert [*table.iloc[0]][1:] == [
         "90.00", "98.00", "+8.00 no interval", "missing", "missing", "+0.600 no interval",
-        "-0.050 no interval", "+0.25 no interval", "-0.75 no interval", "1",
+        "-0.050 no interval", "+0.25 no interval", "-0.75 no interval", "missing", "1",
     ]  # fmt: skip
     assert set(table.iloc[1][1:-1]) == {"missing"}
 

@@ -307,7 +307,8 @@ def trained_on_noise(records: Records) -> list[dict]:
         mask; of the C1 mask on that background `over`, its AUROC for ink minus that of each of
         `COMPARED_MAPS`, by name; `focus`, the same minus that of the image's own brightness;
         `snr`, the gain in signal to noise in decibels; `snr_over_untrained`, the same minus the
-        gain of the untrained mask. n is 0 where runs or measurements are missing.
+        gain of the mask before training; `snr_over_frozen`, minus that of a network trained around
+        masks that are not. n is 0 where runs or measurements are missing.
     """
     table = RunTable.of(records)
     entries = []
@@ -316,10 +317,14 @@ def trained_on_noise(records: Records) -> list[dict]:
         plain, masked = (
             whole_runs({**changes, "model": model}, table) for model in (PLAIN, MASKED)
         )
-        networks = [
-            found.get("conditions", {}).get(str(condition), {})
-            for found in measured({**changes, "model": MASKED}, table).values()
-        ]
+        ours, frozen = (
+            {
+                seed: found.get("conditions", {}).get(str(condition), {})
+                for seed, found in measured({**changes, "model": model}, table).items()
+            }
+            for model in (MASKED, "lenet5_frozen")
+        )
+        networks = [*ours.values()]
 
         def minus(score: str, *other: str, networks=networks) -> Difference:
             """The C1 mask's score minus another map's; without another, the score itself."""
@@ -344,6 +349,13 @@ def trained_on_noise(records: Records) -> list[dict]:
                 "focus": minus("ink_auroc", "trivial", "brightness"),
                 "snr": minus("snr_gain_db"),
                 "snr_over_untrained": minus("snr_gain_db", "untrained", _C1),
+                "snr_over_frozen": paired_difference(
+                    _known(
+                        _number(ours[seed], "masks", _C1, "snr_gain_db")
+                        - _number(frozen[seed], "masks", _C1, "snr_gain_db")
+                        for seed in ours.keys() & frozen.keys()
+                    )
+                ),
             }
         )
     return entries

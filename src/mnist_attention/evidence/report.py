@@ -278,6 +278,7 @@ def noise_table(records: Records) -> pd.DataFrame:
             "AUROC minus brightness (not judged)": points(entry["focus"], 3),
             "gain in signal to noise, dB": points(entry["snr"]),
             "the same minus untrained": points(entry["snr_over_untrained"]),
+            "minus frozen (not judged)": points(entry["snr_over_frozen"]),
             "n": str(entry["gain"].n),
         }
         for entry in attention.trained_on_noise(records)
