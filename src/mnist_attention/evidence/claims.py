@@ -261,14 +261,7 @@ def _needed_by(tests: Iterable[Test]) -> int | None:
 
 
 def _worse(test: Test, values: Sequence[float], paper: float, records: Iterable[dict]) -> Judged:
-    """A setting is worse than the paper's choice, and by how much.
-
-    Args:
-        test: The paper's choice minus this setting.
-        values: Accuracies of this setting in percent, of runs of full length.
-        paper: The number that the paper reports for it.
-        records: All records that were used.
-    """
+    """A setting is worse than the paper's choice (`test`: that minus this), and by how much."""
     ours, paired, number = summarise(values), test.difference, number_rule(values, paper)
     if not (ours.n and paired.n):
         return "not tested", Facts(paper=paper)
