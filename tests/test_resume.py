@@ -83,7 +83,9 @@ def test_an_unusable_checkpoint_is_refused_and_the_run_starts_over(
     assert reproducible_text(record) == unbroken
 
 
-@pytest.mark.parametrize("signal", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signal", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_interrupted_it_exits_with_130_and_says_how_to_go_on(tmp_path, signal):
     options = "train --dataset uci --model lenet5 --epochs 100000 --results"
     command = [sys.executable, "-m", "mnist_attention", *options.split(), str(tmp_path)]
@@ -161,6 +163,7 @@ train(PROTOCOL, dataset=DIGITS, results=sys.argv[1], verbose=False)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_asked_for_the_same_run_make_it_once(tmp_path, unbroken):
     command = [sys.executable, "-c", SAME_RUN, str(tmp_path)]
     options = {"cwd": Path(__file__).parent, "stdout": subprocess.PIPE, "text": True}

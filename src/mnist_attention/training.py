@@ -178,17 +178,18 @@ def _run(
     _restore(model, state)
     table = augmentation_table(shown.train_images, protocol.shift, protocol.canvas)
     saved = _SavedState(state, protocol, checkpoint, budget_minutes, verbose)
-    if not saved.ended():
-        model.fit(
-            TrainingBatches(protocol, table, shown.train_labels, state.epoch).to_input(),
-            **validation_arguments(protocol, shown),
-            epochs=protocol.epochs,
-            initial_epoch=state.epoch,
-            steps_per_epoch=steps_per_epoch(protocol, shown),
-            callbacks=[*callbacks, saved],
-            shuffle=False,
-            verbose=0,
-        )
+    with saved.bar:
+        if not saved.ended():
+            model.fit(
+                TrainingBatches(protocol, table, shown.train_labels, state.epoch).to_input(),
+                **validation_arguments(protocol, shown),
+                epochs=protocol.epochs,
+                initial_epoch=state.epoch,
+                steps_per_epoch=steps_per_epoch(protocol, shown),
+                callbacks=[*callbacks, saved],
+                shuffle=False,
+                verbose=0,
+            )
     record = make_record(
         protocol,
         dataset,
@@ -345,9 +346,6 @@ class _SavedState(keras.callbacks.Callback):
         self.bar.update()
         if self.ended():
             self.model.stop_training = True
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
 
 
 SHOWN = ("loss", "test_accuracy")
