@@ -177,7 +177,7 @@ maps = ma.attention_maps(start, dataset.test_images[:1])
 shown = {name: np.asarray(value)[0] for name, value in values.items() if "attention" not in name}
 masks = {name.removesuffix("_attention"): scores[0] for name, scores in maps.items()}
 figure = ma.figures.network(digit, shown, masks, title="The mask is a side branch")
-alt = "LeNet-5 from left to right with a digit's feature maps; after C1 and C3 a mask multiplies them."
+alt = "LeNet-5 with the feature maps of a digit; after C1 and C3 a mask multiplies them."
 ma.figures.show(figure, "02_network", alt, banner)
 
 # %% [markdown]
