@@ -87,8 +87,8 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@echo "== 3/3 Notebooks, with small parameters"
 	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
 
-test-slow: setup ## the tests that take minutes: the web site in a browser
-	@$(BIN)/pytest -m slow
+test-slow: setup ## the tests that take minutes: kills, clusters, large networks, the site in a browser
+	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadgroup
 
 verify: setup ## train the paper's pair again (15 minutes) and compare with its records
 	@$(BIN)/mnist-attention verify
@@ -120,7 +120,8 @@ notebooks: setup ## execute the notebooks in full and write the .ipynb that are 
 	  echo "== $$source"; \
 	  notebook=$${source%.py}.ipynb; \
 	  $(BIN)/jupytext --quiet --update --to ipynb $$source && \
-	  $(EXECUTE) $(STABLE) --inplace $$notebook || exit 1; \
+	  $(EXECUTE) $(STABLE) --inplace $$notebook && \
+	  touch $$source && $(BIN)/jupytext --quiet --sync $$source || exit 1; \
 	done
 
 lock: ## write requirements.lock anew from pyproject.toml (newest versions: UPGRADE=--upgrade)
