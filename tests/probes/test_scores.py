@@ -1,8 +1,5 @@
 """Maps in register with the image, the ink, and their scores by hand."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from skimage import filters
@@ -394,12 +391,4 @@ def test_random_maps_differ_by_image_and_score_as_chance(uci):
     maps = TRIVIAL_MAPS["random"](images)
     assert (maps[0] != maps[1]).all()
     assert ink_auroc(maps, ink(images)).mean() == pytest.approx(0.5, abs=0.01)
-
-
-def test_neither_keras_nor_tensorflow_is_loaded():
-    code = (
-        "import sys, mnist_attention.probes.scores;"
-        "print(*sorted({'keras', 'tensorflow'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == ""
+    assert maps[0, 0, :2] == pytest.approx([0.636962, 0.269787], abs=1e-6)  # as in the records

@@ -1,6 +1,7 @@
 """The masks of a model on images, and what the order of a map is worth to the network."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -192,32 +193,29 @@ def _join(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def model_input(model: keras.Model, images):
     """The input of `model` for `images`; see `attention_maps`."""
-    shapes = [tuple(x.shape) for x in getattr(model, "inputs", None) or ()]  # unknown: subclassed
+    shapes = [tuple(x.shape) for x in getattr(model, "inputs", None) or ()]  # subclassed: unknown
+    inputs = images
     if isinstance(images, np.ndarray) and images.shape[1:] == (28, 28):
-        canvas = (shapes[0][1] if shapes and len(shapes[0]) > 2 else None) or CANVAS
-        inputs = network_input(brightness(images), canvas) if canvas >= 28 else images
-        inputs = inputs[..., 0] if shapes and len(shapes[0]) == 3 else inputs
-    else:
-        inputs = keras.tree.map_structure(np.asarray, images)
-    arrays = keras.tree.flatten(inputs)
-    fits = len(shapes) == len(arrays) and all(map(_fits, arrays, shapes)) if shapes else True
-    if not fits or any(array.ndim < 3 for array in arrays if not shapes):
-        own = f"as the model takes them: {shapes}" if shapes else "(n, height, width, channels)"
-        received = ", ".join(f"shape={x.shape}" for x in keras.tree.flatten(images))
-        raise ValueError(f"Expected images of shape (n, 28, 28), or {own}. Received: {received}")
-    if len({len(array) for array in arrays}) != 1 or not len(arrays[0]):
+        shape = shapes[0] if shapes else (None, CANVAS, CANVAS, 1)
+        canvas = (shape[1] if len(shape) > 2 else None) or CANVAS
+        inputs = network_input(brightness(images), max(canvas, 28))
+        inputs = inputs[..., 0] if len(shape) == 3 else inputs
+    arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
+    fits = not shapes or (len(arrays) == len(shapes) and all(map(_fits, arrays, shapes)))
+    complete = len({len(array) for array in arrays}) == 1 and len(arrays[0]) > 0
+    if not (fits and complete) or any(np.isnan(x).any() for x in arrays if x.dtype.kind == "f"):
+        own = f"as the model takes them, {shapes}" if shapes else "as the model takes them"
+        received = ", ".join(f"shape={np.shape(x)}" for x in keras.tree.flatten(images))
         raise ValueError(
-            "Expected images with n >= 1, as many for each input. "
-            f"Received: {[len(array) for array in arrays]}"
+            f"Expected images of shape (n, 28, 28) or {own}; with n >= 1 and without NaN pixels. "
+            f"Received: {received}"
         )
-    if any(array.dtype.kind == "f" and np.isnan(array).any() for array in arrays):
-        raise ValueError("Expected images without NaN pixels. Received: some")
     return inputs
 
 
 def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     return array.ndim == len(shape) and all(
-        size in (None, received) for received, size in zip(array.shape, shape, strict=True)
+        size in (None, received) for size, received in zip(shape, array.shape, strict=True)
     )
 
 
@@ -225,8 +223,8 @@ def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """`model_input` of one array of images."""
     if not isinstance(images, np.ndarray):
         raise ValueError(
-            "Expected one array of images, to which maps can be enlarged. "
-            f"Received: {type(images).__name__}. attention_maps takes several inputs"
+            "Expected one array of images, to which maps can be enlarged (attention_maps takes "
+            f"several inputs). Received: {type(images).__name__}"
         )
     return model_input(model, images)
 
@@ -235,12 +233,7 @@ def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def deletion(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    maps: np.ndarray,
-    steps: int = 28,
-    baseline: float | np.ndarray = 0.0,
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
 ) -> np.ndarray:
     """Area under the true class's probability as pixels are deleted, the highest of the map first.
 
@@ -254,22 +247,14 @@ def deletion(
         Petsiuk, Das, Saenko: RISE, BMVC 2018
         ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)), also for `insertion`.
     """
-    return _area(*perturbation_curves(model, images, labels, maps, False, steps, baseline))
+    return _area(*perturbation_curves(model, images, labels, maps, insert=False, **options))
 
 
 def insertion(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    maps: np.ndarray,
-    steps: int = 28,
-    baseline: float | np.ndarray = 0.0,
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
 ) -> np.ndarray:
-    """Area under the true class's probability as pixels are inserted; otherwise as `deletion`.
-
-    Large if the map ranks first what the network needs.
-    """
-    return _area(*perturbation_curves(model, images, labels, maps, True, steps, baseline))
+    """As `deletion`, while pixels are inserted: large if the map ranks first what is needed."""
+    return _area(*perturbation_curves(model, images, labels, maps, insert=True, **options))
 
 
 def perturbation_curves(
@@ -313,10 +298,10 @@ def perturbation_curves(
         raise ValueError(f"Expected steps from 1 to {pixels}. Received: steps={steps!r}")
     missing = np.broadcast_to(np.asarray(baseline, images.dtype), images.shape)
     low, high = float(missing.min()), float(missing.max())
-    least, most = (0, 1) if is_digit else (-np.finfo("float32").max, np.finfo("float32").max)
+    least, most = (0, 1) if is_digit else (-math.inf, math.inf)
     if not least <= low <= high <= most:  # false for NaN, too
         raise ValueError(
-            f"Expected baseline to lie in [{least:g}, {most:g}]. "
+            f"Expected baseline to lie in [{least}, {most}]. "
             f"Received: values from {low:g} to {high:g}"
         )
 
