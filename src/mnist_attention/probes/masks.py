@@ -128,12 +128,12 @@ def run_model(model: keras.Model, inputs, change: Callable):
         ValueError: see `attention_maps`.
     """
     masks, ran = find_masks(model), []
-    by_hand = _to_numpy(keras.tree.flatten(inputs)[0]) is not None
+    eager = _to_numpy(keras.tree.flatten(inputs)[0]) is not None
 
     def function(layer, features, scores):
-        # While arrays run, symbolic scores are those of a layer's building or of a compiled
+        # In an eager run, symbolic scores are those of a layer that is built or of a compiled
         # function; a change would stay in that function.
-        if by_hand and _to_numpy(scores) is None:
+        if eager and _to_numpy(scores) is None:
             return scores
         ran.append(layer)
         return change(layer, features, scores)
