@@ -240,7 +240,7 @@ drawn[2, 12:16, 12:16] = 1  # a dot
 figure = ma.figures.image_grid(
     {"shown": drawn, **masks_of(model, drawn)},
     ["horizontal bar", "vertical bar", "dot", "nothing"],
-    title="The lowest scores are beside a stroke, not where nothing is",
+    title="The lowest scores are just above or beside a stroke, not where nothing is",
     masks=masks,
     ink=drawn,
     cell=1.1,
@@ -249,7 +249,7 @@ alt = "A horizontal bar, a vertical bar, a dot and an empty image, with their C1
 ma.figures.show(figure, "04_bars", alt, banner)
 
 # %% [markdown]
-# The lowest scores are not far from the bar, where nothing is, but just above it. So the mask after
+# The lowest scores are not where nothing is, but just above a stroke or beside it. So the mask after
 # C3 does not tell ink from background: it tells one arrangement of strokes from another, as any
 # feature of a convolutional network does.
 #
