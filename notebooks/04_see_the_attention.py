@@ -249,9 +249,9 @@ alt = "A horizontal bar, a vertical bar, a dot and an empty image, with their C1
 ma.figures.show(figure, "04_bars", alt, banner)
 
 # %% [markdown]
-# The lowest scores are not where nothing is, but just above a stroke or beside it. So the mask after
-# C3 does not tell ink from background: it tells one arrangement of strokes from another, as any
-# feature of a convolutional network does.
+# The lowest scores are not where nothing is, but just above a stroke or beside it. So the mask
+# after C3 does not tell ink from background: it tells one arrangement of strokes from another, as
+# any feature of a convolutional network does.
 #
 # ## The average mask of each class
 #

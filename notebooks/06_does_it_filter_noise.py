@@ -250,9 +250,9 @@ for name, network in {"untrained": untrained, "trained on noise": trained["unifo
 # %% [markdown]
 # ## Decibels and accuracy
 #
-# The same for all seeds that were trained and tested on a background. On the left what the mask adds
-# in decibels (the median over 2,000 test images); on the right what it adds in accuracy over a
-# network without it that was trained in the same way:
+# The same for all seeds that were trained and tested on a background. On the left what the mask
+# adds in decibels (the median over 2,000 test images); on the right what it adds in accuracy over
+# a network without it that was trained in the same way:
 
 # %% tags=["hide-input"]
 figure = ma.figures.decibels_and_accuracy(records, title="The mask adds decibels, and no accuracy")
@@ -264,9 +264,9 @@ entries = [e for e in ma.evidence.trained_on_noise(records) if e["snr"].n and e[
 before = [e["snr"].mean - e["snr_over_untrained"].mean for e in entries]
 after, points = ([e[of].mean for e in entries] for of in ("snr", "gain"))
 Markdown(
-    f"Means over {min(e['snr'].n for e in entries)} or more seeds: {min(after):+.1f} to {max(after):+.1f} dB; the same masks before "
-    f"training {min(before):+.1f} to {max(before):+.1f} dB. Accuracy: {min(points):+.2f} to "
-    f"{max(points):+.2f} points."
+    f"Means over {min(e['snr'].n for e in entries)} or more seeds: {min(after):+.1f} to "
+    f"{max(after):+.1f} dB; the same masks before training {min(before):+.1f} to "
+    f"{max(before):+.1f} dB. Accuracy: {min(points):+.2f} to {max(points):+.2f} points."
     if entries
     else "No networks that were trained on noise are on record yet."
 )
