@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from mnist_attention.figures.backgrounds import GAMMAS, backgrounds_overview
 
 from mnist_attention import figures
 from mnist_attention import noise as backgrounds
-from mnist_attention.figures.backgrounds import GAMMAS, backgrounds_overview
 from mnist_attention.noise import BACKGROUNDS, BRIGHTEST, CORRUPTIONS, SPLITS, add_noise
 from mnist_attention.storage import paths
 

@@ -15,6 +15,7 @@ from .report import (
     noise_table,
     paper_table,
     scores_table,
+    systems5_table,
     verdict_table,
 )
 from .runs import RunTable, difference, differences, predictions_of, runs_of, sample
@@ -37,6 +38,7 @@ __all__ = [
     "runs_of",
     "sample",
     "scores_table",
+    "systems5_table",
     "trained_on_noise",
     "verdict_table",
 ]
