@@ -334,18 +334,27 @@ for name, found in {**masks_of(model, seven[None]), "the image itself": seven[No
 
 # %% tags=["hide-input"]
 records = ma.evidence.read_records()
-table = ma.evidence.scores_table(records).set_index("map")
-numbers = table.drop(columns="n").apply(lambda column: column.str.split().str[0].astype(float))
-best = numbers.eq(numbers.max()).reindex(columns=table.columns, fill_value=False)
-table = table.mask(best, "**" + table + "**").reset_index()
-display(Markdown(ma.evidence.markdown(table)))
-compared = numbers.dropna(axis="columns")  # every map has these scores
-won = (compared.idxmax() == "brightness").sum()
-lead = compared.columns[compared.loc["C1"] > compared.loc["edges"]]
-Markdown(
-    f"**What wins: the image itself**, in {won} of {compared.shape[1]} scores that all maps have. "
-    f"The C1 mask is ahead of the image's edges in {', '.join(lead) or 'none of them'}."
-)
+scores = ma.evidence.scores_table(records)
+
+
+def in_bold(table):
+    table = table.set_index("map")
+    numbers = table.drop(columns="n").apply(lambda column: column.str.split().str[0].astype(float))
+    best = numbers.eq(numbers.max()).reindex(columns=table.columns, fill_value=False)
+    return numbers, table.mask(best, "**" + table + "**").reset_index()
+
+
+if len(scores):
+    numbers, table = in_bold(scores)
+    display(Markdown(ma.evidence.markdown(table)))
+    numbers = numbers.dropna(axis="columns")  # every map has these scores
+    won = (numbers.idxmax() == "brightness").sum()
+    lead = numbers.columns[numbers.loc["C1"] > numbers.loc["edges"]]
+    what_wins = (
+        f"**What wins: the image itself**, in {won} of the {numbers.shape[1]} scores that all maps "
+        f"have. The C1 mask is ahead of the edges in: {', '.join(lead) or 'none'}."
+    )
+Markdown(what_wins if len(scores) else "No network was measured yet.")
 
 # %% [markdown]
 # In AUROC, peak and rank the image is perfect by definition, so there a mask can at best equal it.
