@@ -27,6 +27,7 @@ _HOME_OF = {
     "epoch_plan": "data",
     "network_input": "data",
     "attention_maps": "probes.masks",
+    "load_or_train_briefly": "probes.measure",
 }
 _SUBPACKAGES = ("evidence", "figures")
 __all__ = [*_HOME_OF, *_SUBPACKAGES]

@@ -4,6 +4,7 @@ What the notebooks use is here; the rest is in the modules.
 """
 
 from ..storage.paths import RESULTS
+from .attention import robustness, trained_on_noise
 from .report import (
     answer,
     claim_text,
@@ -33,10 +34,12 @@ __all__ = [
     "paper_table",
     "predictions_of",
     "read_records",
+    "robustness",
     "runs_of",
     "sample",
     "scores_table",
     "systems5_table",
+    "trained_on_noise",
     "verdict_table",
 ]
 
