@@ -16,7 +16,16 @@ from .report import (
     scores_table,
     verdict_table,
 )
-from .runs import RunTable, difference, differences, predictions_of, runs_of, sample
+from .runs import (
+    RunTable,
+    difference,
+    differences,
+    predictions_of,
+    reported,
+    runs_of,
+    sample,
+    setting_of,
+)
 
 __all__ = [
     "RunTable",
@@ -32,9 +41,11 @@ __all__ = [
     "paper_table",
     "predictions_of",
     "read_records",
+    "reported",
     "runs_of",
     "sample",
     "scores_table",
+    "setting_of",
     "verdict_table",
 ]
 
