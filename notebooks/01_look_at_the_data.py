@@ -15,389 +15,274 @@
 # %% [markdown]
 # # 1. Look at the data
 #
-# The paper proposes an attention mask for LeNet-5 and tests it on MNIST. Before any network is
-# built, this notebook looks at what the network will be given.
+# **The question.** A paper trains LeNet-5 with an attention mask on MNIST. What does the network
+# get to see?
 #
-# **You will** see the digits and their pixel values, count them, watch what the paper's data
-# augmentation does to them, and work the local binary pattern of the paper's Figure 1 by hand.
+# **The answer.** 70,000 digits of 28x28 pixels, not 80,000 as the paper says; and half of all
+# training digits mirrored, which turns a 2 into something close to a 5 or a 6 and leaves its label.
 #
-# **You will learn** that the data is not quite what the paper says it is, and that one of its two
-# augmentations turns some digits into others.
+# **You will** read a digit as numbers, see what makes ten sevens one class, write the paper's two
+# augmentations, count what the flip does, and work out a local binary pattern by hand.
 #
-# **You need** to know what a NumPy array is. Run time: about half a minute.
+# **You need** Python and NumPy. Run time: about half a minute.
 
 # %%
-from functools import partial
-
+import mnist_attention as ma  # first: it keeps TensorFlow quiet
+import keras
 import numpy as np
-import pandas as pd
 from IPython.display import Markdown, display
 
-from mnist_attention import PAPER, augment, figures, load_dataset
-from mnist_attention.data import augmentation_table, epoch_plan, network_input
-from mnist_attention.figures import digits
-
-# %% tags=["parameters"] nbmake={"mock": {"DATASET": "uci"}}
+# %% nbmake={"mock": {"DATASET": "uci"}} tags=["parameters"]
 DATASET = "mnist"
 
 # %%
-dataset = load_dataset(DATASET, fallback=True)
-show = partial(figures.show, banner=dataset.banner)
-if dataset.banner:
-    display(Markdown(f"> **These are the {dataset.banner}.** The text below speaks of MNIST."))
+dataset = ma.load_dataset(DATASET, fallback=True)
+images, labels = dataset.train_images, dataset.train_labels
+
+# %% tags=["hide-input"]
+banner = dataset.banner  # empty for MNIST
+if banner:
+    display(Markdown(f"> **These are the {banner}.** The text below speaks of MNIST."))
+
+# %% [markdown]
+# ## One digit as numbers
+#
+# An image is a square of bytes: 0 is empty paper, 255 is full ink. We show ink white, as it is
+# stored (the paper's Figure 4, lower half).
+
+# %%
+print(f"shape {images[0].shape}, type {images[0].dtype}, label {labels[0]}")
+figure = ma.figures.digit_as_numbers(images[0], title="A digit is a square of numbers")
+alt = "A digit, and a part of it written out as numbers from 0 to 255."
+ma.figures.show(figure, "01_digit_as_numbers", alt, banner)
 
 # %% [markdown]
 # ## How many are there?
 #
-# The paper, Section 3.1: "This dataset contains 80,000 handwriting digital examples", 60,000 for
-# training and 20,000 for testing. Here is what MNIST holds.
+# The paper writes of "80,000 handwriting digital examples", 60,000 to train and 20,000 to test.
 
 # %%
-ours = [len(dataset.train_labels), len(dataset.test_labels)]
-sizes = pd.DataFrame({"training": [60_000, ours[0]], "test": [20_000, ours[1]]})
-sizes.index = ["the paper", f"here ({dataset.name})"]
-sizes.assign(total=sizes.sum(axis=1)).map("{:,}".format)
+for name, split in {"train": labels, "test": dataset.test_labels}.items():
+    print(f"{name:5} {len(split):6,}  of each digit {np.bincount(split)}")
 
 # %% [markdown]
-# MNIST has had 60,000 + 10,000 images since 1998. A test set of 20,000 does not exist in it, so the
-# paper's count cannot be right for MNIST as published; whether it is a slip of the pen or another
-# set of images was used, we cannot know. Everything here is measured on all 10,000 test images.
-
-# %%
-counts = {
-    "training": np.bincount(dataset.train_labels, minlength=10),
-    "test": np.bincount(dataset.test_labels, minlength=10),
-}
-show(
-    digits.class_counts(counts),
-    "01_class_counts",
-    alt="Two bar charts, training and test: images of each digit from 0 to 9, all roughly equal.",
-)
-
-# %%
-train = counts["training"]
-rarest, commonest = train.argmin(), train.argmax()
-always = counts["test"].max() / counts["test"].sum()
-display(
-    Markdown(
-        f"The classes are nearly balanced: {train[rarest]:,} images of a {rarest}, "
-        f"{train[commonest]:,} of a {commonest}. Always guessing the commonest test digit would be "
-        f"right {always:.1%} of the time, so accuracy is a fair measure."
-    )
-)
-
-# %% [markdown]
-# ## Samples of each class
+# MNIST has 60,000 and 10,000. A test set of 20,000 does not exist. The paper's description of the
+# data ("size-normalized and centered", "784 features") closely follows the notes of a well-known
+# set of TensorFlow examples, whose text has 10,000 test images. So it is weak evidence of what the
+# authors did: of the 20,000, and of the vectors and the range from 0 to 1 below.
 #
-# The paper's Figure 4 shows examples of each class. Ours: the first twelve training images of
-# each digit, in the order of the data set, chosen by nobody.
+# ## Each class
+#
+# The first ten training images of each digit (the paper's Figure 4, upper half):
 
 # %%
-show(
-    digits.samples(dataset.train_images, dataset.train_labels),
-    "01_samples",
-    alt="Ten rows of twelve handwritten digits, one row for each digit from 0 to 9.",
+rows = {str(digit): images[labels == digit][:10] for digit in range(10)}
+figure = ma.figures.image_grid(
+    rows, title="Ten of each digit, in the order of the data set", cell=0.8
 )
+alt = "Ten rows of handwritten digits, one row for each digit from 0 to 9."
+ma.figures.show(figure, "01_samples", alt, banner)
 
 # %% [markdown]
-# Slant, thickness and size differ a lot within a row. And some digits come close to another row:
-# the eleventh 7 has the foot of a 2, and the twelfth 9 could be a 7.
+# ## Four sevens
 #
-# ## One digit in detail
-#
-# The lower half of the paper's Figure 4 shows one digit as numbers. A pixel is one byte: 0 is
-# background, 255 full ink.
+# The paper finds that sevens differ so much that one hardly sees that they belong together. Sort
+# all sevens by their distance from the average seven and take four, from typical to odd:
 
 # %%
-digit = dataset.train_images[0]
-show(
-    digits.pixel_values(digit),
-    "01_pixel_values",
-    alt=f"The first training image, a {dataset.train_labels[0]}, as 28 by 28 squares, each with "
-    "its value from 0 to 255 written on it.",
-)
-
-# %%
-print(f"label {dataset.train_labels[0]}, shape {digit.shape}, type {digit.dtype}")
-print(f"values from {digit.min()} to {digit.max()}, {np.mean(digit == 0):.0%} of them are 0")
-
-# %% [markdown]
-# LeNet-5 takes 32x32 pixels, so that a stroke at the border still lies in the middle of some
-# 5x5 filter. We divide by 255 and add two pixels of background on each side.
-
-# %%
-batch = network_input(dataset.train_images[:1])
-print(f"shape {batch.shape}, type {batch.dtype}, values from {batch.min():g} to {batch.max():g}")
-
-# %% [markdown]
-# ## Many ways to write a seven
-#
-# The paper finds "large intra-class variation": it is hard to see that several sevens are the same
-# digit. Let us look for the most different ones. We sort the sevens by their distance from the
-# average seven and take thirty at even steps, from the most to the least typical.
-
-# %%
-sevens = dataset.train_images[dataset.train_labels == 7] / 255
+sevens = images[labels == 7] / 255
 distance = np.linalg.norm(sevens - sevens.mean(axis=0), axis=(1, 2))
-even_steps = np.linspace(0, len(sevens) - 1, 30).astype(int)
-chosen = np.argsort(distance, kind="stable")[even_steps]
+four = np.argsort(distance)[np.linspace(0, len(sevens) - 1, 4).astype(int)]
+captions = [f"distance {distance[k]:.1f}" for k in four]
 
 # %%
-show(
-    digits.gallery(sevens[chosen], [f"{value:.1f}" for value in distance[chosen]]),
-    "01_sevens",
-    alt="Thirty sevens: mostly plain ones in the first row; crossed, hooked and very thick ones in "
-    "the last.",
+figure = ma.figures.image_grid(
+    [sevens.mean(axis=0), *sevens[four]],
+    ["the average seven", *captions],
+    title="From the most to the least typical seven",
+    columns=5,
 )
+alt = "The average seven, and four sevens that differ more and more from it."
+ma.figures.show(figure, "01_sevens", alt, banner)
 
 # %% [markdown]
-# Above each seven stands its distance from the average seven (Euclidean, pixels in [0, 1]). The
-# last row has bars through the stem, hooks that make an n of the 7, and strokes two or three
-# times as thick.
+# A bar through the stem, a hook, a thick pen: as pixels they are far apart. What makes them one
+# class is the arrangement: a stroke to the right, then one down.
 #
-# How large is this variation beside the difference between digits? We take 1,000 images and
-# measure the distance of each seven to all of them, digit by digit.
-
-# %%
-from scipy.spatial.distance import cdist
-
-images = dataset.train_images[:1000].reshape(-1, 784) / 255
-labels = dataset.train_labels[:1000]
-distances = cdist(images[labels == 7], images)
-distances[distances == 0] = np.nan  # a seven's distance to itself
-
-# %%
-medians = np.array([np.nanmedian(distances[:, labels == digit]) for digit in range(10)])
-pd.DataFrame([medians], columns=range(10), index=["median distance"]).round(2)
-
-# %%
-nearest = np.where(np.arange(10) == 7, np.inf, medians).argmin()
-among_sevens = distances[:, labels == 7]
-further = np.mean(among_sevens[~np.isnan(among_sevens)] > medians[nearest])
-display(
-    Markdown(
-        f"Two sevens are {medians[7]:.1f} apart (median), a seven and a {nearest} are "
-        f"{medians[nearest]:.1f} apart. {further:.0%} of the pairs of sevens differ more than the "
-        f"typical pair of a seven and a {nearest}. The paper's remark holds: as pixels, digits of "
-        "one class can vary as much as digits of two classes."
-    )
-)
-
-# %% [markdown]
-# ## What the augmentation does
+# ## What 784 numbers lose
 #
-# The paper augments its training images by "horizontal flip and image jittering", and says no more.
-# We mirror each image with probability 1/2 and, as jitter, shift it by up to two pixels. All of
-# an epoch's draws are fixed by its seed, in a *plan* that can be looked at.
+# "Each image is flattened and transformed into a one-dimensional NUMPY array of 784 features." As
+# a list, a digit is the same data in any order, as long as the order is the same for all digits:
 
 # %%
-plan = epoch_plan(PAPER, epoch=0, size=len(dataset.train_images))
-print(f"mirrored: {plan.flip.mean():.1%} of the images of epoch 0")
-print(f"shifts down and right: from {plan.shift.min()} to {plan.shift.max()} pixels")
+order = np.random.default_rng(0).permutation(784)
+shuffled = images[:5].reshape(-1, 784)[:, order].reshape(-1, 28, 28)
+pairs = {"pixels in place": images[:5], "the same, reordered": shuffled}
+figure = ma.figures.image_grid(pairs, title="The same 784 numbers, with and without neighbours")
+alt = "Five digits, and the same five with their pixels reordered: noise to the eye."
+ma.figures.show(figure, "01_shuffled", alt, banner)
 
 # %% [markdown]
-# Here is one training image as the network meets it in the first ten epochs; the two numbers are
-# the rows down and the columns right by which it is moved.
-
-# %%
-plans = [epoch_plan(PAPER, epoch, size=len(dataset.train_images)) for epoch in range(10)]
-rows = [np.flatnonzero(plan.order == 0)[0] for plan in plans]
-flip = np.array([plan.flip[row] for plan, row in zip(plans, rows, strict=True)])
-shift = np.array([plan.shift[row] for plan, row in zip(plans, rows, strict=True)])
-
-# %%
-table = augmentation_table(dataset.train_images[:1], PAPER.shift)
-seen = np.asarray(augment(table, np.zeros(10), flip, shift))[..., 0]
-captions = [
-    f"epoch {epoch}\n{'mirrored' if flipped else 'as stored'}, {down:+d} {right:+d}"
-    for epoch, (flipped, (down, right)) in enumerate(zip(flip, shift, strict=True))
-]
-
-# %%
-show(
-    digits.gallery(seen, captions, columns=5),
-    "01_augmented",
-    alt="The same digit ten times, once an epoch, each time shifted by up to two pixels; some of "
-    "them are mirrored left to right.",
-)
-
-# %% [markdown]
-# There are 2 x 25 = 50 versions of each image, so in 100 epochs each comes up twice on average. The
-# shift is harmless: a moved 4 is still a 4. The mirror is not: nobody writes a 4 like that.
+# A list does not know which pixels are neighbours. A convolution does, and so does a mask that
+# says *where* to look: both need the square.
 #
-# ## Which digits survive the mirror?
+# ## Write the flip
+#
+# The paper augments its training images by "horizontal flip, and image jittering". The flip is one
+# line. Here is the first test image of each digit and its mirror image:
 
 # %%
 first = [np.flatnonzero(dataset.test_labels == digit)[0] for digit in range(10)]
 stored = dataset.test_images[first]
-table, still = augmentation_table(stored, 0), np.zeros((10, 2), "int32")
-mirrored = np.asarray(augment(table, np.arange(10), np.ones(10, bool), still))[..., 0]
+mirrored = stored[:, :, ::-1]
 
 # %%
-show(
-    digits.comparison(
-        {"as stored": network_input(stored)[..., 0], "mirrored": mirrored},
-        [f"labelled {digit}" for digit in range(10)],
-    ),
-    "01_mirrored",
-    alt="The first test image of each digit, and below it its mirror image with the same label.",
+rows = {"as stored": stored, "mirrored": mirrored}
+figure = ma.figures.image_grid(
+    rows, title="A mirrored 2, 5 or 6 is another sign, with the old label"
 )
+alt = "Each digit and its mirror image: 0, 1 and 8 survive, the others do not."
+ma.figures.show(figure, "01_mirrored", alt, banner)
 
 # %% [markdown]
-# To the eye, the mirrored 0, 1 and 8 are still a 0, a 1 and an 8. The mirrored 5 can be read as a
-# 2, and the mirrored 2 has something of a 6. The mirrored 3, 4, 6, 7 and 9 belong to no class at
-# all; the 9 has become the letter P. All of them keep their label.
-#
-# Eyes differ, so let us also ask the pixels. For 2,000 test digits we look up the most similar of
-# 10,000 training digits, once for the digit as it is stored and once for its mirror image.
+# 0, 1 and 8 survive. A mirrored 5 looks like a 2, a mirrored 2 like a 5 or a 6. How often? Ask a
+# network that has never met a mirrored digit. We train LeNet-5 for one epoch on digits as they
+# are; [notebook 2](02_train_lenet_with_attention.ipynb) explains every line of this.
 
 # %%
-from sklearn.neighbors import KNeighborsClassifier
-
-known = dataset.train_images[:10_000].reshape(-1, 784).astype("float32")
-lookup = KNeighborsClassifier(n_neighbors=1).fit(known, dataset.train_labels[:10_000])
-
-
-# %%
-def resembled(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Percent of the images of each digit (rows) that are most similar to each digit (columns)."""
-    found = lookup.predict(images.reshape(-1, 784).astype("float32"))
-    table = pd.crosstab(labels, found, normalize="index")
-    return 100 * table.reindex(index=range(10), columns=range(10), fill_value=0).to_numpy()
-
+prepare = ma.network_input  # 28x28 bytes -> 32x32 in [0, 1]
+model = ma.lenet5(seed=0)
+model.compile(
+    optimizer=keras.optimizers.SGD(0.05, momentum=0.9),
+    loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    metrics=["accuracy"],
+)
+history = model.fit(prepare(images), labels, batch_size=96, epochs=1, verbose=0)
 
 # %%
-asked, truth = dataset.test_images[:2000], dataset.test_labels[:2000]
-shares = {
-    "as stored": resembled(asked, truth),
-    "mirrored": resembled(asked[:, :, ::-1], truth),
+test_images, test_labels = dataset.test_images, dataset.test_labels
+said = {
+    name: model.predict(prepare(asked), batch_size=500, verbose=0).argmax(axis=1)
+    for name, asked in {"stored": test_images, "mirrored": test_images[:, :, ::-1]}.items()
 }
+for name, answers in said.items():
+    print(f"{name:9} {np.mean(answers == test_labels):.1%} read as their label")
 
 # %%
-show(
-    digits.look_alikes(shares),
-    "01_look_alikes",
-    alt="Two tables of percentages. As stored nearly all digits resemble their own class; "
-    "mirrored, most 2, 3, 5, 6 and 7 resemble another digit.",
-)
-
-# %%
-kept = np.diag(shares["mirrored"])
-lost = [digit for digit in range(10) if kept[digit] < 50]
-others = shares["mirrored"] - np.diag(kept)
-becomes = "; ".join(
-    f"{digit} → {others[digit].argmax()} ({others[digit].max():.0f} %)" for digit in lost
-)
-display(
-    Markdown(
-        f"As stored, {np.diag(shares['as stored']).mean():.0f} % resemble their own class most. "
-        f"Mirrored, {kept.mean():.0f} % do. Below one half fall "
-        f"{', '.join(map(str, lost))}, with these most frequent look-alikes: {becomes}."
-    )
-)
+for digit in range(10):
+    answers = np.bincount(said["mirrored"][test_labels == digit], minlength=10)
+    best = np.argsort(-answers)[:3]
+    shares = ", ".join(f"{d} ({answers[d] / answers.sum():.0%})" for d in best)
+    print(f"a mirrored {digit} is read as {shares}")
 
 # %% [markdown]
-# Each row of the right-hand table says what the mirrored images of one digit look like. Similarity
-# of pixels is a crude judge: it lets most mirrored 4s and 9s pass, which no reader would. What it
-# does show is that the flip moves half of the classes onto the ground of others while their labels
-# stay. The network can still learn them, as a second way to write each digit; whether that costs
-# accuracy is a question for training runs.
+# So the augmentation teaches a network a second way to write most digits, and some of these second
+# ways are other digits. Training images with such labels cost accuracy:
+# [the report](../REPORT.md) measures how much.
 #
-# ## The local binary pattern
+# ## Write the shift
 #
-# The paper's Figure 1 explains an older way to describe an image. A *local binary pattern* (LBP)
-# compares a pixel with its eight neighbours: a neighbour that is at least as bright counts 1, a
-# darker one 0. The eight bits, read as a binary number, describe the surroundings of the pixel.
-# The figure is lost; its text gives the bits, 11110001, but not the grey values.
+# "Jittering" is not explained. We read it as a shift by up to two pixels in each direction: pad
+# the digit with zeros, then cut out 32x32 pixels at another place.
+
+
+# %%
+def shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    padded = np.pad(image, 4)  # 28 + 8 = 36
+    return padded[2 - down : 34 - down, 2 - right : 34 - right]
+
+
+assert shift(images[0], 0, 0).shape == (32, 32)
+assert (shift(images[0], 1, 0)[3:31, 2:30] == images[0]).all()
+
+# %% [markdown]
+# On this 32x32 canvas no pixel of the digit is lost.
 #
-# It also does not say in which order the neighbours are read. We number them clockwise from the top
-# left, with weights 1, 2, 4, ..., 128.
+# ## An epoch of the plan
+#
+# Which images are flipped, how far each is shifted, and in which order they come is drawn again in
+# every epoch. `epoch_plan` gives all of it for a seed and an epoch, so that two networks can be
+# trained on exactly the same images:
+
+# %%
+size = len(images)
+plans = [ma.epoch_plan(ma.PAPER, epoch, size) for epoch in range(10)]
+print(f"epoch 0: first images {plans[0].order[:5]}, flipped {plans[0].flip.mean():.1%}")
+
+
+# %%
+def seen(number: int, plan) -> np.ndarray:
+    row = np.flatnonzero(plan.order == number)[0]
+    image = images[number][:, ::-1] if plan.flip[row] else images[number]
+    return shift(image, *plan.shift[row])
+
+
+figure = ma.figures.image_grid(
+    [seen(0, plan) for plan in plans],
+    [f"epoch {epoch}" for epoch in range(10)],
+    title="One training image in ten epochs",
+)
+alt = "The same digit ten times, moved by a pixel or two, some of them mirrored."
+ma.figures.show(figure, "01_augmented", alt, banner)
+
+# %% [markdown]
+# ## The local binary pattern by hand
+#
+# The paper's Figure 1 explains an older way to describe an image. A *local binary pattern* compares
+# a pixel with its eight neighbours: at least as bright counts 1, darker counts 0. Its example is
+# the pattern 11110001. We read the bits clockwise from the upper left, with weights 1, 2, 4 to 128
+# (the paper does not give the order), and look for that pattern in real digits.
 
 # %%
 WEIGHTS = np.array([[1, 2, 4], [128, 0, 8], [64, 32, 16]])
-images = dataset.train_images[:500]
-patches = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
-at_least = patches >= patches[..., 1:2, 1:2]
-codes = (at_least * WEIGHTS).sum(axis=(-2, -1))
-print(f"images, rows and columns of the centres: {codes.shape}")
-
-# %% [markdown]
-# Now we look in real digits for the paper's pattern, and take the patch with the most different
-# grey values.
+padded = np.pad(images[:500], ((0, 0), (1, 1), (1, 1)))
+patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+codes = ((patches >= patches[..., 1:2, 1:2]) * WEIGHTS).sum(axis=(-2, -1))
 
 # %%
 found = np.argwhere(codes == 0b11110001)
-variety = [len(np.unique(patches[tuple(place)])) for place in found]
-number, row, column = found[np.argmax(variety)]
-patch = patches[number, row, column]
-print(f"{len(found)} patches; the one shown is in image {number}, a {dataset.train_labels[number]}")
+variety = [len(np.unique(patches[tuple(place)])) for place in found]  # many different greys
+number, *centre = found[np.argmax(variety)]
+print(f"code {codes[number, centre[0], centre[1]]:08b} in image {number}, a {labels[number]}")
 
 # %%
-show(
-    digits.worked_pattern(patch, WEIGHTS),
-    "01_local_binary_pattern",
-    alt="Four 3 by 3 tables: grey values; which neighbours are at least as bright as the centre; "
-    "the powers of two; their product, which sums to 241, binary 11110001.",
+figure = ma.figures.local_binary_pattern(
+    images[number], codes[number], tuple(centre), WEIGHTS, title="Eight comparisons make one number"
 )
+alt = "A digit with a framed patch of 3 by 3 pixels; its grey values, bits and code 11110001."
+ma.figures.show(figure, "01_local_binary_pattern", alt, banner)
 
 # %% [markdown]
-# From left to right: the grey values; 1 where a neighbour is at least as bright as the centre; the
-# weight of each place; and the weights of the ones, which add up to 241, in binary 11110001.
+# The code says on which side of a pixel the ink lies, and nothing of how strong it is. The paper
+# names three kinds of earlier method (handcrafted features like this one, sparse coding, deep
+# networks) and measures only the last. Our report measures all three.
 #
-# **Does scikit-image agree?** `multiblock_lbp` with blocks of one pixel looks at the same eight
-# pixels, but gives the highest weight to the top left: the same bits in reverse.
-
-# %%
-from skimage.feature import local_binary_pattern, multiblock_lbp
-from skimage.transform import integral_image
-
-theirs = multiblock_lbp(integral_image(images[number]), row, column, 1, 1)
-print(f"ours {codes[number, row, column]:08b}, theirs reversed {f'{theirs:08b}'[::-1]}")
-
-# %% [markdown]
-# `local_binary_pattern` starts at the right-hand neighbour, goes round counter-clockwise, and puts
-# its samples *on a circle* of radius 1. The four direct neighbours are pixels; the four diagonal
-# ones are interpolated between pixels. So with the same weights four bits must agree everywhere,
-# and the other four need not.
-
-# %%
-weights_there = np.array([[8, 4, 2], [16, 0, 1], [32, 64, 128]])
-reordered = (at_least[number] * weights_there).sum(axis=(-2, -1))
-circular = local_binary_pattern(images[number], P=8, R=1).astype(int)
-different = reordered ^ circular[1:-1, 1:-1]
-print(f"pixels whose direct neighbours differ:   {np.count_nonzero(different & 0b01010101)} of 676")
-print(f"pixels whose diagonal neighbours differ: {np.count_nonzero(different & 0b10101010)} of 676")
-square, circle = reordered[row, column], circular[row + 1, column + 1]
-print(f"the patch above: {square:08b} on the square, {circle:08b} on the circle")
-
-# %%
-show(
-    digits.pattern_image(images[number], circular, (row + 1, column + 1)),
-    "01_pattern_image",
-    alt="A digit and its local binary patterns: the empty background is uniformly 255, the codes "
-    "change quickly along the strokes. The patch worked above is framed.",
-)
-
-# %% [markdown]
-# The frame marks the patch worked above. The background has code 255 throughout: where all is
-# equal, every neighbour is "at least as bright". Along the strokes the code tells on which side
-# the ink lies. It knows nothing of how strong a contrast is: one grey level counts as much as
-# 255. The paper names such hand-made features only to leave them behind: its network learns its
-# own.
+# ## What the paper says, and what is there
 #
-# ## On your own
+# | the paper | the data |
+# | --- | --- |
+# | 80,000 images, 20,000 of them for testing | 70,000, of which 10,000 |
+# | vectors of 784 numbers | squares of 28x28; LeNet-5 needs the square |
+# | values from 0 to 1 | bytes from 0 to 255; we divide |
+# | "horizontal flip" | changes which digit most images show |
+# | "image jittering" | not explained; a shift here |
 #
-# - Replace the sevens by another digit. Which class varies most, and which least?
-# - Mirror top to bottom instead, or turn by 180°. Which digits survive? Where does a 6 go now?
-# - Use `>` instead of `>=` in the pattern. What becomes of the background, and why?
+# Where the paper's other items are: the network, the mask (Figures 2 and 3), Eq. 1 and Table 1 in
+# [notebook 2](02_train_lenet_with_attention.ipynb), Tables 2 to 4 in
+# [notebook 3](03_sweep_hyperparameters.ipynb), Figures 1 and 4 on this page.
+#
+# ## Exercises
+#
+# 1. Flip top to bottom instead (`images[:, ::-1]`). Which digits survive? Where does a 6 go?
+# 2. Train the network above on flipped digits too. How well does it read stored ones now?
+# 3. Compare the codes with `skimage.feature.local_binary_pattern(image, P=8, R=1)`. It takes its
+#    neighbours on a circle, in another order: which four bits must still agree?
 #
 # ## Further reading
 #
-# - LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition,
-#   Proc. IEEE 86(11), 1998: where MNIST and LeNet-5 come from.
-# - Yadav, Bottou: Cold case: the lost MNIST digits, 2019
-#   ([arXiv:1905.10498](https://arxiv.org/abs/1905.10498)): the test digits that MNIST left out.
-# - Ojala, Pietikäinen, Mäenpää: Multiresolution gray-scale and rotation invariant texture
-#   classification with local binary patterns, IEEE TPAMI 24(7), 2002: the pattern on a circle.
+# - Yadav, Bottou: *Cold case: the lost MNIST digits*, 2019,
+#   [arXiv:1905.10498](https://arxiv.org/abs/1905.10498): how MNIST was made.
+# - Ojala, Pietikäinen, Mäenpää: *Multiresolution gray-scale and rotation invariant texture
+#   classification with local binary patterns*, IEEE TPAMI 24(7), 2002.
 #
 # Next: [2. Train LeNet with attention](02_train_lenet_with_attention.ipynb).

@@ -39,9 +39,7 @@ def __getattr__(name: str):
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    first_import = "keras" not in sys.modules
-    with silence_stderr() if first_import else contextlib.nullcontext():
-        return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 
 def __dir__():
@@ -49,7 +47,7 @@ def __dir__():
 
 
 class _RegisterLayer(importlib.abc.MetaPathFinder):
-    """Imports the layer right after Keras, so that Keras can load saved models that have it."""
+    """Imports Keras quietly, then the layer, so that Keras can load saved models that have it."""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname != "keras":
@@ -59,8 +57,10 @@ class _RegisterLayer(importlib.abc.MetaPathFinder):
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
-                execute(module)
-                importlib.import_module(f"{__name__}.layers")
+                with silence_stderr():  # TensorFlow announces itself
+                    execute(module)
+                    with contextlib.suppress(RuntimeError):  # another thread is importing it
+                        importlib.import_module(f"{__name__}.layers")
 
             spec.loader.exec_module = execute_and_register
         return spec

@@ -62,12 +62,17 @@ def test_cbam_looks_at_the_neighbourhood(maps):
     np.testing.assert_allclose(gated, maps / 2 / (1 + np.exp(-seen))[..., None], rtol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def lenets() -> list[keras.Model]:
+    return [build_model(Protocol(model=name, seed=7)) for name in ("lenet5", "lenet5_attention")]
+
+
 @pytest.mark.parametrize("name", CONTROLS)
-def test_a_control_starts_with_the_weights_of_lenet(name):
+def test_a_control_starts_with_the_weights_of_lenet(name, lenets):
     control = build_model(Protocol(model=name, seed=7))
     for layer in ("c1", "c3", "c5", "f6", "output"):
-        for model in ("lenet5", "lenet5_attention"):
-            expected = build_model(Protocol(model=model, seed=7)).get_layer(layer).kernel
+        for lenet in lenets:
+            expected = lenet.get_layer(layer).kernel
             np.testing.assert_array_equal(control.get_layer(layer).kernel, expected)
 
 
@@ -85,10 +90,8 @@ def test_frozen_masks_are_those_of_the_untrained_network():
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_blocks_stand_where_the_mask_is_placed(name):
+def test_blocks_stand_where_the_mask_is_placed(name, lenets):
     model = build_model(Protocol(model=name, mask_placement="c3"))
-    added = {layer.name for layer in model.layers} - {
-        layer.name for layer in build_model(Protocol(model="lenet5")).layers
-    }
+    added = {layer.name for layer in model.layers} - {layer.name for layer in lenets[0].layers}
     assert added
     assert not any(name.startswith("c1_") for name in added)

@@ -1,7 +1,11 @@
-"""The networks: parameter counts, layer names, and the pairing of initial weights."""
+"""LeNet-5 and its controls: parameter counts, layer names, and the pairing of initial weights."""
 
+import contextlib
+import hashlib
 import inspect
+import math
 import typing
+import zlib
 from dataclasses import fields, replace
 
 import keras
@@ -11,15 +15,12 @@ import pytest
 from mnist_attention import MODELS, PAPER, AttentionMask1x1, Protocol, build_model, lenet5
 from mnist_attention.data import network_input
 from mnist_attention.models import initial_protocol, logits
+from mnist_attention.models.initializers import draw_kernels
 from mnist_attention.protocol import Initializer, ModelName
 
 PARAMETERS = {
     "lenet5": 61_706,
     "lenet5_attention": 61_706 + 7 + 17,
-    "alexnet": 21_589_706,
-    "vgg16": 33_637_066,
-    "resnet18": 11_184_970,
-    "resnet50": 23_601_930,
     "lenet5_frozen": 61_706 + 7 + 17,
     "lenet5_constant": 61_706,
     "lenet5_convolution": 61_706 + 42 + 272,
@@ -33,9 +34,70 @@ def weights_by_path(model: keras.Model) -> dict[str, np.ndarray]:
     return {variable.path: variable.numpy() for variable in model.variables}
 
 
-@pytest.mark.parametrize("name", typing.get_args(ModelName))
+KERNELS = {
+    "c1": "bc795de0f5ad3112",
+    "c3": "ce7e2c65d9a15283",
+    "c1_attention": "0f0806c1190b8766",
+    "output": "79f6b495433c3496",
+}
+"""Layer -> SHA-256 of its kernel at seed 5, first digits."""
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_count_is_pinned(name):
     assert build_model(Protocol(model=name)).count_params() == PARAMETERS[name]
+
+
+class Around(keras.Model):
+    """Builds LeNet-5 inside its own `build`."""
+
+    def build(self, _):
+        self.inner = build_model(Protocol(seed=5))
+
+    def call(self, images):
+        return self.inner(images)
+
+
+def build_in_a_name_scope() -> keras.Model:
+    with keras.name_scope("sweep"), keras.name_scope("c1"):
+        return build_model(Protocol(seed=5))
+
+
+def build_in_another_model() -> keras.Model:
+    model = Around(name="c3")
+    model(keras.Input((32, 32, 1)))
+    return model.inner
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: build_model(Protocol(seed=5)), build_in_a_name_scope, build_in_another_model],
+    ids=["alone", "in a name scope", "in another model"],
+)
+def test_initial_kernels_are_pinned_wherever_they_are_built(build):
+    """Records name a seed: were the draws to change, the same run would give another record."""
+    model = build()
+    found = {
+        name: hashlib.sha256(model.get_layer(name).kernel.numpy().tobytes()).hexdigest()[:16]
+        for name in KERNELS
+    }
+    assert found == KERNELS
+
+
+@pytest.mark.parametrize("scope", ["", "sweep"])
+def test_kernels_of_a_sequential_and_of_nested_layers_have_keys_of_their_own(scope):
+    with keras.name_scope(scope) if scope else contextlib.nullcontext():
+        inner = keras.Sequential([keras.layers.Dense(3, name="d")], name="s")
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, keras.layers.Dense(3, name="d")(inner(inputs)))
+    draw_kernels(inner, "he_normal", 1)
+    alone = inner.get_layer("d").kernel.numpy()
+    generator = np.random.default_rng([1, zlib.crc32(b"s/d/kernel")])
+    expected = math.sqrt(2 / 3) * generator.standard_normal((3, 3))
+    np.testing.assert_array_equal(alone, expected.astype("float32"))
+    draw_kernels(model, "he_normal", 1)
+    np.testing.assert_array_equal(inner.get_layer("d").kernel, alone)
+    assert not np.array_equal(model.get_layer("d").kernel, alone)
 
 
 def test_every_model_name_has_a_builder_and_every_builder_a_name():
@@ -43,7 +105,7 @@ def test_every_model_name_has_a_builder_and_every_builder_a_name():
 
 
 def test_builders_arguments_are_fields_of_the_protocol():
-    names = {field.name for field in fields(Protocol)} | {"behind", "size"}
+    names = {field.name for field in fields(Protocol)} | {"after", "size"}
     for builder in MODELS.values():
         assert set(inspect.signature(builder).parameters) <= names
 
@@ -81,7 +143,7 @@ def test_parameters_that_the_masks_add(placement, channels, added):
     assert model.count_params() - PARAMETERS["lenet5"] == added
 
 
-def test_mask_after_pooling_sits_behind_s2_and_s4():
+def test_mask_after_pooling_follows_s2_and_s4():
     names = [
         layer.name for layer in build_model(replace(PAPER, mask_placement="after_pooling")).layers
     ]
@@ -139,7 +201,7 @@ def test_units_and_pooling_follow_the_protocol():
     assert isinstance(model.get_layer("s2"), keras.layers.AveragePooling2D)
 
 
-def test_own_layers_can_be_put_behind_any_layer():
+def test_own_layers_can_be_put_after_any_layer():
     model = lenet5(after={"s4": AttentionMask1x1(name="mine")})
     assert model.get_layer("mine").output.shape == (None, 5, 5, 16)
 
@@ -154,9 +216,9 @@ def test_a_name_that_no_builder_knows_is_refused_with_those_that_exist(model, na
         MODELS[model](**{name: "x"})
 
 
-def test_a_layer_behind_nothing_is_refused():
+def test_a_layer_after_nothing_is_refused():
     with pytest.raises(
-        ValueError, match=r"Expected the layers of `behind` among .*Received: \['c9'\]"
+        ValueError, match=r"Expected the layers of `after` among .*Received: \['c9'\]"
     ):
         lenet5(after={"c9": AttentionMask1x1()})
 

@@ -107,13 +107,24 @@ def test_loading_needs_neither_keras_nor_tensorflow(source):
         (lambda name: f"{name}.gz", bytes),
         (lambda name: name.replace("-idx", ".idx") + ".gz", lambda x: gzip.compress(x, 1)),
         (lambda name: name, gzip.compress),
+        (lambda name: f"{name}/{name}", bytes),
+        (lambda name: name.replace("t10k", "test"), bytes),
     ],
-    ids=["unpacked", "with a dot", "unpacked, named .gz", "packed again", "packed, not named .gz"],
+    ids=[
+        "unpacked",
+        "with a dot",
+        "unpacked, named .gz",
+        "packed again",
+        "packed, not named .gz",
+        "nested",
+        "test",
+    ],
 )
 def test_the_content_counts_not_the_name_or_the_packing(source, contents, rename, pack):
     expected = load_dataset("mnist").digest
     for name, content in contents.items():
         (source / f"{name}.gz").unlink()
+        (source / rename(name)).parent.mkdir(exist_ok=True)
         (source / rename(name)).write_bytes(pack(content))
     assert load_dataset("mnist").digest == expected
 

@@ -1,4 +1,4 @@
-"""What a record says of the machine that it was made on."""
+"""The machine on which a record was made."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ VECTOR_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asi
 
 
 def describe_machine(*packages: str) -> dict:
-    """Machine, system, versions and time.
+    """Describe the machine, the system, the versions and the time for a record.
 
     Args:
         *packages: Names of the packages whose versions matter.
@@ -28,7 +28,7 @@ def describe_machine(*packages: str) -> dict:
 
 
 def describe_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict:
-    """The processor's model and its vector instructions, as far as the system tells."""
+    """The processor's model and its vector instructions, where the system names them."""
     try:
         lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
     except OSError:  # not Linux

@@ -102,28 +102,32 @@ def _fill_cache(contents: dict[str, bytes]) -> None:
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:
-    """The unpacked content of the four files, whatever they are called and however packed."""
-    contents = {}
-    for name, expected in MNIST_FILES.items():
-        split, kind, _, _ = name.split("-")
-        paths = sorted(path for path in folder.glob(f"{split}*{kind}*") if path.is_file())
-        if not paths:
-            raise FileNotFoundError(
-                f"{folder / name} is missing, as is {name}.gz. MNIST_ATTENTION_DATA must name a "
-                f"folder with {', '.join(MNIST_FILES)}, each packed (.gz) or not."
-            )
-        received = {}
-        for path in paths:
-            content = _unpack(path.read_bytes())
-            received[hashlib.sha256(content).hexdigest()] = content
-        if expected not in received:
-            raise OSError(
-                f"{paths[0]} is damaged or not of MNIST: expected SHA-256 {expected} of its "
-                f"content, received {next(iter(received))}. Fetch the file again, or unset "
-                "MNIST_ATTENTION_DATA to let the project download it."
-            )
-        contents[name] = received[expected]
-    return contents
+    return {name: _read_file(folder, name) for name in MNIST_FILES}
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    """The content of one of the four, unpacked, whatever it is called: its sum counts."""
+    split, kind, _, _ = name.split("-")
+    found = [*folder.glob(f"*{kind}*"), *folder.glob(f"*/*{kind}*")]
+    paths = [path for path in found if path.is_file()]
+    likely = [path for path in paths if path.name.startswith(split)]
+    received = ""
+    for path in sorted(paths, key=lambda path: (path not in likely, path)):
+        content = _unpack(path.read_bytes())
+        digest = hashlib.sha256(content).hexdigest()
+        if digest == MNIST_FILES[name]:
+            return content
+        received = received or digest
+    if likely:
+        raise OSError(
+            f"{min(likely)} is damaged or not of MNIST: expected SHA-256 {MNIST_FILES[name]} of "
+            f"its content, received {received}. Fetch the file again, or unset "
+            "MNIST_ATTENTION_DATA to let the project download it."
+        )
+    raise FileNotFoundError(
+        f"{folder / name} is missing, as is {name}.gz. MNIST_ATTENTION_DATA must name a folder "
+        f"with {', '.join(MNIST_FILES)}, each packed (.gz) or not."
+    )
 
 
 def _unpack(content: bytes) -> bytes:
