@@ -129,8 +129,16 @@ for name, value in accuracy.items():
     print(f"{name:16} {value:.2%}")
 
 # %% [markdown]
-# So this network needs its mask where it is. Is this one network typical? The same was done to
-# every network with the mask that is on record:
+# So this network needs its mask where it is. Is it typical? The same was measured of every network
+# with the mask that is on record. For this one, the record and your code must agree:
+
+# %%
+recorded = ma.evidence.runs_of({}, records).by_seed[0]["measured"]["interventions"]
+assert banner or np.isclose(accuracy["its mean"], recorded["mean"], atol=0.001)
+assert banner or np.isclose(accuracy["shuffled"], recorded["shuffled"], atol=0.001)
+
+# %% [markdown]
+# All networks:
 
 # %%
 title = "Move the mask, and networks read worse: some hardly, some by more than ten points"
@@ -264,7 +272,7 @@ tables = {
 
 # %% tags=["hide-input"]
 briefly = ", ".join(dict.fromkeys(filter(None, (dataset.banner, *(said for _, said in loaded)))))
-title = "After C1 training leads all seeds to one picture, after C3 it does not"
+title = "Training leads the C1 masks of all seeds to one picture, but not their C3 masks"
 look = {"form": "+.1f", "limits": (-1, 1), "hide": None, "y": "seed", "x": "seed"}
 seeds = range(SEEDS)
 shown = {name: table.round(1) + 0.0 for name, table in tables.items()}  # 0.0 for -0.0
