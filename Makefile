@@ -14,7 +14,7 @@ BUDGET  ?= 60
 
 # Which notebooks `make notebooks` executes: make notebooks ONLY=notebooks/01_look_at_the_data.py
 ONLY    ?= $(wildcard notebooks/[0-9]*.py)
-PAGES   := $(patsubst notebooks/%.ipynb,build/html/%.html,$(wildcard notebooks/[0-9]*.ipynb))
+EXECUTED := $(patsubst %,build/%,$(wildcard notebooks/[0-9]*.ipynb))
 
 BIN     := .venv/bin
 LOCKED  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
@@ -32,11 +32,11 @@ MNIST_ATTENTION_DATA ?= $(abspath ../shared/mnist)
 export MNIST_ATTENTION_DATA
 endif
 
-.PHONY: help setup reproduce pages test paper bench torture notebooks lock clean
+.PHONY: help setup reproduce executed site test test-slow verify paper bench torture notebooks lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/project.stamp ## make .venv from requirements.lock, with the project in it
 
@@ -56,25 +56,26 @@ setup: .venv/project.stamp ## make .venv from requirements.lock, with the projec
 	@$(LOCKED) --no-build-isolation --editable .
 	@touch $@
 
-reproduce: setup ## get the data, execute the notebooks, rebuild figures and tables, print them
-	@echo "== 1/3 The data"
+reproduce: setup ## get the data, execute the notebooks, rebuild figures and tables, build the site
+	@echo "== 1/4 The data"
 	@$(BIN)/mnist-attention data --fallback
-	@echo "== 2/3 The notebooks, with their figures ($(JOBS) at a time)"
-	@rm -rf build/notebooks build/html
-	@$(MAKE) --no-print-directory -j$(JOBS) pages
-	@echo "== 3/3 The tables, from the records in results/"
+	@echo "== 2/4 The notebooks, with their figures ($(JOBS) at a time)"
+	@rm -rf build/notebooks
+	@$(MAKE) --no-print-directory -j$(JOBS) executed
+	@echo "== 3/4 The tables, from the records in results/"
 	@$(BIN)/mnist-attention report
-	@echo "== Done. The pages are in build/html:"
-	@ls build/html/*.html
+	@echo "== 4/4 The site, from the notebooks as executed here"
+	@$(BIN)/python site/build.py --jobs $(JOBS) --notebooks build/notebooks
 
-pages: $(PAGES)
+executed: $(EXECUTED)
 
-build/html/%.html: notebooks/%.ipynb
-	@mkdir -p build/notebooks build/html
+build/notebooks/%.ipynb: notebooks/%.ipynb
 	@echo "   $* ..."
 	@$(EXECUTE) --output-dir build/notebooks $<
-	@$(BIN)/python -m nbconvert --log-level WARN --to html --template classic --output-dir build/html build/notebooks/$*.ipynb
 	@echo "   $* is done"
+
+site: setup ## build the web site from the notebooks as committed, README, REPORT and docstrings
+	@$(BIN)/python site/build.py --jobs $(JOBS)
 
 test: setup ## lint, unit tests, and every notebook with small parameters
 	@echo "== 1/3 Lint"
@@ -85,6 +86,12 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile
 	@echo "== 3/3 Notebooks, with small parameters"
 	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
+
+test-slow: setup ## the tests that take minutes: kills, clusters, large networks, the site in a browser
+	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadgroup
+
+verify: setup ## train the paper's pair again (15 minutes) and compare with its records
+	@$(BIN)/mnist-attention verify
 
 paper: setup ## the runs of every study that have no record: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
 	@status=0; \
@@ -113,7 +120,8 @@ notebooks: setup ## execute the notebooks in full and write the .ipynb that are 
 	  echo "== $$source"; \
 	  notebook=$${source%.py}.ipynb; \
 	  $(BIN)/jupytext --quiet --update --to ipynb $$source && \
-	  $(EXECUTE) $(STABLE) --inplace $$notebook || exit 1; \
+	  $(EXECUTE) $(STABLE) --inplace $$notebook && \
+	  touch $$source && $(BIN)/jupytext --quiet --sync $$source || exit 1; \
 	done
 
 lock: ## write requirements.lock anew from pyproject.toml (newest versions: UPGRADE=--upgrade)
@@ -121,7 +129,7 @@ lock: ## write requirements.lock anew from pyproject.toml (newest versions: UPGR
 	@build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --extra notebooks --extra jax --extra cluster --extra dev $(UPGRADE) \
+	  --extra notebooks --extra site --extra jax --extra cluster --extra dev $(UPGRADE) \
 	  --output-file requirements.lock pyproject.toml
 	@rm -rf build/uv
 

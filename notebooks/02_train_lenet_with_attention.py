@@ -1,11 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -165,6 +159,22 @@ masked.set_weights(start.get_weights())
 np.array_equal(plain.get_layer("c3").kernel, masked.get_layer("c3").kernel)
 
 # %% [markdown]
+# The whole of it as a picture (the paper's Figures 2 and 3), with a real digit going through:
+
+# %%
+names = ("c1", "c1_attention", "s2", "c3", "c3_attention", "s4", "c5", "f6", "output")
+steps = keras.Model(start.input, [start.get_layer(name).output for name in names])
+values = dict(zip(names, steps(digit[None, :, :, None]), strict=True))
+maps = ma.attention_maps(start, dataset.test_images[:1])
+
+# %% tags=["hide-input"]
+shown = {name: np.asarray(value)[0] for name, value in values.items() if "attention" not in name}
+masks = {name.removesuffix("_attention"): scores[0] for name, scores in maps.items()}
+figure = ma.figures.network(digit, shown, masks, title="The mask is a side branch")
+alt = "LeNet-5 with the feature maps of a digit; after C1 and C3 a mask multiplies them."
+ma.figures.show(figure, "02_network", alt, banner)
+
+# %% [markdown]
 # ## The loss by hand (Eq. 1)
 #
 # The paper prints $-\sum_i \hat{y}_i \log(y_i)$. What is meant is the cross entropy of targets $t$
@@ -309,11 +319,11 @@ Markdown(ma.evidence.finding(records))
 # %% [markdown]
 # ## Table 1
 #
-# The paper's five systems. A system that has not been trained for all 100 epochs has no number
-# here.
+# The paper's five systems, test accuracy in percent. A system that has not been trained for all 100
+# epochs has no number here; [the report](../REPORT.md#table-1) says how far it is.
 
 # %% tags=["hide-input"]
-Markdown(ma.evidence.markdown(ma.evidence.paper_table(records, 1)))
+Markdown(ma.evidence.markdown(ma.evidence.systems5_table(records)))
 
 # %% [markdown]
 # ## The mistakes that both make
@@ -332,7 +342,8 @@ both = np.flatnonzero(np.all(wrong, axis=0)) if len(wrong) == 2 else np.array([]
 # %% tags=["hide-input"]
 said = ma.evidence.predictions_of(masked_runs.records[0]) if len(both) else []
 captions = [f"{dataset.test_labels[i]}, read as {said[i]}" for i in both[:30]]
-figure = ma.figures.image_grid(dataset.test_images[both[:30]], captions)
+title = "Misread by LeNet-5 with the mask and without it"
+figure = ma.figures.image_grid(dataset.test_images[both[:30]], captions, title=title)
 ma.figures.show(
     figure, "02_mistakes", "Test images that both networks misread, with label and answer.", banner
 )

@@ -1,5 +1,6 @@
 """Trains one small run again and again, each time killed by SIGKILL, until its record is there.
 
+    python killed_runs.py RESULTS once          killed halfway through writing the second state
     python killed_runs.py RESULTS writes        killed at every write, sync and rename
     python killed_runs.py RESULTS random N      killed N times at random moments
 
@@ -129,6 +130,14 @@ def at_every_write(results: Path, dataset: Dataset) -> int:
     return kills
 
 
+def once(results: Path, dataset: Dataset) -> int:
+    """Kill halfway through writing the second state; the next attempt gets through."""
+    kills = 0
+    while not attempt(results, dataset, kill_at_event(EVENTS + 3 if kills == 0 else 0)):
+        kills += 1
+    return kills
+
+
 def at_random_moments(results: Path, dataset: Dataset, wanted: int) -> int:
     """Kill `wanted` attempts, in a new folder after each run that got through."""
     draw = random.Random(0)
@@ -149,7 +158,9 @@ def at_random_moments(results: Path, dataset: Dataset, wanted: int) -> int:
 if __name__ == "__main__":
     np.seterr(all="raise")
     results, how, *rest = sys.argv[1:]
-    if how == "writes":
+    if how == "once":
+        print(once(Path(results), DIGITS))
+    elif how == "writes":
         print(at_every_write(Path(results), DIGITS))
     else:
         print(at_random_moments(Path(results), DIGITS, int(rest[0])))

@@ -1,10 +1,13 @@
 """The notebooks' two halves agree, and what is committed is a clean, full execution."""
 
+import os
+import shutil
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from jupytext.cli import jupytext as run_jupytext
 
 from mnist_attention.data import UCI_BANNER
 
@@ -39,6 +42,19 @@ def test_the_edited_and_the_executed_half_agree(name):
         [(cell.cell_type, cell.source) for cell in half.cells] for half in (edited, executed(name))
     ]
     assert halves[0] == halves[1], f"make notebooks ONLY=notebooks/{name}.py"
+
+
+@pytest.mark.parametrize("newer", ["py", "ipynb"])
+@pytest.mark.parametrize("name", NAMES)
+def test_jupytext_finds_nothing_to_synchronise(name, newer, tmp_path):
+    halves = [tmp_path / f"{name}.{extension}" for extension in ("py", "ipynb")]
+    for path in (*halves, tmp_path / "jupytext.toml"):
+        shutil.copy(FOLDER / path.name, path)
+        os.utime(path, (10, 10))
+    os.utime(tmp_path / f"{name}.{newer}", (20, 20))
+    before = [path.read_bytes() for path in halves]
+    run_jupytext(["--quiet", "--sync", str(halves[0])])
+    assert [path.read_bytes() for path in halves] == before, "make notebooks"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,7 +4,9 @@ import hashlib
 import json
 import typing
 from dataclasses import fields, replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from mnist_attention import PAPER, Protocol, cli
@@ -30,6 +32,11 @@ def test_the_paper():
         ("epochs", 0, "at least 1"),
         ("epochs", 1.5, "int"),
         ("epochs", True, "int"),
+        ("epochs", np.True_, "int"),
+        ("epochs", np.float64(2.0), "int"),
+        ("seed", np.array([1]), "int"),
+        ("learning_rate", 10**400, "float"),
+        ("model", ["lenet5"], "'lenet5_attention'"),
         ("batch_size", 0, "at least 1"),
         ("learning_rate", -0.1, "above 0"),
         ("learning_rate", 0, "above 0"),
@@ -110,6 +117,25 @@ def test_integers_serve_as_rates_and_name_the_same_run(name, value):
     first, second = (replace(PAPER, **{name: number}) for number in (value, float(abs(value))))
     assert first == second
     assert run_id(first, "d") == run_id(second, "d")
+
+
+NUMBERS = {
+    "seed": (np.int64(1), np.uint8(1), np.array(1)[()]),
+    "epochs": (np.int32(50),),
+    "mask_channels": (np.int64(1),),
+    "learning_rate": (np.float64(0.5), np.float32(0.5), Fraction(1, 2)),
+    "momentum": (np.int64(0), np.float64(-0.0), False + 0),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in NUMBERS.items() for v in vs])
+def test_numbers_of_other_libraries_are_kept_as_pythons(name, value):
+    number = type(getattr(PAPER, name))(value)
+    protocol, plain = (replace(PAPER, **{name: received}) for received in (value, number))
+    assert type(getattr(protocol, name)) is type(number)
+    assert json.dumps(protocol.to_json()) == json.dumps(plain.to_json())
+    assert protocol.run_id("d") == plain.run_id("d")
+    assert protocol.run_id("d") == run_id(protocol, "d")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnist_attention import Protocol, build_model, train, training
+from mnist_attention.batches import TrainingBatches, epoch_batches
 from mnist_attention.data import (
     augment,
     augment_epoch,
@@ -23,9 +25,14 @@ from mnist_attention.data import (
 )
 from mnist_attention.noise import apply_noise
 from mnist_attention.protocol import run_id, to_json
-from mnist_attention.records import RECORD_KEYS, read_record, record_path, record_text
+from mnist_attention.records import (
+    RECORD_KEYS,
+    read_record,
+    record_path,
+    record_text,
+    reproducible_text,
+)
 from mnist_attention.studies.classical import ClassicalProtocol, fit
-from mnist_attention.training import epoch_batches
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)
 
@@ -78,6 +85,7 @@ def test_it_learns(uci):
     assert result["train_accuracy"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     (platform.system(), platform.machine()) != ("Linux", "x86_64"),
     reason="TensorFlow has oneDNN inside on Linux and x86-64 alone",
@@ -107,7 +115,7 @@ def test_a_finished_run_is_not_repeated(small, tmp_path, monkeypatch):
     assert train(PROTOCOL, dataset=small, results=tmp_path, verbose=False) == read_record(path)
 
 
-def test_a_damaged_record_is_made_anew(small, tmp_path, capsys):
+def test_a_damaged_record_is_replaced(small, tmp_path, capsys):
     first = train(PROTOCOL, dataset=small, results=tmp_path, verbose=False)
     path = record_path(tmp_path, "single", first["run_id"])
     path.write_text(path.read_text()[:200])
@@ -159,6 +167,81 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, capsys):
     assert "null" in record_text(record)
 
 
+# What a user may bring
+
+
+def test_callbacks_see_one_training_also_after_a_resume(small, tmp_path):
+    epochs = []
+
+    def log(path):
+        end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+        return [keras.callbacks.CSVLogger(path, append=True), end]
+
+    options = {"dataset": small, "results": tmp_path, "verbose": False}
+    train(replace(PROTOCOL, epochs=2), callbacks=log(tmp_path / "log.csv"), **options)
+    record = train(replace(PROTOCOL, epochs=4), callbacks=log(tmp_path / "log.csv"), **options)
+    assert epochs == [0, 1, 2, 3]
+    logged = pd.read_csv(tmp_path / "log.csv")
+    assert list(logged.epoch) == epochs
+    assert list(logged.loss) == pytest.approx(record["history"]["loss"], abs=1e-12)
+    assert list(logged.val_accuracy) == pytest.approx(record["history"]["test_accuracy"])
+
+
+def test_callbacks_do_not_change_the_record(record, uci, tmp_path):
+    callbacks = [keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")]
+    watched = train(PROTOCOL, dataset=uci, callbacks=callbacks, verbose=False)
+    assert reproducible_text(watched) == reproducible_text(record)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.keras", "2.keras"]
+
+
+def test_a_run_that_a_callback_stopped_goes_on_when_called_again(small, tmp_path):
+    options = {"dataset": small, "results": tmp_path, "verbose": False}
+    stop = keras.callbacks.LambdaCallback()
+    stop.on_epoch_end = lambda *_: setattr(stop.model, "stop_training", True)
+    assert train(PROTOCOL, callbacks=[stop], **options)["result"]["epochs"] == 1
+    again = train(PROTOCOL, **options)
+    assert again["history"] == train(PROTOCOL, dataset=small, verbose=False)["history"]
+
+
+def test_a_callback_that_changes_the_rate_is_refused(small, tmp_path):
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    with pytest.raises(ValueError, match=r"Expected learning_rate=0\.1 .* Received: 0\.05 after"):
+        train(PROTOCOL, dataset=small, results=tmp_path, callbacks=[halve], verbose=False)
+    assert not [*tmp_path.glob(".checkpoints/*/*.npz")]
+
+
+SETTINGS = {
+    "image_data_format": "channels_first",
+    "floatx": "float16",
+    "dtype_policy": "float16",
+    "epsilon": 0.1,
+    "max_epochs": 1,
+    "max_steps_per_epoch": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "model", ["lenet5_attention", pytest.param("lenet5_squeeze", marks=pytest.mark.slow)]
+)
+def test_keras_settings_of_the_user_decide_no_number(small, model):
+    protocol = replace(PROTOCOL, model=model)
+    expected = reproducible_text(train(protocol, dataset=small, verbose=False))
+    before = {name: getattr(keras.config, name)() for name in SETTINGS}
+    try:
+        for name, value in SETTINGS.items():
+            getattr(keras.config, f"set_{name}")(value)
+        record = train(protocol, dataset=small, verbose=False)
+        started = training.start_model(protocol, small)
+        for name, value in SETTINGS.items():
+            now = getattr(keras.config, name)()
+            assert getattr(now, "name", now) == value
+    finally:
+        for name, value in before.items():
+            getattr(keras.config, f"set_{name}")(value)
+    assert reproducible_text(record) == expected
+    assert {variable.dtype for variable in started.trainable_variables} == {"float32"}
+
+
 # What is fed
 
 
@@ -175,6 +258,19 @@ def test_every_image_is_fed_once_an_epoch_in_the_planned_order(small):
         expected = network_input(small.train_images[order])
         np.testing.assert_allclose(np.concatenate(images), expected, atol=1e-7)
         np.testing.assert_array_equal(np.concatenate(labels), small.train_labels[order])
+
+
+def test_batches_are_numbered_on_from_epoch_to_epoch(small):
+    """What other backends are fed one by one is what TensorFlow gets in whole epochs."""
+    protocol = replace(PROTOCOL, brightness=0.4)
+    table = augmentation_table(small.train_images, protocol.shift)
+    batches = TrainingBatches(protocol, table, small.train_labels, epoch=3)
+    stream = batches.to_input().take(2 * batches.steps).as_numpy_iterator()
+    for index, (images, labels) in enumerate(stream):
+        single = batches[index]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(single[0]), images, atol=1e-7)
+        np.testing.assert_array_equal(single[1], labels)
+    assert index == 2 * 4 - 1
 
 
 def test_augmentation_is_flip_then_shift_and_loses_no_pixel(small):

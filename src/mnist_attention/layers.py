@@ -1,9 +1,30 @@
 """The attention mask of the paper as one Keras layer. Needs nothing but ``keras``."""
 
+import contextlib
+import contextvars
+
 import keras
 from keras import ops
 
 MASK_ACTIVATIONS = ("sigmoid", "softmax", "linear")
+
+_FUNCTIONS = contextvars.ContextVar("functions of the scores", default=())
+
+
+@contextlib.contextmanager
+def intercept_scores(function):
+    """Within this context, masks multiply by `function(layer, inputs, scores)` for their scores.
+
+    Args:
+        function: Takes the layer, its inputs and its scores, tensors of the backend; returns the
+            scores to use. It sees every call of every mask, wherever in a model the mask is. Of
+            nested contexts the inner one comes first.
+    """
+    token = _FUNCTIONS.set((function, *_FUNCTIONS.get()))
+    try:
+        yield
+    finally:
+        _FUNCTIONS.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="mnist_attention")
@@ -130,6 +151,8 @@ class AttentionMask1x1(keras.layers.Layer):
             scores = ops.exp(scores - ops.max(scores, axis=(1, 2), keepdims=True))
             scores = scores / ops.sum(scores, axis=(1, 2), keepdims=True)
             scores = ops.cast(scores, self.compute_dtype)
+        for function in _FUNCTIONS.get():
+            scores = function(self, inputs, scores)
         outputs = ops.multiply(inputs, scores)
         return (outputs, scores) if return_attention_scores else outputs
 

@@ -1,20 +1,19 @@
-"""Noise and clutter behind a digit, or over it, at graded strength, with the exact ink kept.
+"""Backgrounds and corruptions of digits, at graded strength, with the exact ink kept.
 
-A background stands *behind* the digit. A pixel is read as how much of it white ink covers, so
+The brightness of a pixel is the share of it that white ink covers, so a background *behind* it
+gives
 
-    pixel = digit + (1 - digit) * 0.75 * strength * background:
+    pixel = digit + (1 - digit) * 0.75 * strength * background.
 
-full ink stays full, no ink gets darker, and the brightest background stays darker than ink.
-`uniform` and `photographs` follow mnist-back-rand and mnist-back-image, and `gaussian` leads from
-the one to the other (Larochelle, Erhan, Courville, Bergstra, Bengio: An empirical evaluation of
-deep architectures on problems with many factors of variation, ICML 2007). The formula above is
-ours, and so are the photographs.
+Full ink stays full, no ink gets darker, and the brightest background stays darker than ink.
+`uniform` and `photographs` follow mnist-back-rand and mnist-back-image, `gaussian` interpolates
+between them (Larochelle et al.: An empirical evaluation of deep architectures on problems with many
+factors of variation, ICML 2007). The formula and the photographs are ours.
 
 A corruption changes the digit itself, as in MNIST-C (Mu, Gilmer: MNIST-C: a robustness benchmark
-for computer vision, 2019) and ImageNet-C (Hendrycks, Dietterich: Benchmarking neural network
-robustness to common corruptions and perturbations, ICLR 2019).
+for computer vision, 2019).
 
-Strength 0 changes nothing. 1 is as much as leaves the digits legible to a person.
+Strength 0 changes nothing. At 1 a person can still read the digits.
 """
 
 import dataclasses
@@ -34,14 +33,14 @@ Split = Literal["train", "test"]
 SPLITS = get_args(Split)
 
 CORRELATION_WIDTH = 6.0
-"""Distance in pixels at which the Gaussian behind texture (gamma = 1) is correlated by 1/e."""
+"""Distance in pixels at which the Gaussian of texture (gamma = 1) has the correlation 1/e."""
 
 FLATTEST_PATCH = 0.1
 """Smallest standard deviation of a photograph's patch; mnist-back-image left flat ones out too."""
 
 BRIGHTEST = 0.75
-"""How bright a background gets at strength 1, where ink is 1. As bright as ink, as in
-mnist-back-rand, textures and photographs would swallow some digits."""
+"""Brightest pixel of a background at strength 1, where ink is 1. As bright as ink, as in
+mnist-back-rand, textures and photographs would hide some digits."""
 
 _PIECES, _PIECE = 4, 8  # as Mnih et al. on their 60x60 canvas
 _BLOCK = 1000  # images at once, which bounds the memory
@@ -60,18 +59,17 @@ def add_noise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put a background behind digits, or corrupt them. A pure function of its arguments.
 
-    What befalls an image depends on `seed`, `split` and its index alone: the first images of a
-    stack look the same without the others. It is the same draw at every strength and `gamma`.
+    The draw of an image depends on `seed`, `split` and its index alone, so that the first images
+    of a stack look the same without the others. It is the same at every strength and `gamma`.
 
     Args:
         images: Clean digits, shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
         name: A name in `BACKGROUNDS` or `CORRUPTIONS`.
         strength: From 0, nothing, to 1.
         seed: From 0 to 2**32 - 1.
-        gamma: Of the background `gaussian` alone: from 0, white noise, to 1, texture.
-        split: Draws of `"train"` and `"test"` never coincide, and the two share no pixel of a
-            photograph and no digit that clutter is cut from: what a network learns by heart in
-            training does not come again.
+        gamma: Of the background `gaussian` only: from 0, white noise, to 1, texture.
+        split: `"train"` or `"test"`, which share no draw, no pixel of a photograph and no digit
+            that clutter is cut from.
         indices: The index of each image; by default `0 .. n - 1`. With their own indices, images
             from the middle of a data set look as they do in the whole.
 
@@ -80,8 +78,8 @@ def add_noise(
         of the same shape; see `data.ink`.
 
     Raises:
-        ValueError: for an unknown name, a strength, gamma, seed, split or number of indices that
-            is not as above, or images of another shape, type or range.
+        ValueError: for an argument outside of these values, or images of another shape, type or
+            range.
     """
     check_images(images)
     indices = range(len(images)) if indices is None else indices
@@ -126,23 +124,24 @@ def _pixels(generators: _Generators) -> np.ndarray:
     return _draw(generators, lambda generator: generator.random((28, 28), dtype=np.float32))
 
 
+def _pairs(generators: _Generators) -> np.ndarray:
+    return _draw(generators, lambda generator: generator.random(2)).T[..., None, None]
+
+
+def _normal(generators: _Generators, *size: int) -> np.ndarray:
+    return _draw(generators, lambda generator: generator.standard_normal(size, dtype=np.float32))
+
+
 def _uniform(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
-    """Every pixel for itself, uniform from black to white, as mnist-back-rand; `gaussian` with
-    gamma = 0 is distributed alike."""
+    """Independent pixels, uniform from black to white, as mnist-back-rand."""
     return _pixels(generators)
 
 
 def _gaussian(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
-    """Gaussian noise between white and texture, each pixel uniform from black to white.
-
-    The covariance is gamma S + (1 - gamma) I with S_ij = exp(-d_ij^2 / 6^2), d_ij = distance in
-    pixels. The normal distribution function then makes every pixel uniform, whatever gamma. So
-    did Larochelle et al. 2007; the width of the kernel is our reading of theirs.
-    """
-    sample = functools.partial(
-        np.random.Generator.standard_normal, size=(2, 28, 28), dtype=np.float32
-    )
-    white, seeds = np.moveaxis(_draw(generators, sample), 1, 0)
+    """Noise of covariance gamma S + (1 - gamma) I, S_ij = exp(-distance_ij^2 / 6^2), as Larochelle
+    et al. 2007 with our choice of the width; the normal distribution function then makes every
+    pixel uniform from black to white."""
+    white, seeds = np.moveaxis(_normal(generators, 2, 28, 28), 1, 0)
     root = _root_of_kernel()
     # S is the product of a kernel over rows and one over columns, and so is its root.
     texture = root @ seeds @ root.T
@@ -157,7 +156,7 @@ def _root_of_kernel() -> np.ndarray:
 
 
 def _photographs(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
-    """A patch of a photograph that is not flat, in grey, as mnist-back-image."""
+    """A grey patch of a photograph, not a flat one, as mnist-back-image."""
     windows, places = _patches(split)
     chosen = places[_draw(generators, lambda generator: generator.integers(len(places)))]
     return windows[tuple(chosen.T)]
@@ -167,8 +166,7 @@ def _photographs(generators: _Generators, gamma: float, split: Split) -> np.ndar
 def _patches(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """All patches of scikit-learn's two photographs, and the places of those that are not flat.
 
-    Each photograph is cut into eight upright strips, of which testing has the third and the
-    seventh, and training the others: no pixel in common, but the same scenes.
+    Of eight upright strips of each photograph, testing has the third and the seventh.
     """
     from skimage.color import rgb2gray
     from sklearn.datasets import load_sample_images
@@ -183,12 +181,9 @@ def _patches(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _clutter(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
-    """Four 8x8 pieces of other digits at random places.
-
-    As in cluttered MNIST (Mnih, Heess, Graves, Kavukcuoglu: Recurrent models of visual attention,
-    NIPS 2014), but on the digit's own 28x28, and the pieces are cut from the digits inside
-    scikit-learn, so that an image does not depend on its neighbours.
-    """
+    """Four 8x8 pieces of scikit-learn's digits at random places, so that an image does not depend
+    on its neighbours. After cluttered MNIST (Mnih et al.: Recurrent models of visual attention,
+    NIPS 2014), which has a larger canvas."""
     pieces = sliding_window_view(_other_digits(split), (_PIECE, _PIECE), axis=(1, 2))
     limits = np.array([*pieces.shape[:3], *2 * (28 - _PIECE + 1,)])
     draws = _draw(generators, lambda generator: generator.random((_PIECES, len(limits))))
@@ -211,8 +206,7 @@ def _other_digits(split: Split) -> np.ndarray:
 
 def _gaussian_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """White noise of standard deviation up to 0.38 (MNIST-C, severity 5)."""
-    sample = functools.partial(np.random.Generator.standard_normal, size=(28, 28), dtype=np.float32)
-    return digits + 0.38 * strength * _draw(generators, sample)
+    return digits + 0.38 * strength * _normal(generators, 28, 28)
 
 
 def _shot_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
@@ -242,7 +236,7 @@ def _contrast(generators: _Generators, digits: np.ndarray, strength: float) -> n
 
 def _stripes(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """Grey bars over the digit, 2 pixels in 6, at a random angle; strength is their opacity."""
-    angle, phase = _draw(generators, lambda generator: generator.random(2)).T[..., None, None]
+    angle, phase = _pairs(generators)
     row, column = np.mgrid[:28, :28]
     across = row * np.cos(np.pi * angle) + column * np.sin(np.pi * angle) + 6 * phase
     return np.where(across % 6 < 2, digits + strength * (0.5 - digits), digits)
@@ -250,34 +244,26 @@ def _stripes(generators: _Generators, digits: np.ndarray, strength: float) -> np
 
 def _occlusion(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """A grey disc of up to 10 pixels across, its centre anywhere on the middle 20x20 pixels."""
-    row, column = (
-        4 + 20 * _draw(generators, lambda generator: generator.random(2)).T[..., None, None]
-    )
+    row, column = 4 + 20 * _pairs(generators)
     rows, columns = np.mgrid[:28, :28]
     return np.where(np.hypot(rows - row, columns - column) < 5 * strength, 0.5, digits)
 
 
 BACKGROUNDS: dict[str, Callable[..., np.ndarray]] = {
-    "uniform": _uniform,
-    "gaussian": _gaussian,
-    "photographs": _photographs,
-    "clutter": _clutter,
+    function.__name__[1:]: function for function in (_uniform, _gaussian, _photographs, _clutter)
 }
-"""What can stand behind a digit: name -> function of generators, gamma and split."""
+"""Name -> background as a function of generators, gamma and split."""
 
 CORRUPTIONS: dict[str, Callable[..., np.ndarray]] = {
-    "gaussian_noise": _gaussian_noise,
-    "shot_noise": _shot_noise,
-    "impulse_noise": _impulse_noise,
-    "blur": _blur,
-    "contrast": _contrast,
-    "stripes": _stripes,
-    "occlusion": _occlusion,
-}
-"""What can happen to a digit: name -> function of generators, digits and strength."""
+    function.__name__[1:]: function
+    for function in (
+        _gaussian_noise, _shot_noise, _impulse_noise, _blur, _contrast, _stripes, _occlusion,
+    )
+}  # fmt: skip
+"""Name -> corrupted digits as a function of generators, digits and strength."""
 
 
-# What networks are shown
+# Conditions of training and testing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,7 +284,7 @@ class Condition:
         return {"background": self.name, "strength": self.strength, "gamma": self.gamma}
 
     def apply(self, images: np.ndarray, split: Split) -> np.ndarray:
-        """The images of a split so disturbed, the same for every network."""
+        """The disturbed images of a split, shape `(n, 28, 28)`, the same for every network."""
         if not self.strength:
             return images
         how = {"strength": self.strength, "gamma": self.gamma, "seed": 0, "split": split}
@@ -313,7 +299,7 @@ BACKGROUND_CONDITIONS = tuple(
     for gamma in ((0.5, 1.0) if name == "gaussian" else (0.0,))  # gamma 0 is `uniform`
     for strength in (0.25, 0.5, 0.75, 1.0)
 )
-"""Backgrounds: accuracy, and what the masks cover."""
+"""Backgrounds that networks trained on clean digits are tested on."""
 
 HALF_AND_FULL = tuple(
     condition for condition in BACKGROUND_CONDITIONS if condition.strength in (0.5, 1.0)
@@ -323,7 +309,7 @@ HALF_AND_FULL = tuple(
 CORRUPTION_CONDITIONS = tuple(
     Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0)
 )
-"""Corruptions of the digit itself: accuracy only."""
+"""Corruptions that they are tested on."""
 
 TRAINING_CONDITIONS = (
     Condition("uniform", 0.5),
@@ -334,20 +320,17 @@ TRAINING_CONDITIONS = (
     Condition("photographs", 1.0),
     Condition("clutter", 1.0),
 )
-"""Backgrounds that networks are trained on as well."""
+"""Backgrounds that networks are trained on."""
 
 CONTROL_CONDITION = TRAINING_CONDITIONS[1]
-"""The one of these that the mask's controls are trained on too: noise at full strength."""
+"""The background that the control networks are trained on: uniform noise at full strength."""
 
 
 def apply_noise(protocol: Protocol, dataset: Dataset) -> Dataset:
-    """The digits as the protocol presents them to the network.
+    """The digits with the background and the permuted training labels of a protocol.
 
-    Backgrounds and permutations do not depend on the run's seed: all runs of a setting see the
-    same data set. Test labels are never permuted.
-
-    Returns:
-        `dataset` itself for clean digits with their own labels.
+    Neither depends on the run's seed: all runs of a setting see the same data set. Without them
+    `dataset` itself is returned.
     """
     changes = {}
     if protocol.background != "none":

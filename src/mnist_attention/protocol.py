@@ -1,12 +1,14 @@
-"""Every choice of one training run in one frozen dataclass. ``PAPER`` is the paper's run."""
+"""Every choice of one training run in one frozen dataclass; ``PAPER`` is the paper's run."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
+import numbers
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal, TypeVar
 
 DatasetName = Literal["mnist", "uci"]
@@ -48,12 +50,12 @@ LENET_ONLY = ("dense_layers", "canvas", "pixel_scale")
 class Protocol:
     """What is trained, on what, and how. Immutable; vary it with `dataclasses.replace`.
 
-    The fields that the paper states have its values as defaults. The rest are our reading of
-    what it leaves open.
+    The fields that the paper states have its values as defaults; the rest are our choices where it
+    leaves one open. Any integral or real number serves (`np.int64(1)`), and is kept as Python's.
 
     Raises:
-        ValueError: for a value that cannot be trained with; the message names the field, what
-            was expected and what came.
+        ValueError: for a value that cannot be trained with, or that has no effect; the message
+            names the field, what was expected and what came.
     """
 
     dataset: Annotated[DatasetName, "the images"] = "mnist"
@@ -74,7 +76,7 @@ class Protocol:
     background: Annotated[Background, "what is behind the digits"] = "none"
     strength: Annotated[float, "how strong the background is, from 0 to 1"] = 0.0
     gamma: Annotated[float, "of the gaussian background: 0 white noise, 1 texture"] = 0.0
-    permuted_labels: Annotated[bool, "train on labels that were dealt out anew"] = False
+    permuted_labels: Annotated[bool, "train on randomly permuted labels"] = False
     weight_decay: Annotated[float, "decay of the kernels per step and rate (MATLAB: 1e-4)"] = 0.0
     dense_layers: Annotated[int, "3: C5, F6 and OUTPUT; 2: without F6 (paper: 'two')"] = 3
     brightness: Annotated[float, "scale each training image by 1 +- up to this"] = 0.0
@@ -84,53 +86,87 @@ class Protocol:
 
     def __post_init__(self):
         check_types(self)
-        _check(self, "epochs", "at least 1", self.epochs >= 1)
-        _check(self, "batch_size", "at least 1", self.batch_size >= 1)
         # Written so that NaN and infinity fail too.
-        _check(self, "learning_rate", "above 0 and below 1e6", 0 < self.learning_rate < 1e6)
-        _check(self, "momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
-        _check(self, "seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
-        _check(self, "shift", "from 0 to 8 pixels", 0 <= self.shift <= 8)
-        _check(self, "mask_channels", "1 or None", self.mask_channels in (1, None))
-        _check(self, "strength", "from 0 to 1", 0 <= self.strength <= 1)
-        _check(self, "gamma", "from 0 to 1", 0 <= self.gamma <= 1)
-        _check(self, "weight_decay", "from 0 to 1", 0 <= self.weight_decay <= 1)
-        _check(self, "dense_layers", "2 or 3", self.dense_layers in (2, 3))
-        _check(self, "brightness", "from 0 to 1", 0 <= self.brightness <= 1)
-        _check(self, "canvas", "28 or 32 pixels", self.canvas in (28, CANVAS))
-        _check(self, "pixel_scale", "1 or 255", self.pixel_scale in (1, 255))
+        for name, expected, holds in (
+            ("epochs", "at least 1", self.epochs >= 1),
+            ("batch_size", "at least 1", self.batch_size >= 1),
+            ("learning_rate", "above 0 and below 1e6", 0 < self.learning_rate < 1e6),
+            ("momentum", "at least 0 and below 1", 0 <= self.momentum < 1),
+            ("seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32),
+            ("shift", "from 0 to 8 pixels", 0 <= self.shift <= 8),
+            ("mask_channels", "1 or None", self.mask_channels in (1, None)),
+            ("strength", "from 0 to 1", 0 <= self.strength <= 1),
+            ("gamma", "from 0 to 1", 0 <= self.gamma <= 1),
+            ("weight_decay", "from 0 to 1", 0 <= self.weight_decay <= 1),
+            ("dense_layers", "2 or 3", self.dense_layers in (2, 3)),
+            ("brightness", "from 0 to 1", 0 <= self.brightness <= 1),
+            ("canvas", "28 or 32 pixels", self.canvas in (28, CANVAS)),
+            ("pixel_scale", "1 or 255", self.pixel_scale in (1, 255)),
+            *self._without_effect(),
+        ):
+            if not holds:
+                received = getattr(self, name)
+                raise ValueError(f"Expected {name} to be {expected}. Received: {name}={received!r}")
+
+    def _without_effect(self) -> Iterator[tuple[str, str, bool]]:
+        """Reject options that have no effect, so that run ids stay unique."""
+        background, gaussian = self.background != "none", self.background == "gaussian"
+        expected = "0 without a background and above 0 with one"
+        yield "strength", expected, (self.strength > 0) == background
+        yield "gamma", "0 unless the background is 'gaussian'", self.gamma == 0 or gaussian
         for name in LENET_ONLY if self.model not in ("lenet5", "lenet5_attention") else ():
             default = type(self).__dataclass_fields__[name].default
             expected = f"{default} unless the model is 'lenet5' or 'lenet5_attention'"
-            _check(self, name, expected, getattr(self, name) == default)
-        # One setting, one name: what has no effect has no other value than its default.
-        _check(
-            self,
-            "strength",
-            "0 without a background and above 0 with one",
-            (self.strength > 0) == (self.background != "none"),
-        )
-        _check(
-            self,
-            "gamma",
-            "0 unless the background is 'gaussian'",
-            self.gamma == 0 or self.background == "gaussian",
-        )
-        # Equal protocols have one run id, and JSON writes 0, 0.0 and -0.0 each its own way.
-        for name, hint in _hints(type(self)).items():
-            if hint is float:
-                object.__setattr__(self, name, getattr(self, name) + 0.0)
+            yield name, expected, getattr(self, name) == default
+
+    def to_json(self) -> dict:
+        """Every field, as a record has it; those of `LATER_FIELDS` where they matter."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in LATER_FIELDS or value != getattr(PAPER, name)
+        }
+
+    def run_id(self, dataset_digest: str) -> str:
+        """Name of a run: 12 hex digits of the SHA-256 of the protocol and the data's digest.
+
+        The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
+        and no spaces.
+        """
+        return hash_fields(self.to_json(), dataset_digest)
 
 
 def check_types(protocol) -> None:
     """Check that each field of a dataclass has a value of its type, or one of its names.
+
+    Numbers of other libraries are replaced by Python's: equal protocols have one run id, and JSON
+    writes 0, 0.0 and -0.0 each its own way.
 
     Raises:
         ValueError: naming the field, what was expected and what came.
     """
     hints = _hints(type(protocol))
     for field in dataclasses.fields(protocol):
-        _check_type(field.name, getattr(protocol, field.name), hints[field.name])
+        value = _convert(field.name, getattr(protocol, field.name), hints[field.name])
+        object.__setattr__(protocol, field.name, value)
+
+
+def _convert(name: str, value, hint):
+    if names := choices(hint):
+        lookup(name, value, dict.fromkeys(names))
+        return str(value)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    # bool is an int to Python, but Protocol(epochs=True) is a slip.
+    if isinstance(value, bool) or value is None:
+        if type(value) in allowed:
+            return value
+    elif int in allowed and isinstance(value, numbers.Integral):
+        return int(value)
+    elif float in allowed and isinstance(value, numbers.Real):
+        with contextlib.suppress(OverflowError):
+            return float(value) + 0.0
+    wanted = " or ".join(kind.__name__ for kind in allowed)
+    raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
 
 
 def choices(hint) -> tuple[str, ...]:
@@ -139,46 +175,24 @@ def choices(hint) -> tuple[str, ...]:
 
 
 def lookup(name: str, value: str, options: Mapping[str, Option]) -> Option:
-    """What a name stands for.
+    """The option that a name stands for.
 
     Args:
-        name: Of the field or argument.
-        value: The name that came.
-        options: Every name that may come -> what it stands for.
+        name: Of the field or argument, for the message.
+        value: A key of `options`.
+        options: Name -> option.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if it is no key; the message lists them.
     """
-    _check_name(name, value, tuple(options))
+    if not isinstance(value, str) or value not in options:
+        names = tuple(options)
+        raise ValueError(f"Expected {name} to be one of {names}. Received: {name}={value!r}")
     return options[value]
 
 
-def _check_name(name: str, value, names: tuple[str, ...]) -> None:
-    if value not in names:
-        raise ValueError(f"Expected {name} to be one of {names}. Received: {name}={value!r}")
-
-
-def _check(protocol: Protocol, name: str, expected: str, holds: bool) -> None:
-    if not holds:
-        received = getattr(protocol, name)
-        raise ValueError(f"Expected {name} to be {expected}. Received: {name}={received!r}")
-
-
-def _check_type(name: str, value, hint) -> None:
-    names = choices(hint)
-    if names:
-        return _check_name(name, value, names)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in allowed:
-        allowed = (*allowed, int)
-    # bool is an int to Python, but Protocol(epochs=True) is a slip.
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
-        raise ValueError(f"Expected {name} to be {wanted}. Received: {name}={value!r}")
-
-
 def cli_options(protocol: Protocol) -> str:
-    """The options of `mnist-attention train` that ask for a protocol."""
+    """The options of `mnist-attention train` for a protocol: those that differ from `PAPER`."""
     words = []
     for name, value in vars(protocol).items():
         flag = name.replace("_", "-")
@@ -195,21 +209,22 @@ LATER_FIELDS = (
     *("background", "strength", "gamma", "permuted_labels", "weight_decay", "dense_layers"),
     *("brightness", "canvas", "pixel_scale", "reshuffle"),
 )
-"""Fields that came after the first records. They are left out of a record, and of what names a run,
-where they have their default: so the runs made before them keep their names."""
+"""Fields that are younger than the first records. At their default they are left out of records
+and run ids, so that older runs keep their names."""
 
 
 def to_json(protocol: Protocol) -> dict:
-    """What a record says of a protocol: every field, a younger one where it matters."""
-    return {
-        name: value
-        for name, value in vars(protocol).items()
-        if name not in LATER_FIELDS or value != getattr(PAPER, name)
-    }
+    """See `Protocol.to_json`."""
+    return protocol.to_json()
 
 
-def hash_fields(fields: dict, dataset_digest: str) -> str:
-    """Name of a run from all that fixes its result: see `run_id`."""
+def run_id(protocol: Protocol, dataset_digest: str) -> str:
+    """See `Protocol.run_id`."""
+    return protocol.run_id(dataset_digest)
+
+
+def hash_fields(fields: Mapping, dataset_digest: str) -> str:
+    """Name of a run, from all that fixes its result: see `Protocol.run_id`."""
     canonical = json.dumps(
         {"dataset_digest": dataset_digest, "protocol": fields},
         sort_keys=True,
@@ -218,21 +233,12 @@ def hash_fields(fields: dict, dataset_digest: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def run_id(protocol: Protocol, dataset_digest: str) -> str:
-    """Name of a run: 12 hex digits of the SHA-256 of the protocol and the data's digest.
-
-    The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
-    and no spaces.
-    """
-    return hash_fields(to_json(protocol), dataset_digest)
-
-
 def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
     """Name shared by the runs that differ in `epochs` alone.
 
     With a constant rate the run of 50 epochs is the beginning of the run of 100.
     """
-    fields = to_json(protocol)
+    fields = protocol.to_json()
     del fields["epochs"]
     return hash_fields(fields, dataset_digest)
 
@@ -249,9 +255,9 @@ PAPER = Protocol()
 """The protocol of the paper's Section 3.2: LeNet-5 with the mask, 100 epochs."""
 
 SHORT = dataclasses.replace(PAPER, epochs=20)
-"""The protocol for questions with many settings, where 100 epochs of each would take days."""
+"""For questions with many settings, where 100 epochs of each would take days."""
 
 MOMENTUM_AND_HE = {"momentum": 0.9, "initializer": "he_normal"}
-"""What it takes to train a deep network: momentum, as the authors of AlexNet, VGG16 and ResNet had
-it, and kernels that neither shrink nor blow up what passes through many rectified layers (He,
-Zhang, Ren, Sun: Delving deep into rectifiers, ICCV 2015)."""
+"""What deep networks need: the momentum of the authors of AlexNet, VGG16 and ResNet, and kernels
+that keep the scale of what passes through many rectified layers (He, Zhang, Ren, Sun: Delving deep
+into rectifiers, ICCV 2015)."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,31 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from .data import Dataset
-from .protocol import Protocol, run_id, to_json
+from .protocol import Protocol
 from .storage.files import write_atomically
+from .storage.record_format import RECORD_KEYS, check_record  # noqa: F401
 from .storage.states import State, diverged
 
 MEASUREMENTS = "measurements"
 """Folder, among those of the studies, of what was measured of trained networks afterwards."""
-
-RECORD_KEYS = (
-    "dataset",
-    "environment",
-    "history",
-    "protocol",
-    "result",
-    "run_id",
-    "test_predictions",
-)
-
-_PARTS = {
-    "dataset": {"digest": str, "test_size": int, "train_size": int},
-    "environment": {},
-    "history": {},
-    "protocol": {"dataset": str, "model": str},
-    "result": {"test_accuracy": (int, float), "train_accuracy": (int, float)},
-}
-"""The objects inside a record, and what must be in each of them: name -> type."""
 
 
 def record_text(record: dict) -> str:
@@ -114,11 +97,7 @@ def check_study(study: str) -> None:
 
 
 def check_budget(budget_minutes: float | None) -> None:
-    """Check that a run may train for some time.
-
-    Raises:
-        ValueError: if it may not.
-    """
+    """Raise ValueError for a time budget of no time."""
     if budget_minutes is not None and not budget_minutes > 0:
         raise ValueError(f"Expected a budget above 0 minutes. Received: {budget_minutes=}")
 
@@ -141,12 +120,14 @@ def read_record(path: Path) -> dict:
     """Read one record.
 
     Raises:
-        ValueError: naming the file, if it is not a complete record.
+        ValueError: naming the file, if it is no complete record, does not agree with its own
+            name, history and predictions, or has unknown fields.
     """
     record = _read_json(path)
-    missing = _missing(record)
-    if missing:
-        raise ValueError(f"{path} is no record: it has no usable {', '.join(missing)}")
+    try:
+        check_record(record)
+    except ValueError as error:
+        raise ValueError(f"{path} is no record: {error}") from error
     if record["run_id"] != Path(path).stem:
         raise ValueError(f"{path} is misplaced: it is the record of run {record['run_id']}")
     return record
@@ -159,37 +140,24 @@ def finished_record(path: Path, budget_minutes: float | None = None) -> dict | N
 
 
 def read_or_none(path: Path, read: Callable[[Path], dict]) -> dict | None:
-    """What `read` gives of a file; `None` if there is none, or a damaged one, which is said."""
+    """What `read` gives of a file; `None` if there is none, or a damaged one (with a warning)."""
     if not path.exists():
         return None
     try:
         return read(path)
     except ValueError as error:
-        print(f"{error}. It is made anew.", file=sys.stderr)
+        print(f"{error}. It is replaced.", file=sys.stderr)
         return None
 
 
 def _read_json(path: Path):
+    def refuse(constant: str):
+        raise ValueError(f"{constant} is no number of JSON")
+
     try:
-        return json.loads(Path(path).read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:  # not UTF-8, no JSON, a million brackets
         raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def _missing(record) -> list[str]:
-    """What a record must have and this JSON value has not, or not as that type; dotted names."""
-    if not isinstance(record, dict):
-        return list(RECORD_KEYS)
-    missing = sorted(set(RECORD_KEYS) - set(record))
-    for name, keys in _PARTS.items():
-        part = record.get(name, {})
-        if not isinstance(part, dict):
-            missing.append(name)
-        elif name in record:
-            missing += [f"{name}.{key}" for key in keys if not isinstance(part.get(key), keys[key])]
-            if not isinstance(part.get("epochs", 0), int):  # methods without epochs have none
-                missing.append(f"{name}.epochs")
-    return missing
 
 
 def reproducible_text(record: dict) -> str:
@@ -200,8 +168,9 @@ def reproducible_text(record: dict) -> str:
 def read_records(results: Path) -> tuple[list[dict], list[str]]:
     """Read every record of a results folder, each run once.
 
-    Studies share runs, so a run may lie in two folders. The copy with more epochs goes first,
-    then that of a named study before one made by hand (study `single`), then the first by name.
+    A run that lies in two folders is read once: the copy with more epochs, then that of a named
+    study, then the first by name. The other is reported, unless it is that of a study, or a run
+    made by hand (study `single`), and has the same content or fewer epochs.
 
     Args:
         results: Folder of the studies' folders. Hidden files and folders are not looked at.
@@ -209,42 +178,65 @@ def read_records(results: Path) -> tuple[list[dict], list[str]]:
     Returns:
         The records, sorted by study and run; the name of the study is added to `environment`, and
         what was measured of the network afterwards, if anything, as `measured`. And one line for
-        each JSON file that is neither, or lies beside the studies' folders: those are left out,
-        not repaired.
+        each JSON file that is no record, contradicts itself or another one, or lies beside the
+        studies' folders, and for each folder that cannot be read: those are left out.
     """
-    folders = [path for path in Path(results).glob("[!.]*/") if path.name != MEASUREMENTS]
-    stray = sorted(Path(results).glob("[!.]*.json"))
-    problems = [f"{path} is misplaced: records lie in the folder of a study" for path in stray]
-    records = {}
-    for path in sorted(
-        (path for folder in folders for path in folder.glob("[!.]*.json")),
-        key=lambda path: (path.parent.name == "single", path),
-    ):
-        try:
-            record = read_record(path)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        record["environment"]["study"] = path.parent.name
-        there = records.get(record["run_id"])
-        if there is None or epochs_done(record) > epochs_done(there):
-            records[record["run_id"]] = record
-    problems += _join_measurements(records, Path(results) / MEASUREMENTS)
-    return list(records.values()), problems
-
-
-def _join_measurements(records: dict[str, dict], folder: Path) -> list[str]:
-    """Give each record what was measured of its network. Returns what could not be read."""
-    problems = []
-    for path in sorted(folder.glob("[!.]*.json")):
-        try:
-            measurement = read_measurement(path)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        if record := records.get(measurement["run_id"]):
+    entries, problems = _list_folder(Path(results))
+    folders = [path for path in entries if path.is_dir() and path.name != MEASUREMENTS]
+    stray = [path for path in entries if path.suffix == ".json" and path not in folders]
+    problems += [f"{path} is misplaced: records lie in the folder of a study" for path in stray]
+    records: dict[str, dict] = {}
+    for folder in sorted(folders, key=lambda path: (path.name == "single", path)):
+        found, unread = _read_folder(folder, read_record)
+        problems += unread
+        for path, record in found:
+            record["environment"]["study"] = folder.name
+            there = records.setdefault(record["run_id"], record)
+            if there is not record:
+                problems += _compare(record, there, path)
+                if epochs_done(record) > epochs_done(there):
+                    records[record["run_id"]] = record
+    measured, unread = _read_folder(Path(results) / MEASUREMENTS, read_measurement)
+    for path, measurement in measured:
+        if record := records.get(path.stem):
             record["measured"] = measurement["measured"]
-    return problems
+    return list(records.values()), problems + unread
+
+
+def _list_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """The visible files of a folder, and a line if it cannot be read. None if it is not there."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [f"{folder} cannot be read: {error.strerror}"]
+    return [folder / name for name in names if not name.startswith(".")], []
+
+
+def _read_folder(
+    folder: Path, read: Callable[[Path], dict]
+) -> tuple[list[tuple[Path, dict]], list[str]]:
+    """What `read` gives of each JSON file, and a line for each that it refuses."""
+    found, (paths, problems) = [], _list_folder(folder)
+    for path in paths:
+        if path.suffix == ".json":
+            try:
+                found.append((path, read(path)))
+            except (ValueError, OSError) as error:
+                problems.append(str(error))
+    return found, problems
+
+
+def _compare(record: dict, there: dict, path: Path) -> list[str]:
+    """A line if a run is in two studies' folders, or in two versions of the same length."""
+    study, other = (r["environment"]["study"] for r in (record, there))
+    if epochs_done(record) == epochs_done(there):
+        if reproducible_text(record) != reproducible_text(there):
+            return [f"{path} is another record of the run in {other}"]
+        if study != "single":
+            return [f"{path} is a copy of the record in {other}"]
+    return []
 
 
 def read_measurement(path: Path) -> dict:
@@ -256,9 +248,21 @@ def read_measurement(path: Path) -> dict:
     measurement = _read_json(path)
     measured = measurement.get("measured") if isinstance(measurement, dict) else None
     known = isinstance(measured, dict) and isinstance(measured.get("conditions"), dict)
-    if not known or measurement.get("run_id") != Path(path).stem:
+    if not known or measurement.get("run_id") != Path(path).stem or not _numeric(measured):
         raise ValueError(f"{path} is no measurement of the run that it is named after")
     return measurement
+
+
+def _numeric(measured: dict) -> bool:
+    """Whether nothing but numbers, or null, is at the ends of nested objects."""
+    values = [measured]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif type(value) not in (int, float, type(None)):
+            return False
+    return True
 
 
 def make_record(
@@ -293,8 +297,8 @@ def make_record(
         "train_accuracy": float(np.mean(train_predictions == dataset.train_labels)),
     }
     return {
-        "run_id": run_id(protocol, dataset.digest),
-        "protocol": to_json(protocol),
+        "run_id": protocol.run_id(dataset.digest),
+        "protocol": protocol.to_json(),
         "dataset": dataset.to_json(),
         "history": state.history,
         "result": result,

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from mnist_attention import cli
 from mnist_attention.evidence import report
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.records import read_records, write_record
+from mnist_attention.evidence.claims import judge
+from mnist_attention.evidence.runs import RunTable
+from mnist_attention.records import read_records, record_path, write_record
 from mnist_attention.storage.paths import CHECKOUT, RESULTS
 from synthetic import make_record, make_runs
 
@@ -29,15 +32,22 @@ def results(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def project() -> RunTable:
+    """The records of the project."""
+    return RunTable.read(RESULTS)
+
+
 def test_the_report_prints_tables_verdicts_and_cost(results, capsys):
     assert report.report(results) == 0
     printed = capsys.readouterr().out
     for expected in (
         "Table 1.", "Table 4.", "98.99 ± 0.04", "97.7", "missing",
         "95.00 (one run, 2 of 100 epochs)",
-        "C3  the mask is worth +1.6 points\n    not reproduced: +0.00 points",
-        "What the paper leaves open", "Protocols nearest to the paper's numbers",
-        "C11", "core-hours", "22 runs, of which 1 on other digits than MNIST.",
+        "Claim 3: the mask is worth +1.6 points\n    sign: not reproduced. with minus without",
+        "    size: not reproduced (lower). +0.00 points (n = 10); paper +1.6",
+        "What the paper leaves open", "Every protocol, minus the paper's numbers",
+        "Claim 11", "core-hours", "22 runs, of which 1 on other digits than MNIST.",
     ):  # fmt: skip
         assert expected in printed
 
@@ -47,7 +57,7 @@ def test_damaged_files_are_named_and_counted(results, capsys):
     (results / "table1" / "package.json").write_text("{}")
     assert report.report(results) == 1
     printed = capsys.readouterr().out
-    assert "2 files skipped:" in printed
+    assert "2 problems:" in printed
     assert "broken.json is damaged" in printed
     assert "package.json is no record" in printed
     assert "98.99 ± 0.04" in printed
@@ -59,13 +69,14 @@ def test_a_folder_that_is_not_there_is_said_to_be_so(tmp_path, capsys):
     assert report.report(tmp_path) == 0
 
 
-def test_reading_takes_no_tensorflow(tmp_path):
+def test_reading_imports_nothing_heavy(tmp_path):
     for seed in range(3):
         write_record(make_record(seed=seed), tmp_path, "table1")
     code = (
         "import sys; from pathlib import Path; from mnist_attention.evidence.report import report\n"
         "assert report(Path(sys.argv[1])) == 0\n"
-        "print(*{'tensorflow', 'keras', 'jax', 'torch', 'matplotlib'} & set(sys.modules))"
+        "heavy = {'tensorflow', 'keras', 'jax', 'torch', 'matplotlib', 'scipy.stats'}\n"
+        "print(*heavy & set(sys.modules))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
@@ -74,24 +85,54 @@ def test_reading_takes_no_tensorflow(tmp_path):
 
 
 def test_no_number_stands_without_what_qualifies_it():
-    short = make_runs([0.95, 0.96], epochs_done=2, model="vgg16")
     diverged = make_runs([0.098, 0.99, 0.99], learning_rate=0.1)
     diverged[0]["result"].update(diverged=True, epochs=1)
-    table1 = report.paper_table(short + make_runs([0.99]) + diverged, 1).set_index("network")
-    assert table1["test, ours"]["VGG16"].endswith("(2 of 100 epochs)")
+    table1 = report.paper_table(make_runs([0.99]) + diverged, 1).set_index("network")
     assert table1["test, ours"]["LeNet+Attention"] == "99.00 (one run)"
     assert table1["test, ours"]["ResNet"] == "missing"
-    assert list(table1.n[:5]) == ["0", "0", "2", "0", "1"]
+    assert list(table1.n[:5]) == ["0", "0", "0", "0", "1"]
     table2 = report.paper_table(diverged, 2).set_index("learning rate")
     assert table2["test, ours"]["0.1"].endswith("(1 of 3 diverged)")
+
+
+SHORT = [
+    *make_runs([0.95, 0.96], epochs_done=2, model="vgg16"),
+    *make_runs([0.97], epochs_done=3, model="resnet18"),
+]
+
+
+def test_runs_that_were_cut_short_stand_apart():
+    table = report.paper_table(SHORT + make_runs([0.99]), 1)
+    above, below = table[: len(table) - 3], table[len(table) - 3 :]
+    vgg16 = above.set_index("network").loc["VGG16"]
+    assert (vgg16["test, paper"], vgg16["test, ours"], vgg16.n) == ("98.9", "2 of 100 epochs", "0")
+    assert "not in the paper: another depth" not in set(above.network)
+    assert list(below.network) == [report.CUT_SHORT, "VGG16", "ResNet-18"]
+    assert set(below["test, paper"]) == {""}
+    assert below["test, ours"].iloc[1].endswith("(2 of 100 epochs)")
+    systems = report.systems_table(SHORT + make_runs([0.99]))
+    assert list(systems.system[-3:]) == [report.CUT_SHORT, "VGG16", "ResNet-18"]
+    assert "VGG16" not in set(systems.system[:-3])
+
+
+def test_the_five_systems_put_no_unfinished_number_beside_the_papers():
+    records = SHORT + make_runs([0.98, 0.99])
+    table = report.systems5_table(records).set_index("system")
+    assert list(table.index) == ["LeNet", "AlexNet", "VGG16", "ResNet", "LeNet+Attention"]
+    assert list(table.paper) == ["97.7", "98.7", "98.9", "86.5", "99.3"]
+    assert list(table.ours[:4]) == [
+        "not run yet", "not run yet", "not finished: 2 of 100 epochs", "not run yet",
+    ]  # fmt: skip
+    assert table.ours["LeNet+Attention"].startswith("98.50 ± ")
+    assert list(table.n) == ["", "", "", "", "2"]
 
 
 def test_the_tables_have_the_papers_rows_and_numbers():
     networks = list(report.paper_table([], 1)["network"])
     assert networks[:5] == ["LeNet", "AlexNet", "VGG16", "ResNet", "LeNet+Attention"]
     ours = networks[5:]
-    assert [name for name in ours if name.startswith("—")] == [
-        f"— not in the paper: {heading} —" for heading in evidence.BEYOND
+    assert [name for name in ours if name.startswith("not in")] == [
+        f"not in the paper: {heading}" for heading in evidence.BEYOND
     ]
     assert {name for rows in evidence.BEYOND.values() for name in rows} < set(ours)
     assert list(report.paper_table([], 2)["learning rate"]) == ["0.1", "0.01", "0.001"]
@@ -105,37 +146,88 @@ def test_the_tables_have_the_papers_rows_and_numbers():
         report.paper_table([], 5)
 
 
-def test_the_ledger_shows_effects_and_what_is_missing():
+def test_the_ablation_table_shows_effects_and_what_is_missing():
     records = make_runs([0.98, 0.981, 0.9815], epochs=20)
     records += make_runs([0.97, 0.969, 0.971], epochs=20, momentum=0.9)
     records += make_runs([0.1135] * 3, epochs=20, activation="sigmoid")
     records += make_runs([0.97], epochs=20, pooling="average")
-    table = report.ledger_table(records).set_index("option")
+    table = report.ablation_table(records)
+    table = table[~table["open choice"].str.contains("at rate")].set_index("option")
     shown = table["effect in points [95 %]"]
     assert shown["0.9"].startswith("-1.08 [")
-    assert shown["sigmoid"].endswith("] (3 of 3 guess)")
+    assert shown["sigmoid"].endswith("] (3 of 3 stuck at chance)")
     assert shown["average"] == "1 of at least 3 seeds"
-    assert shown["softmax"] == "missing"
-    assert table["accuracy with it"].loc[["0.9", "average", "softmax"]].tolist() == [
-        "97.00",
-        "",
-        "",
-    ]
+    assert shown["softmax"] == "not run yet"
+    accuracies = table["accuracy with it"].loc[["0.9", "average", "softmax"]]
+    assert accuracies.tolist() == ["97.00", "", ""]
     assert float(table["smallest detectable"]["0.9"]) > 0
+    block = report.BLOCKS["ablations"](records)
+    assert "stuck at chance" in block
+    assert "not run yet" not in block
 
 
-def test_the_nearest_protocols_stand_below_the_papers_numbers():
+def test_gains_count_losses_too():
+    plain = {"model": "lenet5", "epochs": 20}
+    records = make_runs([0.98, 0.981, 0.982], **plain)
+    records += make_runs([0.95, 0.951, 0.953], epochs=20, mask_activation="softmax")
+    records += make_runs([0.99, 0.9912, 0.992], epochs=20, mask_activation="linear")
+    records += make_runs([0.97, 0.99, 0.98], epochs=20, mask_channels=None)
+    records += make_runs([0.98] * 3, epochs=20)
+    assert report.gains_text(records) == (
+        "In 3 comparisons of an option with LeNet alone, trained the same way, the mask is shown "
+        "to gain in 1 and to lose in 1. Its mean is below zero in 2, down to -2.97 points."
+    )
+
+
+def test_the_differences_to_the_papers_numbers_are_signed():
     records = [
         *make_runs([0.97] * 3, model="lenet5"),
         *make_runs([0.97] * 3),
         *make_runs([0.97] * 3, learning_rate=0.1),
         *make_runs([0.97] * 3, learning_rate=0.001),
     ]
-    table = report.nearest_table(records)
-    assert list(table.setting) == ["the paper says", "as read here", "as read here"]
-    assert list(table["learning_rate=0.001"]) == ["79.80", "97.00", "97.00"]
-    assert table["errors off by"].iloc[0] == ""
-    assert report.nearest_text([]).startswith("No protocol was run for all of LeNet, ")
+    table = report.explain_table(records)
+    assert list(table.setting) == ["our default", "our default"]
+    assert list(table["learning_rate=0.001 (paper 79.8)"]) == ["+17.20", "+17.20"]
+    assert list(table["LeNet+Attention (paper 99.3)"]) == ["-2.30", "-2.30"]
+    assert set(table.explains) == {"no"}
+    assert report.explain_text([]).startswith("No protocol was run for all of LeNet, ")
+
+
+def test_the_mask_over_the_epochs_as_a_table():
+    records = make_runs([0.98] * 3, model="lenet5") + make_runs([0.99, 0.991, 0.992])
+    table = report.over_epochs_table(records).set_index("epochs")
+    assert table["points [95 %]"]["20"].startswith("+1.10 [")
+    assert (table.n["20"], table.p["20"]) == ("3", "p = 0.003")
+    assert set(report.over_epochs_table([])["points [95 %]"]) == {"missing"}
+
+
+def test_the_finding_is_one_sentence_with_two_numbers_and_n(results):
+    records = read_records(results)[0]
+    assert report.finding(records) == (
+        "98.99 % without the mask, 98.99 % with it (ten paired seeds); the paper: 97.7 and 99.3."
+    )
+    assert report.finding(make_runs([0.99] * 3)) == (
+        "Not tested yet: without the mask: missing; the paper: 97.7 and 99.3."
+    )
+
+
+def test_a_clause_gives_ours_then_n_then_the_paper():
+    records = make_runs([0.9842, 0.9845, 0.9844], model="lenet5")
+    (verdict,) = judge(1, records)
+    assert report.clause(verdict).startswith("98.44 % (n = 3); paper 97.7; LeNet-5 of 1998, ")
+    cut = judge(5, make_runs([0.954], model="resnet50", epochs_done=2))
+    assert report.clause(cut[0]) == "95.40 % after 2 of 100 epochs (n = 1); paper 86.5"
+
+
+def test_a_claim_as_text_and_all_of_them_counted():
+    text = report.claim_text(3, [])
+    assert text.startswith("**Claim 3**: the mask is worth +1.6 points.\n\n- the mask helps: **not")
+    said = report.outcomes([])
+    assert said.startswith("Of 21 sub-claims of 11 claims: 1 contradicted (10 published), 20 not t")
+    table = report.verdict_table([])
+    assert list(table.columns) == ["claim", "the paper says", "verdict", "ours", "new runs"]
+    assert table.claim.iloc[0] == "Claim 1, number"
 
 
 def test_markdown_by_hand():
@@ -155,7 +247,7 @@ def test_blocks_are_rendered_and_the_rest_stays():
     rendered = report.render_blocks(TEXT, records)
     assert "old" not in rendered
     assert "| LeNet+Attention | not reported | 99.50 (one run) |" in rendered
-    assert "**Not yet tested**: LeNet+Attention: 1 of at least 3 seeds" in rendered
+    assert "Not tested yet: without the mask: missing; with it: 1 of at least 3 seeds" in rendered
     assert rendered.startswith("# Title\n<!-- table1:begin -->\n\n| network |")
     assert "<!-- table1:end -->\nprose <!-- finding:begin -->" in rendered
     assert report.render_blocks(rendered, records) == rendered
@@ -166,13 +258,14 @@ def test_blocks_are_rendered_and_the_rest_stays():
 def test_every_block_can_be_rendered_from_nothing_and_from_records(results):
     text = "".join(f"<!-- {name}:begin --><!-- {name}:end -->\n" for name in report.BLOCKS)
     assert "missing" in report.render_blocks(text, [])
+    assert text.count("begin") == len(report.BLOCKS) > 15
     assert "98.99 ± 0.04" in report.render_blocks(text, read_records(results)[0])
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("<!-- table9:begin --><!-- table9:end -->", "Expected blocks among table1, .*'table9'"),
+        ("<!-- table9:begin --><!-- table9:end -->", "Expected blocks among finding, .*'table9'"),
         ("<!-- table1:begin -->", "a begin and an end"),
         ("<!-- table1:begin --><!-- table2:end -->", "a begin and an end"),
         (
@@ -186,33 +279,46 @@ def test_wrong_markers_are_refused(text, reason):
         report.render_blocks(text, [])
 
 
-def test_the_summary_is_the_same_bytes_for_the_same_records(results, tmp_path):
+def write(results: Path, folder: Path) -> list[Path]:
+    return report.write_everything(RunTable.read(results), results, folder)
+
+
+def test_the_summary_is_the_same_bytes_for_the_same_records(results):
     records, _ = read_records(results)
-    paths = tmp_path / "one.csv", tmp_path / "two.csv"
-    report.write_summary(records, paths[0])
-    report.write_summary(records[::-1], paths[1])
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    summary = pd.read_csv(paths[0])
-    assert list(summary.n) == [10, 10, 1, 1]
-    lenet = summary[summary.model == "lenet5"].iloc[0]
-    assert (lenet.setting, lenet.epochs) == ("as read here", 100)
+    one, two = (report.summary(each) for each in (records, records[::-1]))
+    assert one.to_csv(float_format="%.4f") == two.to_csv(float_format="%.4f")
+    assert list(one.n) == [10, 10, 1, 1]
+    lenet = one[one.model == "lenet5"].iloc[0]
+    assert (lenet.setting, lenet.epochs) == ("our default", 100)
     assert lenet.test_accuracy_mean == pytest.approx(98.99)
-    assert summary.test_accuracy_low.isna().sum() == 2
+    assert one.test_accuracy_low.isna().sum() == 2
 
 
 def test_writing_everything_rewrites_readme_and_summary(results, tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "README.md").write_text(TEXT)
-    written = report.write_everything(results, folder)
-    assert written == [results / "summary.csv", folder / "README.md"]
+    assert write(results, folder) == [results / "summary.csv", folder / "README.md"]
     assert "98.99 ± 0.04" in (folder / "README.md").read_text()
+    assert len(pd.read_csv(results / "summary.csv")) == 4
+
+
+def test_leftovers_of_killed_writers_are_swept_and_live_ones_stay(results, tmp_path):
+    (tmp_path / "README.md").write_text(TEXT)
+    old = [tmp_path / ".README.md.k1ll3d", results / ".summary.csv.k1ll3d"]
+    others = [tmp_path / ".README.md.live", tmp_path / ".bashrc"]
+    for path in (*old, *others):
+        path.write_text("half")
+    for path in (*old, tmp_path / ".bashrc"):
+        os.utime(path, (0, 0))
+    write(results, tmp_path)
+    assert [path.exists() for path in (*old, *others)] == [False, False, True, True]
 
 
 def test_files_of_another_project_stay_as_they_are(results, tmp_path):
     foreign = "\ufeff# Déjà vu\r\nno blocks\r\n".encode()
     (tmp_path / "README.md").write_bytes(foreign)
-    assert report.write_everything(results, tmp_path) == [results / "summary.csv"]
+    assert write(results, tmp_path) == [results / "summary.csv"]
     assert (tmp_path / "README.md").read_bytes() == foreign
 
 
@@ -220,7 +326,7 @@ def test_nothing_is_written_where_a_block_is_unknown(results, tmp_path):
     (tmp_path / "README.md").write_text(TEXT)
     (tmp_path / "REPORT.md").write_text("<!-- toc:begin --> <!-- toc:end -->")
     with pytest.raises(ValueError, match="Expected blocks among"):
-        report.write_everything(results, tmp_path)
+        write(results, tmp_path)
     assert not (results / "summary.csv").exists()
     assert (tmp_path / "README.md").read_text() == TEXT
 
@@ -234,30 +340,32 @@ def test_numbers_in_prose_that_nothing_gives_are_found():
 
 
 @pytest.mark.parametrize("name", report.GENERATED)
-def test_the_numbers_of_the_project_are_those_of_its_records(name):
+def test_the_numbers_of_the_project_are_those_of_its_records(project, name):
     path = CHECKOUT / name
     if not path.is_file():
         pytest.skip(f"{name} is not here")
     text = path.read_text()
-    records, problems = read_records(RESULTS)
-    assert not problems
-    assert report.render_blocks(text, records) == text, "run: mnist-attention report --write"
-    assert report.unsupported_numbers(text, records) == []
+    assert report.render_blocks(text, project) == text, "run: mnist-attention report --write"
+    assert report.unsupported_numbers(text, project) == []
 
 
-def test_the_summary_of_the_project_is_that_of_its_records(tmp_path):
+def test_all_records_of_the_project_can_be_used(project):
+    assert project.problems == []
+
+
+def test_the_summary_of_the_project_is_that_of_its_records(project, tmp_path):
     if not (RESULTS / "summary.csv").is_file():
         pytest.skip("results/summary.csv is not here")
-    report.write_summary(read_records(RESULTS)[0], tmp_path / "summary.csv")
-    assert (tmp_path / "summary.csv").read_bytes() == (RESULTS / "summary.csv").read_bytes()
+    (path,) = report.write_everything(project, tmp_path, tmp_path)
+    assert path.read_bytes() == (RESULTS / "summary.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
     "path", sorted((CHECKOUT / "notebooks").glob("0*.py")), ids=lambda p: p.stem
 )
-def test_the_prose_of_the_notebooks_quotes_the_records(path):
+def test_the_prose_of_the_notebooks_quotes_the_records(project, path):
     prose = "\n".join(line for line in path.read_text().splitlines() if line.startswith("# "))
-    assert report.unsupported_numbers(prose, read_records(RESULTS)[0]) == []
+    assert report.unsupported_numbers(prose, project) == []
 
 
 SHOWN = {
@@ -279,17 +387,17 @@ def printed_markdown(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_the_outputs_of_the_notebooks_are_those_of_the_records(name):
+def test_the_outputs_of_the_notebooks_are_those_of_the_records(project, name):
     path = CHECKOUT / "notebooks" / f"{name}.ipynb"
     if not path.is_file():
         pytest.skip(f"{path.name} is not here")
-    printed, records = printed_markdown(path), read_records(RESULTS)[0]
-    stale = [block for block in SHOWN[name] if report.BLOCKS[block](records) not in printed]
+    printed = printed_markdown(path)
+    stale = [block for block in SHOWN[name] if report.BLOCKS[block](project) not in printed]
     assert stale == [], f"run: make notebooks ONLY=notebooks/{name}.py"
 
 
-@pytest.mark.parametrize("damage", ["absent", "empty", "damaged"])
-def test_nothing_is_written_from_a_folder_without_records_or_with_a_damaged_one(
+@pytest.mark.parametrize("damage", ["absent", "empty", "damaged", "unreadable"])
+def test_nothing_is_written_from_records_that_cannot_be_read(
     results, tmp_path, monkeypatch, capsys, damage
 ):
     chosen = {"absent": tmp_path / "typo", "empty": tmp_path / "empty"}.get(damage, results)
@@ -297,14 +405,42 @@ def test_nothing_is_written_from_a_folder_without_records_or_with_a_damaged_one(
     (tmp_path / "README.md").write_text(TEXT)
     if damage == "damaged":
         (results / "table1" / "broken.json").write_text("{")
+    if damage == "unreadable":
+        (results / "table3").symlink_to(tmp_path / "unplugged disk")
     # Should it write after all, then not into the project.
-    monkeypatch.setattr(report.write_everything, "__defaults__", (tmp_path,))
-    with pytest.raises(ValueError, match=rf"records, .* in {chosen}\. Received: .*(none|broken)"):
-        report.write_everything(chosen, tmp_path)
+    monkeypatch.setattr(report, "CHECKOUT", tmp_path)
+    monkeypatch.setitem(report.report.__kwdefaults__, "folder", tmp_path)
     monkeypatch.setattr(sys, "argv", ["", "report", "--results", str(chosen), "--write"])
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match="1"):
         cli.main()
-    assert "Error: Expected records" in capsys.readouterr().err
+    problem = {
+        "absent": "typo is no folder",
+        "empty": "empty has no records",
+        "damaged": "broken.json is damaged",
+        "unreadable": "table3 cannot be read: No such file or directory",
+    }
+    printed = capsys.readouterr().out
+    assert f"\n  {tmp_path}" in printed
+    assert problem[damage] in printed
+    assert printed.endswith("Nothing was written.\n")
     assert (tmp_path / "README.md").read_text() == TEXT
     assert not [*tmp_path.rglob("summary.csv")]
     assert chosen.is_dir() == (damage != "absent")
+
+
+def test_one_bad_record_is_one_line_and_the_rest_is_reported(results, capsys):
+    record = make_record(seed=99)
+    record["history"]["test_accuracy"][3] = "0.9"
+    record_path(results, "table1", record["run_id"]).write_text(json.dumps(record))
+    assert report.report(results) == 1
+    printed = capsys.readouterr().out
+    assert "98.99 ± 0.04" in printed
+    assert "1 problem:" in printed
+    assert printed.count(record["run_id"]) == 1
+
+
+def test_a_terminal_of_another_encoding_gets_the_report(results):
+    command = [sys.executable, "-m", "mnist_attention", "report", "--results", str(results)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert b"98.99 ? 0.04" in ran.stdout

@@ -1,15 +1,22 @@
-"""Which records belong to a setting, and what they say of it."""
+"""Records by setting, checked and indexed once."""
 
 import dataclasses
 import hashlib
+import itertools
+import math
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mnist_attention.data import Dataset
+from mnist_attention.evidence import report
 from mnist_attention.evidence import runs as evidence
 from mnist_attention.protocol import PAPER
+from mnist_attention.records import record_path, record_text, write_record
 from synthetic import make_record, make_runs
 
 ROWS = list(dict.fromkeys(evidence.reported().row))
@@ -57,7 +64,7 @@ def test_runs_of_one_setting_are_gathered_by_seed_and_diverged_ones_stay():
     runs = evidence.runs_of({}, records)
     assert [r["protocol"]["seed"] for r in runs.records] == [0, 1, 2]
     assert (runs.asked, runs.done, runs.diverged) == (100, 100, 1)
-    assert runs.lack() == ""
+    assert runs.lack() is None
     assert evidence.sample(runs).mean == pytest.approx((9.8 + 98 + 99) / 3)
     assert evidence.sample(runs, "train_accuracy").mean == pytest.approx(99.5)
 
@@ -97,7 +104,7 @@ def test_a_field_younger_than_the_record_has_its_default():
 def test_models_that_are_not_there_yet_are_found_once_their_records_are():
     records = make_runs([0.98] * 3, model="vgg16")
     assert evidence.runs_of(evidence.setting_of("VGG16"), []).lack() == "missing"
-    assert evidence.runs_of(evidence.setting_of("VGG16"), records).lack() == ""
+    assert evidence.runs_of(evidence.setting_of("VGG16"), records).lack() is None
 
 
 def test_a_difference_is_paired_by_seed():
@@ -116,6 +123,147 @@ def test_runs_of_unequal_length_are_no_pairs():
     )
     assert evidence.difference(long, short).n == 0
     assert evidence.difference(short, short).n == 3
+
+
+# One index
+
+
+def test_a_table_gives_what_its_records_give_and_is_built_once():
+    records = make_runs([0.98, 0.99]) + make_runs([0.97], model="lenet5", epochs=20)
+    table = evidence.RunTable(records)
+    assert evidence.RunTable.of(table) is table
+    assert table.runs({}) == evidence.runs_of({}, records) == evidence.runs_of({}, table)
+    assert [*table] == records
+    assert table.lengths({"model": "lenet5"}) == [20]
+    assert table.lengths({"pooling": "average"}) == []
+
+
+def test_a_longer_run_stands_in_after_fewer_epochs_and_the_shortest_comes_first():
+    long, short = make_record(0.99, epochs=150), make_record(0.98, epochs=100)
+    long["history"]["test_accuracy"] = [epoch / 1000 for epoch in range(1, 151)]
+    table = evidence.RunTable([long, short, make_record(0.9, seed=1, epochs=20)])
+    assert table.after({}, 120) == pytest.approx({0: 12.0})
+    assert table.after({}, 50) == pytest.approx({0: 98.0})
+    assert table.after({}, 20) == pytest.approx({0: 98.0, 1: 90.0})
+    assert table.after({}, 200) == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("result", "test_accuracy", 17.3),
+        ("result", "test_accuracy", math.nan),
+        ("result", "test_accuracy", None),
+        ("result", "train_accuracy", "0.99"),
+        ("result", "epochs", "100"),
+        ("protocol", "seed", "0"),
+        ("protocol", "learning_rate", {"value": 0.01}),
+        ("protocol", "model", ["lenet5"]),
+        ("history", "test_accuracy", "0.99"),
+        ("history", "test_accuracy", [0.9, "0.99"]),
+        ("history", "test_accuracy", 0.9),
+        ("environment", "epoch_seconds", ["ten"]),
+        ("environment", "epoch_seconds", 10),
+        ("environment", "threads", "1"),
+        ("environment", "device", ["gpu"]),
+        ("environment", "finished", 2026),
+        ("result", "parameters", "many"),
+        ("measured", "conditions", {"clean": {"accuracy": "high"}}),
+    ],
+)
+def test_a_record_that_is_wrong_is_a_problem_and_no_run(part, field, value):
+    records = make_runs([0.98, 0.99, 0.985])
+    records[1].setdefault(part, {})[field] = value
+    table = evidence.RunTable(records)
+    assert len(table.records) == 2
+    (problem,) = table.problems
+    assert problem.startswith(f"table1/{records[1]['run_id']}.json: Expected ")
+    assert "\n" not in problem
+
+
+def test_a_record_without_a_part_is_a_problem():
+    for part in ("result", "history", "environment", "protocol"):
+        record = make_record()
+        record[part] = [1]
+        assert len(evidence.RunTable([record]).problems) == 1
+        del record[part]
+        assert len(evidence.RunTable([record]).problems) == 1
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem(tmp_path):
+    write_record(make_record(), tmp_path, "table1")
+    assert evidence.RunTable.read(tmp_path).problems == []
+    (tmp_path / "table3").symlink_to(tmp_path / "unplugged disk")
+    table = evidence.RunTable.read(tmp_path)
+    assert len(table.records) == 1
+    assert table.problems == [f"{tmp_path / 'table3'} cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize("folder", ["", "table1", "measurements"])
+def test_a_folder_without_permission_is_a_problem(tmp_path, monkeypatch, folder):
+    """Also where the tests run as root, who may read everything."""
+    write_record(make_record(), tmp_path, "table1")
+    (tmp_path / "measurements").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path) == tmp_path / folder:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    problems = evidence.RunTable.read(tmp_path).problems
+    assert f"{tmp_path / folder} cannot be read: Permission denied" in problems
+
+
+# Differences
+
+
+def test_differences_over_the_epochs_come_from_the_histories():
+    masked, plain = make_runs([0.99] * 3), make_runs([0.98] * 3, model="lenet5")
+    for record, early in zip(masked, (0.5, 0.51, 0.52), strict=True):
+        record["history"]["test_accuracy"][19] = early
+    runs = evidence.runs_of({}, masked), evidence.runs_of({"model": "lenet5"}, plain)
+    table = evidence.difference_over_epochs(*runs)
+    assert [*table.columns] == ["epoch", "n", "mean", "low", "high", "p"]
+    assert [*table.epoch] == [*range(1, 101)]
+    row = table.set_index("epoch").loc[20]
+    assert (row.n, row["mean"]) == pytest.approx((3, -47))
+    assert row.low < -47 < row.high < 0
+    assert row.p < 0.001
+    assert table["mean"].iloc[-1] == pytest.approx(1)
+    two = evidence.difference_over_epochs(*runs, epochs=(20, 100))
+    assert [*two.epoch] == [20, 100]
+
+
+def test_a_run_that_diverged_stays_at_its_last_accuracy():
+    record = make_record(0.098, diverged=True, epochs_done=2)
+    assert evidence.accuracy_after(record, 1) == pytest.approx(9.8)
+    assert evidence.accuracy_after(record, 50) == pytest.approx(9.8)
+    assert evidence.accuracy_after(make_record(epochs_done=2), 50) is None
+
+
+@pytest.mark.slow
+def test_5000_records_are_read_and_reported_in_linear_time(tmp_path, capsys):
+    """Under 5 s of a core; ten times the records take less than twenty times as long."""
+
+    (tmp_path / "table2").mkdir()
+
+    def seconds(seeds: int) -> float:
+        rates = [0.01 * 1.01**step for step in range(25)]
+        for seed, rate in itertools.product(range(seeds), rates):
+            record = make_record(
+                0.98 + seed / 1e5, seed=seed, learning_rate=rate, test_predictions="7" * 10_000
+            )
+            record_path(tmp_path, "table2", record["run_id"]).write_text(record_text(record))
+        start = time.process_time()
+        assert report.report(tmp_path) == 0
+        return time.process_time() - start
+
+    few, many = seconds(20), seconds(200)
+    assert "5000 runs" in capsys.readouterr().out
+    assert many < 5
+    assert many < 20 * few
 
 
 # Test labels that people doubt

@@ -77,10 +77,65 @@ def test_a_difference_agrees_with_scipy():
 
 
 def test_the_sign_flip_test_by_hand():
-    # All of six differences are positive: 2 of the 64 sign patterns are as far from nil.
+    # All of six differences are positive: 2 of the 64 sign patterns are as far from zero.
     assert paired_difference([1, 2, 3, 4, 5, 6]).p_value == pytest.approx(2 / 64)
     # Of the patterns of (1, 1, -1): 8 of 8 have a mean of at least 1/3 in size.
     assert paired_difference([1, 1, -1]).p_value == 1
+
+
+@pytest.mark.parametrize("n", [6, 7, 20, 21])
+def test_tests_and_intervals_are_those_of_scipy(n):
+    values = np.round(np.random.default_rng(n).normal(0.05, 0.1, n), 9)
+    found = paired_difference(values)
+    bootstrap = stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(0))
+    assert (found.low, found.high) == pytest.approx(tuple(bootstrap.confidence_interval))
+    flips = 2**n if n < 10 else 20_000
+    options = {"permutation_type": "samples", "n_resamples": flips, "rng": 1}
+    permuted = stats.permutation_test((values,), np.mean, **options)
+    assert found.p_value == pytest.approx(permuted.pvalue, abs=1e-9 if n < 10 else 0.02)
+
+
+def test_below_six_pairs_the_sign_is_tested_by_students_t():
+    values = [0.1, 0.3, 0.2, 0.25]
+    assert paired_difference(values).sign_p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    six = paired_difference([1, 2, 3, 4, 5, 6])
+    assert six.sign_p == six.p_value
+    assert paired_difference([0.2, 0.2, 0.2]).sign_p == 0
+    assert paired_difference([0, 0, 0]).sign_p == 1
+    assert math.isnan(paired_difference([0.2]).sign_p)  # so Holm does not count it
+
+
+def test_holm_by_hand():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.8]) == [1, 1]
+    corrected = statistics.holm([0.02, math.nan, 0.01])
+    assert (corrected[0], corrected[2]) == pytest.approx((0.02, 0.02))
+    assert math.isnan(corrected[1])
+    assert statistics.holm([]) == []
+
+
+def test_holm_errs_5_times_in_100_among_nine_equals():
+    p_values = np.random.default_rng(0).uniform(size=(2000, 9))
+    found = [min(statistics.holm(row)) < 0.05 for row in p_values]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.015)
+
+
+def test_runs_needed_have_the_power():
+    n = statistics.runs_needed(0.14, 0.1)
+    assert detectable_difference(0.14, n) <= 0.1 < detectable_difference(0.14, n - 1)
+    assert statistics.runs_needed(0.14, 0.1, sides=1) < n
+    assert statistics.runs_needed(0.14, -0.1) == n
+    assert statistics.runs_needed(0, 0.1) == 2
+    assert statistics.runs_needed(10, 0.1) is None
+    assert statistics.runs_needed(math.nan, 0.1) is None
+    assert statistics.runs_needed(0.1, 0) is None
+
+
+def test_the_same_pairs_are_resampled_once(monkeypatch):
+    values = [0.11, 0.12, 0.13, 0.1, 0.2, 0.3, 0.4]
+    first = paired_difference(values)
+    monkeypatch.setattr(statistics, "_bca_interval", None)
+    assert paired_difference(np.array(values)) is first
 
 
 def test_the_sign_flip_test_finds_what_is_not_there_5_times_in_100():
@@ -110,7 +165,7 @@ def test_the_detectable_difference_of_a_textbook_case():
     assert detectable_difference(1, 34) == pytest.approx(0.495, abs=0.005)
 
 
-def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_nil():
+def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_zero():
     at_edge = [paired_difference(values) for values in simulate(300, 5, seed=7, mean=0.1)]
     assert np.mean([each.equivalent for each in at_edge]) == pytest.approx(0.05, abs=0.025)
     assert paired_difference([0.01, -0.01, 0.02, -0.02, 0]).equivalent
@@ -120,13 +175,13 @@ def test_equivalence_is_shown_5_times_in_100_at_the_edge_and_always_at_nil():
 def test_a_bound_that_is_the_truth_is_passed_25_times_in_1000_on_either_side():
     found = [paired_difference(values) for values in simulate(2000, 5, seed=8, mean=0.1)]
     for p_values in ([each.p_below(0.1) for each in found], [each.p_above(0.1) for each in found]):
-        assert np.mean(np.array(p_values) < statistics.ONE_SIDE) == pytest.approx(0.025, abs=0.01)
+        assert np.mean(np.array(p_values) < 0.025) == pytest.approx(0.025, abs=0.01)
 
 
 def test_an_end_of_the_t_interval_is_where_the_one_sided_test_turns():
     found = paired_difference([0.1, 0.3, 0.2, 0.25])
-    assert found.p_below(found.high) == pytest.approx(statistics.ONE_SIDE)
-    assert found.p_above(found.low) == pytest.approx(statistics.ONE_SIDE)
+    assert found.p_below(found.high) == pytest.approx(0.025)
+    assert found.p_above(found.low) == pytest.approx(0.025)
 
 
 def test_too_few_pairs_for_a_statement():
@@ -157,8 +212,8 @@ def test_equal_differences_are_judged_by_their_mean(n):
     assert not same.equivalent  # it is at the margin
     assert math.isnan(same.detectable)
     assert (same.direction, paired_difference([-0.25] * n).direction) == (1, -1)
-    nil = paired_difference([0.0] * n)
-    assert (nil.direction, nil.equivalent) == (0, True)
+    zero = paired_difference([0.0] * n)
+    assert (zero.direction, zero.equivalent) == (0, True)
 
 
 def test_the_direction_is_that_of_the_mean():
@@ -193,7 +248,7 @@ def test_a_difference_in_print():
     assert statistics.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
 
 
-def test_an_end_near_nil_shows_on_which_side_it_is():
+def test_an_end_near_zero_shows_on_which_side_it_is():
     assert statistics.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
     assert statistics.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
     assert statistics.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"

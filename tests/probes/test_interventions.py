@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from mnist_attention import AttentionMask1x1, build_model, lenet5
-from mnist_attention.probes.interventions import INTERVENTIONS, intervene, reinitialise_from_the_top
+from mnist_attention.probes.interventions import (
+    DRAWS,
+    FRESH,
+    INTERVENTIONS,
+    draw_seeds,
+    intervene,
+    reinitialise_from_the_top,
+)
 from mnist_attention.protocol import Protocol
 
 
@@ -73,6 +80,11 @@ def test_bad_requests_are_refused(model):
         intervene(model, "zeros")
     with pytest.raises(ValueError, match=r"with an AttentionMask1x1.*'lenet5' with the layers"):
         intervene(lenet5(), "ones")
+
+
+def test_the_seeds_of_new_weights_stay_those_of_the_records():
+    assert FRESH == 2**32 - 1
+    assert draw_seeds(3) == [2**32 + 15 + draw for draw in range(DRAWS)]
 
 
 def test_layers_lose_their_training_from_the_top(model):

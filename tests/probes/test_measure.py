@@ -1,9 +1,10 @@
-"""What is measured of trained networks, and how it is kept beside their records."""
+"""Measurements of trained networks, and how they are kept beside their records."""
 
 import json
 import shlex
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from mnist_attention.noise import (
     Condition,
 )
 from mnist_attention.probes import measure as measurements
+from mnist_attention.probes.interventions import DRAWS, FRESH, draw_seeds
 from mnist_attention.probes.masks import deletion
 from mnist_attention.probes.measure import (
+    PARTS_OF_MASKS,
     Conditions,
     agreement,
     load_or_train_briefly,
@@ -32,7 +35,13 @@ from mnist_attention.probes.measure import (
 )
 from mnist_attention.probes.scores import SCORES, TRIVIAL_MAPS
 from mnist_attention.protocol import run_id
-from mnist_attention.records import MEASUREMENTS, read_measurement, read_records, record_text
+from mnist_attention.records import (
+    MEASUREMENTS,
+    read_measurement,
+    read_records,
+    record_text,
+    write_record,
+)
 from mnist_attention.studies.run import measure_studies
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, learning_rate=0.1)
@@ -44,17 +53,23 @@ def few_images(monkeypatch):
         monkeypatch.setattr(measurements, name, 20)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def results(tmp_path_factory, uci):
-    """A folder with one trained network."""
+    """A folder with the record, the state and the weights of one network."""
     folder = tmp_path_factory.mktemp("results")
-    train(PROTOCOL, dataset=uci, results=folder, verbose=False)
+    train(PROTOCOL, dataset=uci, results=folder, weights=folder, verbose=False)
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shown(uci) -> Conditions:
     return Conditions(uci)
+
+
+@pytest.fixture
+def measured(results, shown) -> dict:
+    """The measurement of that network, made once."""
+    return measure_run(PROTOCOL, shown, results)["measured"]
 
 
 def test_agreement_is_the_mean_rank_correlation():
@@ -93,44 +108,82 @@ def test_the_trained_network_is_the_one_of_the_record(results, uci):
     assert "".join(map(str, predictions)) == record["test_predictions"]
 
 
-def test_a_network_whose_weights_were_kept_is_that_network(uci, tmp_path):
+def test_a_network_whose_weights_were_kept_is_that_network(results, uci, tmp_path):
     assert load_trained(PROTOCOL, uci, tmp_path) is None
-    record = train(PROTOCOL, dataset=uci, weights=tmp_path, verbose=False)
-    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=tmp_path)
+    (record,), _ = read_records(results)
+    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=results)
     predictions = measurements.predict_classes(model, uci.test_images)
     assert "".join(map(str, predictions)) == record["test_predictions"]
     assert notice == ""
 
 
-def test_where_no_weights_were_kept_a_brief_training_stands_in_and_says_so(uci, tmp_path):
-    model, notice = load_or_train_briefly(PROTOCOL, uci, epochs=1, weights=tmp_path)
+def test_without_weights_a_brief_training_stands_in_and_says_so(small, tmp_path):
+    model, notice = load_or_train_briefly(PROTOCOL, small, epochs=1, weights=tmp_path)
     assert notice == "trained for 1 of 2 epochs"
-    brief = train(replace(PROTOCOL, epochs=1), dataset=uci, verbose=False)
-    predictions = measurements.predict_classes(model, uci.test_images)
+    brief = train(replace(PROTOCOL, epochs=1), dataset=small, verbose=False)
+    predictions = measurements.predict_classes(model, small.test_images)
     assert "".join(map(str, predictions)) == brief["test_predictions"]
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_measurement_joins_its_record_and_is_made_once(results, shown, monkeypatch):
-    measurement = measure_run(PROTOCOL, shown, results)
+def test_a_measurement_joins_its_record_and_is_made_once(results, shown, measured, monkeypatch):
     (record,), problems = read_records(results)
     assert not problems
-    assert record["measured"] == json.loads(record_text(measurement["measured"]))
-    measured = record["measured"]
+    assert record["measured"] == json.loads(record_text(measured))
     clean = measured["conditions"]["clean"]["accuracy"]
     assert clean == pytest.approx(record["result"]["test_accuracy"], abs=1e-6)
+    assert set(measured) == {"conditions", *PARTS_OF_MASKS}
     assert set(measured["conditions"]) == {
         str(c) for c in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS)
     }
-    assert set(measured["randomised"]) == {
-        "output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1",
-    }  # fmt: skip
     monkeypatch.setattr(measurements, "measure", lambda *args: pytest.fail("measured again"))
-    assert measure_run(PROTOCOL, shown, results)["measured"] == measured
+    assert measure_run(PROTOCOL, shown, results)["measured"] == record["measured"]
 
 
-def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(results, shown):
-    conditions = measure_run(PROTOCOL, shown, results)["measured"]["conditions"]
+@pytest.fixture
+def incomplete(results, measured, tmp_path) -> Path:
+    """A results folder whose measurement lacks a part and has another value of its own."""
+    (path,) = (results / MEASUREMENTS).glob("*.json")
+    measurement = json.loads(path.read_text())
+    del measurement["measured"]["reinitialised_draws"]
+    measurement["measured"]["interventions"]["mean"] = 0.125
+    write_record(measurement, tmp_path, MEASUREMENTS)
+    return tmp_path / MEASUREMENTS / path.name
+
+
+def test_missing_parts_are_added_to_a_measurement(incomplete, results, shown, measured):
+    before = json.loads(incomplete.read_text())
+    measure_run(PROTOCOL, shown, incomplete.parents[1], weights=results)
+    after = json.loads(incomplete.read_text())
+    assert after["measured"].pop("reinitialised_draws") == measured["reinitialised_draws"]
+    assert set(after.pop("added")) == {"reinitialised_draws"}
+    assert after == before
+
+
+def test_without_weights_a_measurement_stays_as_it_is(incomplete, shown, capsys):
+    text = incomplete.read_text()
+    assert measure_run(PROTOCOL, shown, incomplete.parents[1]) == json.loads(text)
+    assert incomplete.read_text() == text
+    assert (
+        f"{incomplete.stem} stays without reinitialised_draws. Expected" in capsys.readouterr().err
+    )
+
+
+def test_each_network_has_draws_of_its_own(measured, results, uci):
+    drawn = measured["reinitialised_draws"]
+    assert drawn.keys() == measured["randomised"].keys()
+    values = drawn["c1"]["c1_attention"]
+    assert len(set(values)) == DRAWS == 5
+    assert drawn["f6"]["c3_attention"] == pytest.approx([1] * DRAWS)
+    model = load_trained(PROTOCOL, uci, results)
+    fifth = measurements.reinitialised(model, uci.test_images[:20], draw_seeds(PROTOCOL.seed)[4])
+    assert values[4] == pytest.approx(fifth["c1"]["c1_attention"], abs=1e-6)
+    seeds = [seed for network in range(10) for seed in draw_seeds(network)]
+    assert len({FRESH, *range(10), *seeds}) == 61
+
+
+def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(measured):
+    conditions = measured["conditions"]
     for condition in (CLEAN, *BACKGROUND_CONDITIONS):
         found = conditions[str(condition)]
         for masks in (found["masks"], found["untrained"]):
@@ -146,18 +199,21 @@ def test_scores_of_masks_of_the_untrained_network_and_of_trivial_maps(results, s
     )
 
 
-def test_deletion_and_insertion_of_every_map_on_the_trained_network(results, shown, uci):
-    found = measure_run(PROTOCOL, shown, results)["measured"]["perturbation"]
+def test_deletion_and_insertion_of_every_map_on_the_trained_network(measured, results, uci):
+    found = measured["perturbation"]
     masks = {"c1_attention", "c3_attention"}
     assert set(found) == {*masks, *(f"{name} untrained" for name in masks), *TRIVIAL_MAPS}
     images, labels = uci.test_images[:20], uci.test_labels[:20]
-    model = trained_model(PROTOCOL, uci, results)
+    model = load_trained(PROTOCOL, uci, results)
     expected = deletion(model, images, labels, TRIVIAL_MAPS["brightness"](images)).mean()
     assert found["brightness"]["deletion"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_feed_forward_mask_knows_nothing_of_the_layers_above_it(results, shown):
-    randomised = measure_run(PROTOCOL, shown, results)["measured"]["randomised"]
+def test_a_feed_forward_mask_knows_nothing_of_the_layers_above_it(measured):
+    randomised = measured["randomised"]
+    assert set(randomised) == {
+        "output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1",
+    }  # fmt: skip
     for drawn in ("output", "f6", "c5"):
         assert randomised[drawn] == pytest.approx({"c1_attention": 1, "c3_attention": 1})
     assert randomised["c3_attention"]["c1_attention"] == pytest.approx(1)
@@ -181,6 +237,7 @@ def test_a_network_trained_on_a_background_is_measured_on_backgrounds_alone(show
     assert "masks" in measured["conditions"]["uniform at 0.5"]
 
 
+@pytest.mark.slow
 def test_studies_are_measured_in_processes_of_their_own(uci, tmp_path):
     """Of the four runs of the study one is there."""
     train(replace(PROTOCOL, model="lenet5"), dataset=uci, results=tmp_path, verbose=False)
@@ -208,15 +265,14 @@ def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     assert "Expected the trained weights of run" in result.output
 
 
-def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(uci, tmp_path):
-    protocol = replace(PROTOCOL, model="lenet5", epochs=1, flip=False)
-    train(protocol, dataset=uci, results=tmp_path, verbose=False)
-    shutil.rmtree(tmp_path / ".checkpoints")
-    with pytest.raises(FileNotFoundError, match="Received: none after 1 epochs") as refused:
-        trained_model(protocol, uci, tmp_path, tmp_path / "my weights")
+def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(results, uci, tmp_path):
+    kept = tmp_path / "record only"
+    shutil.copytree(results, kept, ignore=shutil.ignore_patterns(".checkpoints", "*.h5"))
+    with pytest.raises(FileNotFoundError, match="Received: none after 2 epochs") as refused:
+        trained_model(PROTOCOL, uci, kept, tmp_path / "my weights")
     command = shlex.split(str(refused.value).partition("mnist-attention ")[2])
     assert CliRunner().invoke(cli.commands, command).exit_code == 0
-    assert load_trained(protocol, uci, tmp_path / "my weights")
+    assert load_trained(PROTOCOL, uci, tmp_path / "my weights")
 
 
 def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_path):
@@ -228,18 +284,16 @@ def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_pat
     assert "open file" in lacking[name]
 
 
-def test_a_damaged_measurement_is_made_anew(results, shown, capsys):
-    measured = measure_run(PROTOCOL, shown, results)
+def test_a_damaged_measurement_is_rebuilt(results, shown, measured, capsys, monkeypatch):
     (path,) = (results / MEASUREMENTS).glob("*.json")
     path.write_text(path.read_text()[:50])
-    assert measure_run(PROTOCOL, shown, results)["measured"] == measured["measured"]
-    assert f"{path} is damaged" in (said := capsys.readouterr().err)
-    assert "It is made anew." in said
-    assert read_measurement(path)["measured"] == measured["measured"]
+    monkeypatch.setattr(measurements, "measure", lambda *args: measured)
+    assert measure_run(PROTOCOL, shown, results)["measured"] == measured
+    assert f"{path} is damaged" in capsys.readouterr().err
+    assert read_measurement(path)["measured"] == measured
 
 
-def test_damaged_measurements_are_named_and_the_record_stays(results, shown):
-    measure_run(PROTOCOL, shown, results)
+def test_damaged_measurements_are_named_and_the_record_stays(results, measured):
     (path,) = (results / MEASUREMENTS).glob("*.json")
     text = path.read_text()
     hollow = record_text({**json.loads(text), "measured": {"interventions": {}}})

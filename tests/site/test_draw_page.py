@@ -217,8 +217,8 @@ def test_all_test_digits_give_what_keras_gives(functions, builder, networks, mni
 
 @pytest.mark.parametrize("name", ["ones", "mean", "shuffled"])
 def test_replaced_masks_give_what_keras_gives(functions, builder, networks, mnist, name):
-    from mnist_attention.probes.interventions import intervene
     from mnist_attention.models import logits
+    from mnist_attention.probes.interventions import intervene
 
     images = mnist.test_images[:20]
     ours = run(functions, images, builder.MASKED, name)[0]

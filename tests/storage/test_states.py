@@ -1,67 +1,132 @@
 """States on disk: whole, checked, and belonging to one trajectory."""
 
+import dataclasses
 import errno
+import io
+import json
 import os
 
 import numpy as np
 import pytest
 
 from mnist_attention.storage.files import require_writable, write_atomically
-from mnist_attention.storage.states import State, latest_state, read_state, write_state
+from mnist_attention.storage.states import (
+    HEADER,
+    METRICS,
+    State,
+    latest_state,
+    read_state,
+    write_state,
+)
 
 
 def a_state(epoch: int = 3, trajectory: str = "t") -> State:
-    variables = [np.arange(6, dtype="float32").reshape(2, 3) + epoch, np.int64(epoch)]
-    return State(trajectory, epoch, {"loss": [0.1] * epoch}, [1.5] * epoch, variables)
+    variables = [np.arange(6, dtype="float32").reshape(2, 3) + epoch, np.array(epoch)]
+    history = {name: [0.1] * epoch for name in METRICS}
+    return State(trajectory, epoch, history, [1.5] * epoch, variables, "tensorflow")
 
 
-def test_what_is_read_is_what_was_written(tmp_path):
-    write_state(tmp_path / "s.npz", a_state())
-    state = read_state(tmp_path / "s.npz", "t")
-    assert (state.epoch, state.history, state.seconds) == (3, {"loss": [0.1] * 3}, [1.5] * 3)
-    for got, expected in zip(state.variables, a_state().variables, strict=True):
-        np.testing.assert_array_equal(got, expected)
-        assert got.dtype == expected.dtype
+def first_format(state: State) -> bytes:
+    """A state as the first versions wrote it: the archive alone, without `backend`."""
+    fields = {**vars(state), "variables": len(state.variables)}
+    del fields["backend"]
+    arrays = {f"variable_{index}": value for index, value in enumerate(state.variables)}
+    archive = io.BytesIO()
+    np.savez(archive, description=np.array(json.dumps(fields)), **arrays)
+    return archive.getvalue()
+
+
+@pytest.fixture(params=["with a digest", "of the first format"])
+def path(request, tmp_path):
+    """A state on disk."""
+    path = tmp_path / "s.npz"
+    write_state(path, a_state())
+    if request.param == "of the first format":
+        path.write_bytes(first_format(a_state()))
+    assert path.read_bytes().startswith(HEADER) == (request.param == "with a digest")
+    return path
+
+
+def test_what_is_read_is_what_was_written(path):
+    state, expected = read_state(path, "t"), a_state()
+    assert (state.epoch, state.history, state.seconds) == (3, expected.history, [1.5] * 3)
+    assert state.backend in ("tensorflow", None)
+    for got, value in zip(state.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(got, value)
+        assert got.dtype == value.dtype
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])
-def test_truncated_states_are_refused(tmp_path, keep):
-    path = tmp_path / "s.npz"
-    write_state(path, a_state())
+def test_truncated_states_are_refused(path, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep) if keep == 0.5 else keep])
     with pytest.raises(ValueError, match=rf"{path} is damaged"):
         read_state(path, "t")
 
 
-def test_any_changed_byte_of_a_variable_is_noticed(tmp_path):
-    path = tmp_path / "s.npz"
-    write_state(path, a_state())
-    content = bytearray(path.read_bytes())
-    where = content.index(np.float32(5 + 3).tobytes())
-    content[where] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged"):
+def test_whatever_bit_is_wrong_the_state_is_refused_or_the_same(path):
+    content = path.read_bytes()
+    with_digest = content.startswith(HEADER)
+    with open(path, "r+b", buffering=0) as file:
+        for where, byte in enumerate(content):
+            file.seek(where)
+            file.write(bytes([byte ^ (4 if where % 2 else 1 << where // 2 % 8)]))
+            state, refused = latest_state(path.parent, "t", 3)
+            assert state is None or not with_digest
+            assert (state is None) == any(f"{path} is" in reason for reason in refused)
+            if state is not None:  # a time stamp is wrong, say
+                assert (state.epoch, state.history) == (3, a_state().history)
+                np.testing.assert_equal(state.variables, a_state().variables)
+            file.seek(where)
+            file.write(bytes([byte]))
+    read_state(path, "t")
+
+
+BAD_FIELDS = {
+    "negative epoch": {"epoch": -1},
+    "epoch that is no integer": {"epoch": 3.0},
+    "epoch beyond the history": {"epoch": 4},
+    "history shorter than the seconds": {"history": {name: [0.1] * 2 for name in METRICS}},
+    "words in the history": {"history": {name: ["0.1"] * 3 for name in METRICS}},
+    "no test loss": {"history": {name: [0.1] * 3 for name in METRICS[:2]}},
+    "negative time": {"seconds": [1.5, 1.5, -1.0]},
+    "NaN in a weight": {"variables": [np.array([1, np.nan], "float32"), np.array(3)]},
+    "variables that are words": {"variables": [np.array(["1.0", "2.0"])]},
+}
+
+
+@pytest.mark.parametrize("name", BAD_FIELDS)
+@pytest.mark.parametrize("form", ["with a digest", "of the first format"])
+def test_fields_that_do_not_fit_are_refused(tmp_path, name, form):
+    path, state = tmp_path / "s.npz", dataclasses.replace(a_state(), **BAD_FIELDS[name])
+    write_state(path, state)
+    if form == "of the first format":
+        path.write_bytes(first_format(state))
+    with pytest.raises(ValueError, match=rf"{path} is no usable state: Expected .* Received: "):
         read_state(path, "t")
 
 
-def test_whatever_bit_is_wrong_the_state_is_refused_or_the_same(tmp_path):
-    path = tmp_path / "s.npz"
-    write_state(path, a_state())
-    content = path.read_bytes()
-    refused = 0
-    for where in range(len(content)):
-        damaged = bytearray(content)
-        damaged[where] ^= 1 << where % 8
-        path.write_bytes(damaged)
-        try:
-            state = read_state(path, "t")
-        except ValueError as error:
-            refused += str(path) in str(error)
-        else:  # a time stamp, say
-            assert (state.epoch, state.history) == (3, {"loss": [0.1] * 3})
-            np.testing.assert_equal(state.variables, a_state().variables)
-    assert refused > len(content) / 2
+def test_a_run_that_diverged_may_have_nan_in_its_weights(tmp_path):
+    history = {name: [0.1, 0.1, np.nan] for name in METRICS}
+    ended = dataclasses.replace(a_state(), variables=[np.array([np.nan])], history=history)
+    write_state(tmp_path / "s.npz", ended)
+    assert np.isnan(read_state(tmp_path / "s.npz", "t").variables[0])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [np.zeros((3, 2), "float32"), np.array(0)],
+        [np.zeros((2, 3), "float16"), np.array(0)],
+        [np.zeros((2, 3), "float32")],
+    ],
+    ids=["shape", "type", "number"],
+)
+def test_variables_of_another_network_are_refused(path, other):
+    # JAX and TensorFlow count steps in integers of different width.
+    read_state(path, "t", like=[np.zeros((2, 3), "float32"), np.array(0, "int32")])
+    with pytest.raises(ValueError, match="no usable state: Expected variables"):
+        read_state(path, "t", like=other)
 
 
 def test_the_state_of_another_run_is_refused(tmp_path):

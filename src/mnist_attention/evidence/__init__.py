@@ -14,6 +14,7 @@ from .report import (
     noise_table,
     paper_table,
     scores_table,
+    systems5_table,
     verdict_table,
 )
 from .runs import (
@@ -46,6 +47,7 @@ __all__ = [
     "sample",
     "scores_table",
     "setting_of",
+    "systems5_table",
     "verdict_table",
 ]
 

@@ -6,7 +6,9 @@ Accuracies are in percent and differences in percentage points.
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+import types
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from .runs import (
     RunTable,
     difference,
     difference_over_epochs,
+    is_failed,
     is_mnist,
     protocol_of,
     reported_value,
@@ -35,87 +38,56 @@ from .statistics import NO_PAIRS, Difference, paired_difference
 # The ablation table
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """Something that the paper leaves open.
+class Option(NamedTuple):
+    """Another interpretation of something that the paper leaves open.
 
     Attributes:
-        name: What is open.
+        choice: What is open.
         ours: Our default.
-        options: Other interpretations -> how they change the protocol.
-        base: Setting in which they are compared.
+        name: The other interpretation.
+        changes: How it changes the protocol.
+        base: Setting in which the two are compared.
     """
 
-    name: str
+    choice: str
     ours: str
-    options: Mapping[str, Changes]
-    base: Changes = dataclasses.field(default_factory=dict)
+    name: str
+    changes: Changes
+    base: Changes = types.MappingProxyType({})
 
 
-CHOICES = (
-    Choice(
-        "where the mask sits",
-        "after C1 and C3, before pooling",
-        {
-            "after C1 only": {"mask_placement": "c1"},
-            "after C3 only": {"mask_placement": "c3"},
-            "after pooling": {"mask_placement": "after_pooling"},
-        },
-    ),
-    Choice("channels of the mask", "one", {"one per feature": {"mask_channels": None}}),
-    Choice(
-        "activation of the mask",
-        "sigmoid",
-        {"softmax": {"mask_activation": "softmax"}, "none": {"mask_activation": "linear"}},
-    ),
-    Choice(
-        "units of the backbone",
-        "ReLU",
-        {"tanh": {"activation": "tanh"}, "sigmoid": {"activation": "sigmoid"}},
-    ),
-    Choice("pooling of the backbone", "max", {"average": {"pooling": "average"}}),
-    Choice(
-        "initialisation",
-        "Glorot uniform",
-        {
-            "LeCun normal": {"initializer": "lecun_normal"},
-            "He normal": {"initializer": "he_normal"},
-            "normal, deviation 0.01": {"initializer": "narrow_normal"},
-        },
-    ),
-    Choice("momentum", "0", {"0.9": {"momentum": 0.9}}),
-    Choice(
-        "momentum at rate 0.1",
-        "0",
-        {"0.9 at rate 0.1": {"momentum": 0.9}},
-        {"learning_rate": 0.1},
-    ),
-    Choice(
-        "momentum at rate 0.001",
-        "0",
-        {"0.9 at rate 0.001": {"momentum": 0.9}},
-        {"learning_rate": 0.001},
-    ),
-    Choice(
-        "augmentation",
-        "flip, and shift by up to 2 pixels",
-        {
-            "flip only": {"shift": 0},
-            "shift only, against the text": {"flip": False},
-            "none, against the text": {"flip": False, "shift": 0},
-            "flip, and brightness by up to 40 %": {"shift": 0, "brightness": 0.4},
-        },
-    ),
-    Choice("weight decay", "0", {"1e-4": {"weight_decay": 1e-4}}),
-    Choice("dense layers", "three: C5, F6, OUTPUT", {"two, without F6": {"dense_layers": 2}}),
-    Choice("size of the input", "32x32, padded", {"28x28": {"canvas": 28}}),
-    Choice("scale of the pixels", "0 to 1", {"0 to 255": {"pixel_scale": 255}}),
-    Choice("order of the images", "new every epoch", {"one for all": {"reshuffle": False}}),
-    Choice("depth of ResNet", "50", {"18": {"model": "resnet18"}}, {"model": "resnet50"}),
+_PLACE = ("where the mask sits", "after C1 and C3, before pooling")
+_BOUND = ("activation of the mask", "sigmoid")
+_UNITS = ("units of the backbone", "ReLU")
+_START = ("initialisation", "Glorot uniform")
+_DRAWS = ("augmentation", "flip, and shift by up to 2 pixels")
+OPTIONS = (
+    Option(*_PLACE, "after C1 only", {"mask_placement": "c1"}),
+    Option(*_PLACE, "after C3 only", {"mask_placement": "c3"}),
+    Option(*_PLACE, "after pooling", {"mask_placement": "after_pooling"}),
+    Option("channels of the mask", "one", "one per feature", {"mask_channels": None}),
+    Option(*_BOUND, "softmax", {"mask_activation": "softmax"}),
+    Option(*_BOUND, "none", {"mask_activation": "linear"}),
+    Option(*_UNITS, "tanh", {"activation": "tanh"}),
+    Option(*_UNITS, "sigmoid", {"activation": "sigmoid"}),
+    Option("pooling of the backbone", "max", "average", {"pooling": "average"}),
+    Option(*_START, "LeCun normal", {"initializer": "lecun_normal"}),
+    Option(*_START, "He normal", {"initializer": "he_normal"}),
+    Option(*_START, "normal, deviation 0.01", {"initializer": "narrow_normal"}),
+    Option("momentum", "0", "0.9", {"momentum": 0.9}),
+    Option("momentum at rate 0.1", "0", "0.9", {"momentum": 0.9}, {"learning_rate": 0.1}),
+    Option("momentum at rate 0.001", "0", "0.9", {"momentum": 0.9}, {"learning_rate": 0.001}),
+    Option(*_DRAWS, "flip only", {"shift": 0}),
+    Option(*_DRAWS, "shift only, against the text", {"flip": False}),
+    Option(*_DRAWS, "none, against the text", {"flip": False, "shift": 0}),
+    Option(*_DRAWS, "flip, and brightness by up to 40 %", {"shift": 0, "brightness": 0.4}),
+    Option("weight decay", "0", "1e-4", {"weight_decay": 1e-4}),
+    Option("dense layers", "three: C5, F6, OUTPUT", "two, without F6", {"dense_layers": 2}),
+    Option("size of the input", "32x32, padded", "28x28", {"canvas": 28}),
+    Option("scale of the pixels", "0 to 1", "0 to 255", {"pixel_scale": 255}),
+    Option("order of the images", "new every epoch", "one for all", {"reshuffle": False}),
+    Option("depth of ResNet", "50", "18", {"model": "resnet18"}, {"model": "resnet50"}),
 )
-
-AT_CHANCE = 20.0
-"""Percent of test accuracy below which a run counts as stuck at chance."""
 
 NOT_RUN = "not run yet"
 
@@ -135,7 +107,7 @@ class Row:
         accuracy: Mean test accuracy with the option in percent; NaN without runs.
         effect: Option minus ours, paired by seed, in points.
         gain: With the option, LeNet+Attention minus LeNet-5 trained the same way.
-        stuck: Runs of the option that end below `AT_CHANCE`.
+        stuck: Runs of the option that diverged or ended below `runs.AT_CHANCE`.
         metric: What `effect` is measured in.
         lack: Why the numbers must not be quoted; `None` if they may be.
     """
@@ -161,21 +133,17 @@ def effects(records: Records) -> list[Row]:
         stand in, at that epoch.
     """
     table = RunTable.of(records)
-    rows = [
-        row
-        for choice in CHOICES
-        for option, changes in choice.options.items()
-        for row in _measured(Row(choice.name, choice.ours, option), choice.base, changes, table)
-    ]
+    rows = [row for option in OPTIONS for row in _measured(option, table)]
     return [*rows, _running_accuracy(table), _best_seed(table)]
 
 
-def _measured(named: Row, base: Changes, changes: Changes, table: RunTable) -> list[Row]:
+def _measured(option: Option, table: RunTable) -> list[Row]:
     """Option minus ours at every length at which there are pairs, or that there are none."""
-    wanted, rows = {**base, **changes}, []
+    named = Row(option.choice, option.ours, option.name)
+    wanted, rows = {**option.base, **option.changes}, []
     for epochs in table.lengths(wanted):
         theirs = whole_runs({**wanted, "epochs": epochs}, table)
-        ours = table.after(base, epochs)
+        ours = table.after(option.base, epochs)
         paired = paired_difference(
             [
                 100 * record["result"]["test_accuracy"] - ours[seed]
@@ -191,9 +159,7 @@ def _measured(named: Row, base: Changes, changes: Changes, table: RunTable) -> l
                     accuracy=sample(theirs).mean,
                     effect=paired,
                     gain=_over_lenet({**wanted, "epochs": epochs}, table),
-                    stuck=sum(
-                        100 * r["result"]["test_accuracy"] < AT_CHANCE for r in theirs.records
-                    ),
+                    stuck=sum(map(is_failed, theirs.records)),
                     lack=too_few(paired.n),
                 )
             )

@@ -138,19 +138,21 @@ FROM_THE_TOP = ("output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1"
 """Layers in the order in which their weights are re-initialised; a record's keys are sorted."""
 
 
-def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, list[float]]]:
+def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, list]]:
     """How far maps survive when weights are re-initialised.
 
     Returns:
         Mask layer -> layer down to which the weights are re-initialised, from the top -> rank
-        correlation with the trained map, of each seed. Empty without measurements.
+        correlation with the trained map, of each seed: a list of the network's own draws, or one
+        number where not all networks have these. Empty without measurements.
     """
     networks = measured({**changes, "model": MASKED}, records).values()
-    found = [one["randomised"] for one in networks if "randomised" in one]
+    drawn = all("reinitialised_draws" in one for one in networks)
+    part = "reinitialised_draws" if drawn else "randomised"
+    found = [one[part] for one in networks if part in one]
     masks = sorted(found[0][FROM_THE_TOP[0]]) if found else ()
     return {
-        mask: {name: [_number(one, name, mask) for one in found] for name in FROM_THE_TOP}
-        for mask in masks
+        mask: {name: [one[name][mask] for one in found] for name in FROM_THE_TOP} for mask in masks
     }
 
 
@@ -305,7 +307,8 @@ def trained_on_noise(records: Records) -> list[dict]:
         mask; of the C1 mask on that background `over`, its AUROC for ink minus that of each of
         `COMPARED_MAPS`, by name; `focus`, the same minus that of the image's own brightness;
         `snr`, the gain in signal to noise in decibels; `snr_over_untrained`, the same minus the
-        gain of the untrained mask. n is 0 where runs or measurements are missing.
+        gain of the mask before training; `snr_over_frozen`, minus that of a network trained around
+        masks that are not. n is 0 where runs or measurements are missing.
     """
     table = RunTable.of(records)
     entries = []
@@ -314,10 +317,14 @@ def trained_on_noise(records: Records) -> list[dict]:
         plain, masked = (
             whole_runs({**changes, "model": model}, table) for model in (PLAIN, MASKED)
         )
-        networks = [
-            found.get("conditions", {}).get(str(condition), {})
-            for found in measured({**changes, "model": MASKED}, table).values()
-        ]
+        ours, frozen = (
+            {
+                seed: found.get("conditions", {}).get(str(condition), {})
+                for seed, found in measured({**changes, "model": model}, table).items()
+            }
+            for model in (MASKED, "lenet5_frozen")
+        )
+        networks = [*ours.values()]
 
         def minus(score: str, *other: str, networks=networks) -> Difference:
             """The C1 mask's score minus another map's; without another, the score itself."""
@@ -342,6 +349,13 @@ def trained_on_noise(records: Records) -> list[dict]:
                 "focus": minus("ink_auroc", "trivial", "brightness"),
                 "snr": minus("snr_gain_db"),
                 "snr_over_untrained": minus("snr_gain_db", "untrained", _C1),
+                "snr_over_frozen": paired_difference(
+                    _known(
+                        _number(ours[seed], "masks", _C1, "snr_gain_db")
+                        - _number(frozen[seed], "masks", _C1, "snr_gain_db")
+                        for seed in ours.keys() & frozen.keys()
+                    )
+                ),
             }
         )
     return entries

@@ -19,11 +19,14 @@ from .runs import (
     accuracy_after,
     difference,
     differences,
+    is_failed,
     is_mnist,
     reported_gain,
     reported_value,
+    sample,
     setting_of,
     value_of,
+    whole_runs,
 )
 from .statistics import (
     LEVEL,
@@ -33,6 +36,7 @@ from .statistics import (
     Sample,
     holm,
     paired_difference,
+    runs_for_range,
     runs_needed,
     summarise,
 )
@@ -104,7 +108,7 @@ class Facts:
 
     Attributes:
         n: Runs or pairs; of several comparisons the fewest.
-        new: How many of the runs are younger than the plan.
+        records: Of all runs that were used. Diverged ones and those at chance are among them.
         ours: Our number, in `unit`.
         paper: The paper's number, `None` where it has none.
         unit: Of the numbers and of the differences.
@@ -115,13 +119,24 @@ class Facts:
     """
 
     n: int = 0
-    new: int = 0
+    records: Sequence[dict] = dataclasses.field(default=(), repr=False)
     ours: Sample = NO_RUNS
     paper: float | None = None
     unit: str = "%"
     tests: tuple[Test, ...] = ()
     epochs: tuple[int, int] | None = None
     needed: int | None = None
+
+    @property
+    def new(self) -> int:
+        """How many of the runs finished after the plan was fixed."""
+        finished = (record["environment"].get("finished") or "" for record in self.records)
+        return sum(time > PLAN_FIXED for time in finished)
+
+    @property
+    def failed(self) -> int:
+        """How many of the runs diverged or ended below `runs.AT_CHANCE`."""
+        return sum(map(is_failed, self.records))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +158,8 @@ class Verdict:
     facts: Facts
 
 
-Judged = tuple[str, str, Outcome, Facts]
+Judged = tuple[Outcome, Facts]
+SubClaim = tuple[str, str, Outcome, Facts]
 """Part, what the paper says, outcome and facts."""
 
 
@@ -208,45 +224,25 @@ def _needed_for_number(ours: Sample) -> int | None:
     """Runs with which the range of one more run is narrow enough to confirm a number."""
     if ours.n < 2:
         return ENOUGH_SEEDS
-    for n in range(max(ENOUGH_SEEDS, ours.n + 1), 1001):
-        # Only n and the spread count: a sample with this deviation, of n runs.
-        if 2 * (_reach(n) * ours.deviation + ROUNDING) <= WIDEST:
-            return n
-    return None
+    found = runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
+    return found and max(found, ours.n + 1)
 
 
-def _reach(n: int) -> float:
-    """Half the width of a prediction interval in standard deviations."""
-    unit = summarise([-1.0, 1.0] * (n // 2) + [0.0] * (n % 2))
-    return (unit.prediction_high - unit.mean) / unit.deviation
-
-
-def _number(part: str, row: str, table: RunTable, metric: Metric = "test_accuracy") -> Judged:
+def _number(row: str, table: RunTable) -> Judged:
     """A number of Table 1, by runs of full length."""
     runs, paper = table.runs(setting_of(row)), reported_value(row)
-    says = f"{row} reaches {paper} %"
     if not runs.whole:
-        return part, says, "not tested", _facts_of(runs, paper)
-    values = [value_of(record, metric) for record in runs.records]
+        return "not tested", _facts_of(runs, paper)
+    values = [value_of(record) for record in runs.records]
     outcome, ours = number_rule(values, paper), summarise(values)
     needed = _needed_for_number(ours) if outcome == "inconclusive" else None
-    facts = Facts(ours.n, _new(runs.records), ours, paper, needed=needed)
-    return part, says, outcome, facts
+    return outcome, Facts(ours.n, runs.records, ours, paper, needed=needed)
 
 
 def _facts_of(runs: Runs, paper: float | None = None) -> Facts:
     """Facts of runs that cannot be judged: why not, and no number of theirs."""
     cut = (runs.done, runs.asked) if runs.records else None
     return Facts(paper=paper, epochs=cut)
-
-
-def _new(*groups: Iterable[dict]) -> int:
-    """How many records are of runs that finished after the plan was fixed."""
-    return sum(
-        (record["environment"].get("finished") or "") > PLAN_FIXED
-        for group in groups
-        for record in group
-    )
 
 
 def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> int | None:
@@ -258,39 +254,27 @@ def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> 
     return found and max(found, paired.n + 1)
 
 
-def _worse(
-    part: str,
-    says: str,
-    test: Test,
-    values: Sequence[float],
-    paper: float,
-    records: Iterable[dict],
-) -> Judged:
-    """A setting is worse than the paper's choice, and by how much.
+def _needed_by(tests: Iterable[Test]) -> int | None:
+    """Pairs with which all comparisons that show nothing yet would."""
+    needed = [_needed(test.difference) for test in tests if not test.direction]
+    return None if None in needed else max(needed, default=None)
 
-    Args:
-        part: Name of the sub-claim.
-        says: What the paper says.
-        test: The paper's choice minus this setting.
-        values: Accuracies of this setting in percent, of runs of full length.
-        paper: What the paper reports for it.
-        records: All records that were used.
-    """
-    ours, paired = summarise(values), test.difference
-    number = number_rule(values, paper)
-    facts = Facts(min(ours.n, paired.n), _new(records), ours, paper, tests=(test,))
-    if number == "not tested" or not paired.n:
-        return part, says, "not tested", dataclasses.replace(facts, ours=NO_RUNS, tests=())
+
+def _worse(test: Test, values: Sequence[float], paper: float, records: Iterable[dict]) -> Judged:
+    """A setting is worse than the paper's choice (`test`: that minus this), and by how much."""
+    ours, paired, number = summarise(values), test.difference, number_rule(values, paper)
+    if not (ours.n and paired.n):
+        return "not tested", Facts(paper=paper)
+    facts = Facts(min(ours.n, paired.n), records, ours, paper, tests=(test,))
     if test.direction < 0:
-        return part, says, "contradicted", facts
+        return "contradicted", facts
     if test.direction > 0 and number == "inconclusive":
-        facts = dataclasses.replace(facts, needed=_needed_for_number(ours))
-        return part, says, "inconclusive", facts
+        return number, dataclasses.replace(facts, needed=_needed_for_number(ours))
     if test.direction > 0:
-        return part, says, "reproduced" if number == "reproduced" else "direction only", facts
+        return "reproduced" if number == "reproduced" else "direction only", facts
     if paired.equivalent:
-        return part, says, "not reproduced", facts
-    return part, says, "inconclusive", dataclasses.replace(facts, needed=_needed(paired))
+        return "not reproduced", facts
+    return "inconclusive", dataclasses.replace(facts, needed=_needed(paired))
 
 
 def _bound_p(paired: Difference) -> float:
@@ -298,93 +282,97 @@ def _bound_p(paired: Difference) -> float:
     return min(paired.p_below(MARGIN), paired.p_above(MARGIN))
 
 
-def _no_better(part: str, says: str, test: Test, paper: float, groups: Sequence[Runs]) -> Judged:
+def _no_better(test: Test, paper: float, groups: Sequence[Runs]) -> Judged:
     """More is no better: reproduced if better by less than `MARGIN`, contradicted if by more."""
     paired = test.difference
-    if not all(runs.whole for runs in groups) or not paired.n:
-        short = min(groups, key=lambda runs: runs.done / runs.asked)
-        return part, says, "not tested", _facts_of(short)
-    new = _new(*(runs.records for runs in groups))
-    facts = Facts(paired.n, new, paper=paper, unit="points", tests=(test,))
+    if not paired.n:
+        return "not tested", Facts(paper=paper)
+    records = [record for runs in groups for record in runs.records]
+    facts = Facts(paired.n, records, paper=paper, unit="points", tests=(test,))
     if test.p_value < LEVEL:
-        return part, says, "reproduced" if paired.mean < MARGIN else "contradicted", facts
+        return "reproduced" if paired.mean < MARGIN else "contradicted", facts
     needed = _needed(paired, paired.mean - MARGIN, sides=1)
-    return part, says, "inconclusive", dataclasses.replace(facts, needed=needed)
+    return "inconclusive", dataclasses.replace(facts, needed=needed)
 
 
 # The claims
 
 
-def _gain(table: RunTable) -> list[Judged]:
+def _numbers(table: RunTable, **rows: str) -> list[SubClaim]:
+    """Claims 1, 2 and 4: part -> row of Table 1."""
+    return [
+        (part, f"{row} reaches {reported_value(row)} %", *_number(row, table))
+        for part, row in rows.items()
+    ]
+
+
+def _gain(table: RunTable) -> list[SubClaim]:
     """Claim 3: the sign of the mask's gain by pairs, its size by single runs."""
-    masked, plain = (table.runs(setting_of(row)) for row in ("LeNet+Attention", "LeNet"))
+    masked, plain = (whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet"))
     paper = reported_gain()
-    sign, size = ("sign", "the mask helps"), ("size", f"the mask is worth {paper:+} points")
-    if not (masked.whole and plain.whole):
-        facts = _facts_of(plain if masked.whole else masked, paper)
-        return [(*sign, "not tested", facts), (*size, "not tested", facts)]
     by_seed = differences(masked, plain)
     paired = paired_difference([*by_seed.values()])
-    new = _new(masked.records, plain.records)
-    (p_value,) = holm([paired.sign_p])
-    test = Test("with minus without the mask", paired, p_value)
-    facts = Facts(paired.n, new, unit="points", tests=(test,))
+    test = Test("with minus without the mask", paired, *holm([paired.sign_p]))
+    facts = Facts(paired.n, masked.records + plain.records, unit="points", tests=(test,))
     if not paired.n:
-        outcome = "not tested"
+        outcome, facts = "not tested", Facts(unit="points")
     elif test.direction:
         outcome = "reproduced" if test.direction > 0 else "contradicted"
     elif paired.equivalent:
         outcome = "not reproduced"
     else:
         outcome, facts = "inconclusive", dataclasses.replace(facts, needed=_needed(paired))
-    return [(*sign, outcome, facts), (*size, *_size(masked, plain, by_seed, paper, new))]
+    size = "size", f"the mask is worth {paper:+} points"
+    return [
+        ("sign", "the mask helps", outcome, facts),
+        (*size, *_size(masked, plain, by_seed, paper)),
+    ]
 
 
-def _size(
-    masked: Runs, plain: Runs, by_seed: dict[int, float], paper: float, new: int
-) -> tuple[Outcome, Facts]:
+def _size(masked: Runs, plain: Runs, by_seed: dict[int, float], paper: float) -> Judged:
     """Whether the reported gain could be that of one more run of each network.
 
     The paper does not say that its two networks shared a seed, so the spreads add up.
     """
-    both = [summarise([value_of(record) for record in runs.records]) for runs in (masked, plain)]
+    both = [sample(runs) for runs in (masked, plain)]
     n, mean = min(one.n for one in both), both[0].mean - both[1].mean
+    if not by_seed:
+        return "not tested", Facts(paper=paper, unit="points")
     spread = math.hypot(*(one.prediction_high - one.mean for one in both)) + 2 * ROUNDING
     values = [*by_seed.values()] if n < ENOUGH_SEEDS else [mean] * n
     outcome = _in_range(values, paper, (mean - spread, mean + spread))
-    ours = Sample(n, mean, prediction_low=mean - spread, prediction_high=mean + spread)
-    needed = None
-    if outcome == "inconclusive":
-        apart = math.hypot(*(one.deviation for one in both))
-        needed = _needed_for_number(Sample(n, mean, apart))
-    return outcome, Facts(n, new, ours, paper, "points", needed=needed)
+    apart = Sample(n, mean, math.hypot(*(one.deviation for one in both)))
+    needed = _needed_for_number(apart) if outcome == "inconclusive" else None
+    records = masked.records + plain.records
+    return outcome, Facts(n, records, apart, paper, "points", needed=needed)
 
 
-def _resnet(table: RunTable) -> list[Judged]:
+def _resnet(table: RunTable) -> list[SubClaim]:
     """Claim 5: runs that were cut short may refute the number, but confirm nothing."""
     runs, paper = table.runs(setting_of("ResNet")), reported_value("ResNet")
-    number, says = _number("number", "ResNet", table), f"ResNet reaches only {paper} %"
+    outcome, facts = _number("ResNet", table)
     values = [value_of(record) for record in runs.records]
     if values and not runs.whole and min(values) - paper > WIDEST:
-        ours, cut = summarise(values), (runs.done, runs.asked)
-        facts = Facts(ours.n, _new(runs.records), ours, paper, epochs=cut)
-        number = "number", says, "not reproduced (higher)", facts
-    return [("number", says, *number[2:]), _overfitting(runs)]
+        outcome, ours = "not reproduced (higher)", summarise(values)
+        facts = Facts(ours.n, runs.records, ours, paper, epochs=(runs.done, runs.asked))
+    half = (reported_value("LeNet") - paper) / 2
+    says = f"because it overfits: training would be {half:.1f} points above test, or more"
+    return [
+        ("number", f"ResNet reaches only {paper} %", outcome, facts),
+        ("reason", says, *_overfitting(runs, half)),
+    ]
 
 
-def _overfitting(runs: Runs) -> Judged:
+def _overfitting(runs: Runs, half: float) -> Judged:
     """A reason for the shortfall if it is at least half of it, in every run."""
-    said = "reason", "because a large network overfits MNIST"
     if not runs.whole:
-        return *said, "not tested", _facts_of(runs)
+        return "not tested", _facts_of(runs)
     gaps = [value_of(r, "train_accuracy") - value_of(r) for r in runs.records]
-    half = (reported_value("LeNet") - reported_value("ResNet")) / 2
-    facts = Facts(len(gaps), _new(runs.records), summarise(gaps), round(half, 1), "points")
+    facts = Facts(len(gaps), runs.records, summarise(gaps), unit="points")
     if min(gaps) >= half:
-        return *said, "reproduced", facts
-    if max(gaps) < WIDEST:
-        return *said, "contradicted", facts
-    return *said, "inconclusive", facts
+        return "reproduced", facts
+    # Every run must agree, so more runs do not help.
+    return "contradicted" if max(gaps) < WIDEST else "inconclusive", facts
 
 
 def late_accuracy(record: dict, history: str = "test_accuracy") -> float:
@@ -407,36 +395,29 @@ def late_training_accuracy(record: dict) -> float:
     return late_accuracy(record, "accuracy")
 
 
-def _learning_rate(table: RunTable) -> list[Judged]:
+def _learning_rate(table: RunTable) -> list[SubClaim]:
     """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
-    best, *others = (_whole(table, f"learning_rate={rate}") for rate in (0.01, 0.1, 0.001))
-    high, low = _tests("0.01 minus {}", (0.1, 0.001), best, others, late_accuracy)
-    judged = [
-        _worse(
-            part,
-            f"rate {rate} {effect} ({paper} %)",
-            test,
-            [late_accuracy(record) for record in runs.records],
-            paper,
-            (*best.records, *runs.records),
-        )
-        for part, rate, effect, test, runs in (
-            ("low", 0.001, "is worse than 0.01", low, others[1]),
-            ("high", 0.1, "collapses", high, others[0]),
-        )
-        if (paper := reported_value(f"learning_rate={rate}"))
-    ]
-    training = _tests("training, 0.01 minus {}", (0.1, 0.001), best, others, late_training_accuracy)
-    new = _new(best.records, *(runs.records for runs in others))
+    rates = (0.01, 0.1, 0.001)
+    best, *others = (whole_runs({"learning_rate": rate}, table) for rate in rates)
+    high, low = _tests("0.01 minus {}", rates[1:], best, others, late_accuracy)
+    judged = []
+    for part, effect, test, rate, runs in (
+        ("low", "is worse than 0.01", low, 0.001, others[1]),
+        ("high", "collapses", high, 0.1, others[0]),
+    ):
+        paper = reported_value(f"learning_rate={rate}")
+        values = [late_accuracy(record) for record in runs.records]
+        found = _worse(test, values, paper, (*best.records, *runs.records))
+        judged.append((part, f"rate {rate} {effect} ({paper} %)", *found))
+    training = _tests("training, 0.01 minus {}", rates[1:], best, others, late_training_accuracy)
     n = min(test.difference.n for test in (high, low))
-    facts = Facts(n, new, unit="points", tests=(high, low, *training))
-    said = "best", "rate 0.01 is best"
-    if not n:
-        return [*judged, (*said, "not tested", Facts())]
-    return [*judged, (*said, *_best((high, low), facts))]
+    records = [record for runs in (best, *others) for record in runs.records]
+    facts = Facts(n, records, unit="points", tests=(high, low, *training))
+    found = _best((high, low), facts) if n else ("not tested", Facts())
+    return [*judged, ("best", "rate 0.01 is best", *found)]
 
 
-def _best(tests: Sequence[Test], facts: Facts) -> tuple[Outcome, Facts]:
+def _best(tests: Sequence[Test], facts: Facts) -> Judged:
     """Best if shown better than each other."""
     if any(test.direction < 0 for test in tests):
         return "contradicted", facts
@@ -444,9 +425,7 @@ def _best(tests: Sequence[Test], facts: Facts) -> tuple[Outcome, Facts]:
         return "reproduced", facts
     if any(not test.direction and test.difference.equivalent for test in tests):
         return "not reproduced", facts
-    open_still = [_needed(test.difference) for test in tests if not test.direction]
-    needed = None if None in open_still else max(open_still)
-    return "inconclusive", dataclasses.replace(facts, needed=needed)
+    return "inconclusive", dataclasses.replace(facts, needed=_needed_by(tests))
 
 
 def _tests(
@@ -461,75 +440,60 @@ def _tests(
     ]
 
 
-def _whole(table: RunTable, row: str) -> Runs:
-    """Runs of full length of a row, or none."""
-    runs = table.runs(setting_of(row))
-    return runs if runs.whole else dataclasses.replace(runs, records=())
-
-
-def _batch_size(table: RunTable) -> list[Judged]:
+def _batch_size(table: RunTable) -> list[SubClaim]:
     """Claim 7, of training accuracy at the end."""
-    metric = "train_accuracy"
-    ours, small, *larger = (_whole(table, f"batch_size={size}") for size in (96, 48, 128, 256))
-    worse = difference(ours, small, metric)
-    more = [difference(runs, ours, metric) for runs in larger]
+    metric, larger = "train_accuracy", (128, 256)
+    found = {size: whole_runs({"batch_size": size}, table) for size in (96, 48, *larger)}
+    paper = {size: reported_value(f"batch_size={size}", metric) for size in found}
+    worse = difference(found[96], found[48], metric)
+    more = [difference(found[size], found[96], metric) for size in larger]
     p_small, *p_more = holm([worse.sign_p, *map(_bound_p, more)])
-    paper = reported_value("batch_size=48", metric)
-    reached = reported_value("batch_size=96", metric)
-    return [
-        *(
-            _no_better(
-                str(size),
-                f"batch 96 is as good as {size}",
-                Test(f"{size} minus 96, training", paired, p),
-                round(reported_value(f"batch_size={size}", metric) - reached, 1),
-                (runs, ours),
-            )
-            for size, paired, p, runs in zip((128, 256), more, p_more, larger, strict=True)
-        ),
-        _worse(
-            "small",
-            f"batch 48 is worse ({paper} % in training)",
-            Test("96 minus 48, training", worse, p_small),
-            [value_of(record, metric) for record in small.records],
-            paper,
-            (*ours.records, *small.records),
-        ),
-    ]
+    judged = []
+    for size, paired, p_value in zip(larger, more, p_more, strict=True):
+        test = Test(f"{size} minus 96, training", paired, p_value)
+        apart = round(paper[size] - paper[96], 1)
+        verdict = _no_better(test, apart, (found[size], found[96]))
+        judged.append((str(size), f"batch 96 is as good as {size}", *verdict))
+    test = Test("96 minus 48, training", worse, p_small)
+    values = [value_of(record, metric) for record in found[48].records]
+    verdict = _worse(test, values, paper[48], (*found[96].records, *found[48].records))
+    return [*judged, ("small", f"batch 48 is worse ({paper[48]} % in training)", *verdict)]
 
 
-def _epochs(table: RunTable) -> list[Judged]:
+def _epochs(table: RunTable) -> list[SubClaim]:
     """Claim 8. The runs of 100 epochs passed through 50, so they are their own pairs."""
-    ours, longer = _whole(table, "epochs=100"), _whole(table, "epochs=150")
-    halfway = {r["run_id"]: accuracy_after(r, 50) for r in ours.records}
-    known = [r for r in ours.records if halfway[r["run_id"]] is not None]
-    before = paired_difference([value_of(r) - halfway[r["run_id"]] for r in known])
+    ours, longer = (whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
+    halfway = [(accuracy_after(record, 50), record) for record in ours.records]
+    halfway = [(accuracy, record) for accuracy, record in halfway if accuracy is not None]
+    before = paired_difference([value_of(record) - accuracy for accuracy, record in halfway])
     after = difference(longer, ours)
     p_before, p_after = holm([before.sign_p, _bound_p(after)])
     paper = {epochs: reported_value(f"epochs={epochs}") for epochs in (50, 100, 150)}
+    fifty = _worse(
+        Test("100 minus 50 epochs", before, p_before),
+        [accuracy for accuracy, _ in halfway],
+        paper[50],
+        [record for _, record in halfway],
+    )
+    test = Test("150 minus 100 epochs", after, p_after)
+    more = _no_better(test, round(paper[150] - paper[100], 1), (longer, ours))
     return [
-        _worse(
-            "fifty",
-            f"50 epochs are worse ({paper[50]} %)",
-            Test("100 minus 50 epochs", before, p_before),
-            [halfway[r["run_id"]] for r in known],
-            paper[50],
-            known,
-        ),
-        _no_better(
-            "more",
-            "150 epochs are no better than 100",
-            Test("150 minus 100 epochs", after, p_after),
-            round(paper[150] - paper[100], 1),
-            (longer, ours),
-        ),
+        ("fifty", f"50 epochs are worse ({paper[50]} %)", *fifty),
+        ("more", "150 epochs are no better than 100", *more),
     ]
 
 
-def _noise(table: RunTable) -> list[Judged]:
-    """Claim 9, of networks trained on each background at full strength."""
-    entries = [e for e in trained_on_noise(table) if e["condition"].strength == 1]
-    new = _new(*(entry["records"] for entry in entries))
+_NOISE_PARTS = {
+    "where": ("the mask looks at the important regions", "AUROC"),
+    "ratio": ("it raises the signal-to-noise ratio", "dB"),
+    "accuracy": ("noise hurts less with it", "points"),
+}
+"""Part of Claim 9 -> what the paper says, and the unit of its comparisons."""
+
+
+def _noise(table: RunTable) -> list[SubClaim]:
+    """Claim 9, of networks trained on each background at full strength; Holm over all tests."""
+    entries = [entry for entry in trained_on_noise(table) if entry["condition"].strength == 1]
     found = {
         "where": [
             (f"{entry['condition']}, minus {name}", entry["over"][name])
@@ -540,27 +504,17 @@ def _noise(table: RunTable) -> list[Judged]:
         "accuracy": [(str(entry["condition"]), entry["gain"]) for entry in entries],
     }
     corrected = iter(holm([paired.sign_p for pairs in found.values() for _, paired in pairs]))
-    tests = {part: [Test(*pair, next(corrected)) for pair in found[part]] for part in found}
-    units = {"where": "AUROC", "ratio": "dB", "accuracy": "points"}
-    says = {
-        "where": "the mask looks at the important regions",
-        "ratio": "it raises the signal-to-noise ratio",
-        "accuracy": "noise hurts less with it",
-    }
+    records = [record for entry in entries for record in entry["records"]]
     judged = []
-    for part, made in tests.items():
-        n = min(test.difference.n for test in made)
-        facts = Facts(n, new, unit=units[part], tests=tuple(made))
+    for part, (says, unit) in _NOISE_PARTS.items():
+        tests = tuple(Test(*pair, next(corrected)) for pair in found[part])
+        n = min(test.difference.n for test in tests)
+        outcome = _NOISE_RULES[part]([test.direction for test in tests])
+        needed = _needed_by(tests) if outcome == "inconclusive" else None
+        facts = Facts(n, records, unit=unit, tests=tests, needed=needed)
         if n < 2:
-            judged.append((part, says[part], "not tested", Facts(n, new, unit=units[part])))
-            continue
-        outcome = _NOISE_RULES[part]([test.direction for test in made])
-        if outcome == "inconclusive":
-            needed = [_needed(test.difference) for test in made if not test.direction]
-            facts = dataclasses.replace(
-                facts, needed=None if not needed or None in needed else max(needed)
-            )
-        judged.append((part, says[part], outcome, facts))
+            outcome, facts = "not tested", Facts(unit=unit)
+        judged.append((part, says, outcome, facts))
     return judged
 
 
@@ -594,15 +548,15 @@ def _accuracy(directions: Sequence[int]) -> Outcome:
 _NOISE_RULES = {"where": _where, "ratio": _ratio, "accuracy": _accuracy}
 
 
-def _state_of_the_art(table: RunTable) -> list[Judged]:
+def _state_of_the_art(table: RunTable) -> list[SubClaim]:
     """Claim 10: contradicted if a better result was published before, whatever our runs give."""
     best, paper = max(PUBLISHED.values()), reported_value("LeNet+Attention")
     outcome = "contradicted" if best > paper + ROUNDING else "not tested"
     said = "published", f"{paper} % is state of the art"
-    return [(*said, outcome, Facts(1, 0, Sample(1, best), paper))]
+    return [(*said, outcome, Facts(ours=Sample(1, best), paper=paper))]
 
 
-def _sizes(table: RunTable) -> list[Judged]:
+def _sizes(table: RunTable) -> list[SubClaim]:
     """Claim 11: the number of digits that the runs had."""
     sizes = {
         (record["dataset"]["train_size"], record["dataset"]["test_size"])
@@ -614,21 +568,21 @@ def _sizes(table: RunTable) -> list[Judged]:
         return [(*said, "not tested", Facts(paper=80_000, unit="images"))]
     found = max(sizes)
     outcome = "reproduced" if found == (60_000, 20_000) else "contradicted"
-    return [(*said, outcome, Facts(1, 0, Sample(1, sum(found)), 80_000, "images"))]
+    return [(*said, outcome, Facts(ours=Sample(1, sum(found)), paper=80_000, unit="images"))]
 
 
-Rule = Callable[[RunTable], list[Judged]]
+Rule = Callable[[RunTable], list[SubClaim]]
 
 CLAIMS: dict[int, tuple[str, Rule]] = {
-    1: ("LeNet-5 alone reaches 97.7 %", lambda table: [_number("number", "LeNet", table)]),
+    1: ("LeNet-5 alone reaches 97.7 %", lambda table: _numbers(table, number="LeNet")),
     2: (
         "LeNet-5 with the mask reaches 99.3 %",
-        lambda table: [_number("number", "LeNet+Attention", table)],
+        lambda table: _numbers(table, number="LeNet+Attention"),
     ),
     3: ("the mask is worth +1.6 points", _gain),
     4: (
         "AlexNet reaches 98.7 %, VGG16 98.9 %",
-        lambda table: [_number(row, row, table) for row in ("AlexNet", "VGG16")],
+        lambda table: _numbers(table, AlexNet="AlexNet", VGG16="VGG16"),
     ),
     5: ("ResNet reaches only 86.5 %, because a large network overfits MNIST", _resnet),
     6: ("learning rate 0.01 is best; 0.1 falls to 80.9 %, 0.001 to 79.8 %", _learning_rate),

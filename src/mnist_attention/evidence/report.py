@@ -278,6 +278,7 @@ def noise_table(records: Records) -> pd.DataFrame:
             "AUROC minus brightness (not judged)": points(entry["focus"], 3),
             "gain in signal to noise, dB": points(entry["snr"]),
             "the same minus untrained": points(entry["snr_over_untrained"]),
+            "minus frozen (not judged)": points(entry["snr_over_frozen"]),
             "n": str(entry["gain"].n),
         }
         for entry in attention.trained_on_noise(records)
@@ -349,10 +350,14 @@ def finding(records: Records) -> str:
     table = RunTable.of(records)
     plain, masked = (table.runs(evidence.setting_of(row)) for row in ("LeNet", "LeNet+Attention"))
     paper = [evidence.reported_value(row) for row in ("LeNet", "LeNet+Attention")]
-    n = evidence.difference(masked, plain).n
     if lack := evidence.lacks({"without the mask": plain, "with it": masked}):
         return f"Not tested yet: {lack}; the paper: {paper[0]} and {paper[1]}."
-    ours = [f"{evidence.sample(runs).mean:.2f} %" for runs in (plain, masked)]
+    seeds = plain.by_seed.keys() & masked.by_seed.keys()
+    ours = [
+        f"{summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean:.2f} %"
+        for runs in (plain, masked)
+    ]
+    n = len(seeds)
     pairs = f"{_WORDS[n] if n < len(_WORDS) else n} paired seed{'s' * (n != 1)}"
     return (
         f"{ours[0]} without the mask, {ours[1]} with it ({pairs}); "
@@ -365,7 +370,9 @@ def clause(verdict: Verdict) -> str:
     facts = verdict.facts
     if verdict.outcome == "not tested":
         return "no run of full length" + (f" ({_epochs(facts)})" if facts.epochs else "")
-    said = [part for part in (_ours(facts), _tests(facts), _settled(verdict)) if part]
+    failed = f"{facts.failed} of {len(facts.records)} runs diverged or stayed at chance"
+    said = [_ours(facts), _tests(facts), failed if facts.failed else None, _settled(verdict)]
+    said = [part for part in said if part]
     said += [_NOTES[verdict.claim]] if verdict.claim in _NOTES else []
     return "; ".join(said)
 
@@ -378,7 +385,8 @@ def _ours(facts: Facts) -> str | None:
     if not facts.ours.n:
         return None
     whole = facts.unit == "images"
-    number = f"{facts.ours.mean:,.0f}" if whole else f"{facts.ours.mean:.2f}"
+    form = {"images": ",.0f", "points": "+z.2f"}.get(facts.unit, ".2f")
+    number = f"{facts.ours.mean:{form}}"
     cut = f" after {_epochs(facts)}" if facts.epochs else ""
     runs = "" if whole or not facts.n else f" (n = {facts.n})"
     return f"{number} {facts.unit}{cut}{runs}" + _paper(facts)
@@ -387,7 +395,8 @@ def _ours(facts: Facts) -> str | None:
 def _paper(facts: Facts) -> str:
     if facts.paper is None:
         return ""
-    return f"; paper {facts.paper:,}" if facts.unit == "images" else f"; paper {facts.paper}"
+    form = {"images": ",", "points": "+"}.get(facts.unit, "")
+    return f"; paper {facts.paper:{form}}"
 
 
 MANY = 4
@@ -400,7 +409,7 @@ def _tests(facts: Facts) -> str | None:
         means = [test.difference.mean for test in facts.tests]
         return (
             f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
-            f"{len(means)} comparisons (n = {facts.n}), {min(means):+.2f} to {max(means):+.2f} "
+            f"{len(means)} comparisons (n = {facts.n}), {min(means):+z.2f} to {max(means):+z.2f} "
             f"{facts.unit}"
         )
     alone = not facts.ours.n
@@ -412,7 +421,7 @@ def _test(test: Test, facts: Facts, alone: bool) -> str:
     runs = f"n = {test.difference.n}, " if alone else ""
     unit = "points" if facts.unit == "%" else facts.unit
     name = f"{test.name}: "
-    return f"{name}{test.difference.mean:+.2f} {unit} ({runs}{p_text(test.p_value)})"
+    return f"{name}{test.difference.mean:+z.2f} {unit} ({runs}{p_text(test.p_value)})"
 
 
 def _settled(verdict: Verdict) -> str | None:
@@ -420,7 +429,7 @@ def _settled(verdict: Verdict) -> str | None:
         return None
     if verdict.facts.needed is None:
         return "no number of runs up to 1,000 would settle it"
-    return f"about {verdict.facts.needed} would settle it"
+    return f"about {plural(verdict.facts.needed, 'seed')} would settle it"
 
 
 _NOTES = {
@@ -528,7 +537,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     for claim, (says, _) in CLAIMS.items():
         print(f"Claim {claim}: {says}")
         for each in judge(claim, table):
-            print(f"    {each.part}: {each.outcome}. {clause(each)}")
+            new = f" ({plural(each.facts.new, 'new run')})" if each.facts.new else ""
+            print(f"    {each.part}: {each.outcome}. {clause(each)}{new}")
     print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}")
     ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
     print(f"\nWhat the paper leaves open\n\n{_plain(ablated)}\n")

@@ -39,11 +39,11 @@ def reported() -> pd.DataFrame:
     return pd.read_csv(Path(__file__).with_name("reported.csv"))
 
 
+@functools.cache
 def reported_value(row: str, metric: str = "test_accuracy") -> float | None:
     """The paper's number for a row in percent, or `None` where it has none."""
-    numbers = reported()
-    found = numbers[(numbers.row == row) & (numbers.metric == metric)].value_percent
-    return float(found.iloc[0]) if len(found) else None
+    numbers = reported().set_index(["row", "metric"]).value_percent
+    return float(numbers[row, metric]) if (row, metric) in numbers.index else None
 
 
 def reported_gain() -> float:
@@ -149,13 +149,11 @@ class RunTable:
     def read(cls, results: Path) -> "RunTable":
         """Read a results folder; a folder that cannot be read is a problem."""
         results = Path(results)
-        problems = []
-        if not results.is_dir():
-            problems.append(f"{results} is no folder")
-        for path in sorted(results.glob("[!.]*")) if results.is_dir() else ():
+        problems = [] if results.is_dir() else [f"{results} is no folder"]
+        for path in [results, *sorted(results.glob("[!.]*"))] if results.is_dir() else ():
             try:
                 if path.is_dir() or path.is_symlink():
-                    next(os.scandir(path), None)
+                    os.scandir(path).close()
             except OSError as error:
                 problems.append(f"{path} cannot be read: {error.strerror}")
         records, unreadable = read_records(results)
@@ -201,45 +199,41 @@ def _key(protocol: Changes) -> tuple:
     return tuple(protocol[name] for name in _SETTING)
 
 
-_NUMBER = (int, float)
-_TYPES = {
-    "result": {"train_accuracy": _NUMBER, "test_accuracy": _NUMBER, "epochs": (int,)},
-    "protocol": {"seed": (int,), "epochs": (int,), **dict.fromkeys(_SETTING, (*_NUMBER, str))},
-    "environment": {"seconds": _NUMBER, "threads": (int,), "finished": (str,)},
-}
-"""Part of a record -> field that the evidence uses -> its types, where it has a value."""
-
-
 def _check(record: dict) -> None:
     """Check what the evidence uses of a record.
 
     Raises:
         ValueError: naming the record and the part that is wrong.
     """
+    name = "a record"
     try:
         name = f"{record['environment'].get('study', '')}/{record['run_id']}.json"
+        result, environment, protocol = (record[k] for k in ("result", "environment", "protocol"))
+        accuracies = [result["train_accuracy"], result["test_accuracy"]]
+        times = [environment.get(name) for name in ("seconds", "threads")]
+        times += environment.get("epoch_seconds") or []
+        texts = [environment.get(name, "") for name in ("device", "engine", "finished")]
+        hash(_key(protocol_of(record)))
         wrong = [
-            f"{part}.{field}={record[part][field]!r:.60}"
-            for part, types in _TYPES.items()
-            for field, kinds in types.items()
-            if not isinstance(record[part].get(field), (*kinds, type(None)))
+            f"{part}={values!r:.80}"
+            for part, values in {
+                "accuracies": accuracies,
+                "result": [result.get(name) for name in ("epochs", "parameters")],
+                "protocol": [protocol.get(name) for name in ("epochs", "seed")],
+                "history": [one for values in record["history"].values() for one in [*values]],
+                "seconds and threads": times,
+                "measured": record.get("measured", {}),
+            }.items()
+            if not _holds_numbers(values)
         ]
-        wrong += [
-            f"result.{metric}={value!r:.60}"
-            for metric in ("train_accuracy", "test_accuracy")
-            if not 0 <= (value := record["result"][metric]) <= 1
-        ]
-        seconds = record["environment"].get("epoch_seconds") or []
-        lists = {**record["history"], "epoch_seconds": seconds}
-        wrong += [
-            f"{field}={values!r:.60}"
-            for field, values in {**lists, "measured": record.get("measured", {})}.items()
-            if not _holds_numbers(values) or (field in lists and not isinstance(values, list))
-        ]
+        if not all(0 <= accuracy <= 1 for accuracy in accuracies):
+            wrong.append(f"accuracies={accuracies}")
+        if not all(isinstance(text, str) for text in texts):
+            wrong.append(f"device, engine, finished={texts!r:.80}")
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"Expected a record. Received one with a wrong part: {error}") from error
+        raise ValueError(f"{name}: Expected numbers. Received a wrong part: {error}") from error
     if wrong:
-        raise ValueError(f"{name}: Expected accuracies and numbers. Received: {'; '.join(wrong)}")
+        raise ValueError(f"{name}: Expected numbers, in range. Received: {'; '.join(wrong)}")
 
 
 def _holds_numbers(value) -> bool:
@@ -247,9 +241,8 @@ def _holds_numbers(value) -> bool:
     if isinstance(value, dict):
         return all(map(_holds_numbers, value.values()))
     if isinstance(value, list):
-        numbers = [one for one in value if one is not None]
-        return set(map(type, numbers)) <= {int, float} and all(map(math.isfinite, numbers))
-    return value is None or (type(value) in _NUMBER and math.isfinite(value))
+        return all(one is None or math.isfinite(one) for one in value)
+    return value is None or math.isfinite(value)
 
 
 # The runs of a setting
@@ -319,6 +312,15 @@ def protocol_of(record: dict) -> dict:
 def is_mnist(record: dict) -> bool:
     """Whether a run was made on MNIST, every byte of it."""
     return record["dataset"]["digest"] == MNIST_DIGEST
+
+
+AT_CHANCE = 20.0
+"""Percent of test accuracy below which a run counts as stuck at chance."""
+
+
+def is_failed(record: dict) -> bool:
+    """Whether a run diverged or is stuck at chance."""
+    return bool(record["result"].get("diverged")) or value_of(record) < AT_CHANCE
 
 
 def _length(record: dict) -> int:
@@ -425,14 +427,9 @@ def lacks(found: Mapping[str, Runs]) -> str | None:
     return "; ".join(f"{name}: {lack}" for name, lack in lacking.items() if lack) or None
 
 
-def lack_of_pairs(*differences: Difference) -> str | None:
-    """What keeps paired differences from being judged; `None` if nothing does."""
-    return too_few(min(paired.n for paired in differences), of="paired seeds")
-
-
-def too_few(count: int, needed: int = ENOUGH_SEEDS, of: str = "seeds") -> str | None:
+def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
     """How many there are of how many: "2 of at least 3 seeds"; `None` if there are enough."""
-    return f"{count} of at least {needed} {of}" if count < needed else None
+    return f"{count} of at least {needed} seeds" if count < needed else None
 
 
 # Test labels that people doubt
@@ -500,17 +497,11 @@ def relabelled(runs: Runs, labels: np.ndarray) -> Runs:
     Raises:
         ValueError: if a record has not one prediction per label.
     """
-    scored = tuple(
-        {
-            **record,
-            "result": {
-                **record["result"],
-                "test_accuracy": corrected_accuracy(record, labels) / 100,
-            },
-        }
-        for record in runs.records
-    )
-    return dataclasses.replace(runs, records=scored)
+    scored = []
+    for record in runs.records:
+        accuracy = {"test_accuracy": corrected_accuracy(record, labels) / 100}
+        scored.append({**record, "result": {**record["result"], **accuracy}})
+    return dataclasses.replace(runs, records=tuple(scored))
 
 
 def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
@@ -529,14 +520,8 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
         ValueError: if a record has not one prediction per label.
     """
     pairs = _pairs(first, second)
-    tests = [
-        mcnemar(predictions_of(ours), predictions_of(theirs), labels)
-        for ours, theirs in pairs.values()
-    ]
-    names = [field.name for field in dataclasses.fields(McNemar)]
-    return pd.DataFrame(
-        map(dataclasses.asdict, tests), columns=names, index=pd.Index(pairs, name="seed")
-    )
+    tests = [mcnemar(*map(predictions_of, pair), labels) for pair in pairs.values()]
+    return pd.DataFrame(tests, columns=McNemar._fields, index=pd.Index(pairs, name="seed"))
 
 
 def predictions_of(record: dict) -> np.ndarray:

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -83,11 +84,6 @@ def summarise(values: Sequence[float]) -> Sample:
     return Sample(n, mean, deviation, mean - of_mean, mean + of_mean, mean - of_one, mean + of_one)
 
 
-def rounded(*values: float, digits: int = 2) -> tuple[float, ...]:
-    """Round values for print; -0.0 becomes 0.0."""
-    return tuple(round(value, digits) + 0.0 for value in values)
-
-
 def with_interval(mean: float, low: float, high: float, digits: int = 2, unit: str = "") -> str:
     """Print a difference: "+0.04 [-0.02, 0.11]", without the brackets where the ends are NaN.
 
@@ -96,9 +92,8 @@ def with_interval(mean: float, low: float, high: float, digits: int = 2, unit: s
     most = digits + 2
     while digits < most and any(end and round(end, digits) == 0 for end in (low, high)):
         digits += 1
-    mean, low, high = rounded(mean, low, high, digits=digits)
-    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{mean:+.{digits}f}{unit}{interval}"
+    interval = "" if math.isnan(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]"
+    return f"{mean:+z.{digits}f}{unit}{interval}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +146,7 @@ class Difference:
 
         Of the sign-flip test, which is exact; below 6 pairs of the t test.
         """
-        if self.n >= ENOUGH_PAIRS:
+        if self.n >= ENOUGH_PAIRS or self.n < 2:
             return self.p_value
         return min(1.0, 2 * min(self.p_below(0), self.p_above(0)))
 
@@ -299,6 +294,22 @@ def detectable_difference(deviation: float, n: int) -> float:
 MOST_RUNS = 1000
 
 
+def runs_for_range(deviation: float, width: float) -> int | None:
+    """The smallest number of runs whose 95 % prediction interval is no wider than `width`.
+
+    Args:
+        deviation: Standard deviation between runs.
+        width: Of the interval.
+
+    Returns:
+        `None` above `MOST_RUNS`.
+    """
+    n = np.arange(3, MOST_RUNS + 1)
+    reach = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2) * deviation * np.sqrt(1 + 1 / n)
+    enough = np.flatnonzero(2 * reach <= width)
+    return int(n[enough[0]]) if len(enough) else None
+
+
 def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | None:
     """The smallest number of pairs with which a t test at 0.05 has power 0.8.
 
@@ -321,8 +332,7 @@ def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | Non
     return int(n[enough[0]]) if len(enough) else None
 
 
-@dataclasses.dataclass(frozen=True)
-class McNemar:
+class McNemar(NamedTuple):
     """Two trained networks on the same images. It is about these two networks, not their kinds.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What becomes of a trained network when its masks are replaced, or its weights drawn anew."""
+"""A trained network with its masks replaced, or with its weights re-initialised."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,15 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..layers import AttentionMask1x1
 from ..models.initializers import draw_kernels
-from .masks import mask_layers
+from .masks import find_masks, run_model
 
 Scores = keras.KerasTensor
 
 
 def ones(scores: Scores) -> Scores:
-    """No mask at all: the scale changes too."""
+    """No mask: the scale changes too."""
     return ops.ones_like(scores)
 
 
@@ -24,7 +23,7 @@ def mean(scores: Scores) -> Scores:
 
 
 def another_image(scores: Scores) -> Scores:
-    """The mask of the image before in the batch; the first gets the last one's."""
+    """The mask of the previous image in the batch; the first gets the last one's."""
     return ops.roll(scores, 1, axis=0)
 
 
@@ -42,69 +41,104 @@ INTERVENTIONS: dict[str, Callable[[Scores], Scores]] = {
     "shuffled": shuffled,
     "ones": ones,
 }
-"""Name -> what stands where the mask stood, made from its scores `(batch, height, width, c)`."""
+"""Name -> what replaces a mask, a function of its scores `(batch, height, width, channels)`."""
 
 
-class Intervention(keras.layers.Layer):
-    """Multiplies a feature map by something made from the scores of a trained mask.
+class _Intervened(keras.Model):
+    """A model in whose runs every mask is replaced."""
 
-    Args:
-        mask: The trained layer.
-        change: A value of `INTERVENTIONS`.
-    """
-
-    def __init__(self, mask: AttentionMask1x1, change: Callable[[Scores], Scores]):
-        super().__init__(name=f"{mask.name}_changed")
-        self.mask, self.change = mask, change
+    def __init__(self, model: keras.Model, change: Callable[[Scores], Scores], name: str):
+        super().__init__(name=name, trainable=False)
+        self.model, self.change = model, change
 
     def call(self, inputs):
-        _, scores = self.mask(inputs, return_attention_scores=True)
-        return inputs * self.change(scores)
+        return run_model(self.model, inputs, lambda layer, features, scores: self.change(scores))
+
+    @property
+    def inputs(self):
+        return self.model.inputs
+
+    @property
+    def input_shape(self):
+        return self.model.input_shape
+
+    @property
+    def output_shape(self):
+        return self.model.output_shape
 
 
 def intervene(model: keras.Model, name: str) -> keras.Model:
-    """`model` with every mask replaced. It shares the weights of `model`, and trains nothing.
+    """`model` with every mask replaced. It shares the weights of `model`, and is not for training.
 
     Args:
-        model: A network with at least one `AttentionMask1x1`.
+        model: As for `masks.attention_maps`.
         name: A key of `INTERVENTIONS`.
 
     Raises:
-        ValueError: for another name, or a model without a mask.
+        ValueError: for another name, or a model without a mask; when it runs, see
+            `masks.attention_maps`.
     """
     if name not in INTERVENTIONS:
         known = ", ".join(INTERVENTIONS)
         raise ValueError(f"Expected an intervention among {known}. Received: name={name!r}")
-    masks, maps = mask_layers(model), model.input
-    for layer in model.layers[1:]:  # the networks that have masks are chains of layers
-        if layer.name in masks:
-            layer = Intervention(layer, INTERVENTIONS[name])
-        maps = layer(maps)
-    return keras.Model(model.input, maps, name=f"{model.name}_{name.replace(' ', '_')}")
+    find_masks(model)
+    return _Intervened(model, INTERVENTIONS[name], f"{model.name}_{name.replace(' ', '_')}")
 
 
 FRESH = 2**32 - 1
 """Seed of kernels that no network here started from; with its own, a map would only go back."""
 
+DRAWS = 5
+"""How many times the weights of a measured network are re-initialised."""
 
-def reinitialise_from_the_top(model: keras.Model) -> Iterator[tuple[str, keras.Model]]:
+
+def draw_seeds(seed: int) -> list[int]:
+    """Seeds of the re-initialised kernels of the network that was trained with `seed`.
+
+    No two networks of different seeds share one, and none is the seed of a network.
+    """
+    return [2**32 + DRAWS * seed + draw for draw in range(DRAWS)]
+
+
+def reinitialise_from_the_top(
+    model: keras.Model, seed: int = FRESH
+) -> Iterator[tuple[str, keras.Model]]:
     """A copy of `model` that loses its training layer by layer, the output first.
 
-    A map that explains what a network has learned must change when what it has learned is gone
-    (Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018).
-
     Args:
-        model: A trained network. Its kernels are drawn from the seed `FRESH`, biases become 0.
+        model: A trained functional or sequential network.
+        seed: Fixes the new kernels; the other weights become what their layers start with.
 
     Yields:
-        The name of the layer that was drawn anew, and the copy: the same object each time.
+        The name of the layer that was re-initialised, and the copy: the same object each time.
+
+    Raises:
+        ValueError: if the model cannot be copied.
+
+    Reference:
+        Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018
+        ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)): a map that explains what a network
+        has learned must change when that is gone.
     """
-    copy = keras.models.clone_model(model)
-    fresh = keras.models.clone_model(model)
-    draw_kernels(fresh, "glorot_uniform", FRESH)
+    copy, fresh = _clone(model), _clone(model)
+    fresh.trainable = True  # kernels of frozen layers are drawn as well
+    draw_kernels(fresh, "glorot_uniform", seed)
     copy.set_weights(model.get_weights())
-    for layer in reversed(copy.layers):
+    for layer, start in reversed([*zip(_leaves(copy), _leaves(fresh), strict=True)]):
         if layer.weights:
-            kernel, *biases = fresh.get_layer(layer.name).get_weights()
-            layer.set_weights([kernel, *(np.zeros_like(bias) for bias in biases)])
+            layer.set_weights(start.get_weights())
             yield layer.name, copy
+
+
+def _clone(model: keras.Model) -> keras.Model:
+    if not hasattr(model, "inputs"):
+        raise ValueError(
+            "Expected a functional or sequential model, which can be copied. "
+            f"Received: {model.name!r} of type {type(model).__name__}"
+        )
+    return keras.models.clone_model(model)
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        yield from _leaves(layer) if isinstance(layer, keras.Model) else [layer]

@@ -1,163 +1,260 @@
-"""What a network's masks show of its images, and what the network makes of their order."""
+"""The masks of a model on images, and what the order of a map is worth to the network."""
 
-from collections.abc import Iterable, Iterator
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 from scipy import integrate, special
 
-from ..data import brightness, check_images, network_input
-from ..layers import AttentionMask1x1
-from ..models import logits
+from ..data import brightness, network_input
+from ..layers import AttentionMask1x1, intercept_scores
+from ..protocol import CANVAS
 from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
 _BATCH = 500  # images at once, which bounds the memory
 
 
-# Out of a model
+# Maps of a model
 
 
-def attention_maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The scores that every mask of `model` gives to `images`.
+def attention_maps(model: keras.Model, images) -> dict[str, np.ndarray]:
+    """The scores of every mask in a run of `model` on `images`.
+
+    The model is any that runs a mask: functional, sequential, nested or subclassed. The maps are
+    those of its own run, wherever else its masks are used.
 
     Args:
-        model: A network from `(batch, 32, 32, 1)` with at least one `AttentionMask1x1`.
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+        model: A channels-last model with at least one `AttentionMask1x1`.
+        images: Digits of shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1, which are
+            padded with zeros to the input of the model (to 32x32 where the model does not tell);
+            or images as the model takes them, e.g. `(n, 64, 48, 3)`, a list or a dictionary of
+            arrays for several inputs, which are not changed.
 
     Returns:
         Name of the layer -> float32 scores of shape `(n, height, width, mask_channels)`, in the
-        order of the layers; for LeNet-5 `c1_attention` at 28x28 and `c3_attention` at 10x10.
+        order in which the masks run; for LeNet-5 `c1_attention` at 28x28 and `c3_attention` at
+        10x10. The second call of a shared mask, or of a mask of the same name, is `<name>_2`.
 
     Raises:
-        ValueError: if the model has no mask, or the images are of another shape, type or range.
+        ValueError: if the model has no mask, has channels-first layers, or has a mask that does
+            not run or runs in a compiled function; if the images are of another shape, type or
+            range.
     """
-    return _joined(
-        {name: scores for name, (_, _, scores) in around.items()}
-        for _, around in _around_masks(model, images)
+    return _join(
+        {name: scores for name, (_, scores) in calls.items()}
+        for _, calls in _mask_calls(model, model_input(model, images))
     )
 
 
 def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What `attention_maps` gives, laid onto the image by `scores.mask_on_image`.
+    """The maps of `attention_maps`, enlarged to the images by `scores.mask_on_image`.
+
+    Args:
+        model: As for `attention_maps`, with one input.
+        images: As for `attention_maps`, one array.
 
     Returns:
-        What the mask stands behind, "C1" for `c1_attention` -> shape `(n, 28, 28)`.
-    """
-    maps = attention_maps(model, images)
-    return {short_name(layer): mask_on_image(scores) for layer, scores in maps.items()}
-
-
-def mask_layers(model: keras.Model) -> dict[str, AttentionMask1x1]:
-    """The masks of a model, by name. A model inside it is not looked into: pass that one itself.
+        The masked layer, "C1" for `c1_attention` -> shape `(n, height, width)`, that of the images.
 
     Raises:
-        ValueError: if it has none; the message names the layers that it has.
+        ValueError: as `attention_maps`, and for several inputs.
     """
-    masks = {layer.name: layer for layer in model.layers if isinstance(layer, AttentionMask1x1)}
-    if not masks:
-        raise ValueError(
-            "Expected a model with an AttentionMask1x1 layer. "
-            f"Received: {model.name!r} with the layers {[layer.name for layer in model.layers]}"
-        )
-    return masks
+    inputs = _one_input(model, images)
+    found: dict[str, np.ndarray] = {}
+    for layer, scores in attention_maps(model, images).items():
+        on_image = mask_on_image(scores, images.shape[1:3], inputs.shape[1:3])
+        found[_new_key(short_name(layer), found)] = on_image
+    return found
 
 
 def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[str, np.ndarray]:
     """How much every mask raises the signal-to-noise ratio of features; see `scores.snr_gain_db`.
 
     Args:
-        model: LeNet-5 with at least one `AttentionMask1x1`.
-        images: What the network sees, as for `attention_maps`.
-        ink: The ink of the clean digits, bool, of the same shape.
+        model: As for `maps_on_image`.
+        images: What the network sees, as for `maps_on_image`.
+        ink: The ink of the clean digits, bool, shape `(n, height, width)`.
 
     Returns:
-        Name of the layer -> gain in decibels, float64 of shape `(n,)`, where it is not finite as
-        `scores.snr_gain_db` says.
+        Name of the layer -> gain in decibels, float64 of shape `(n,)`; for values that are not
+        finite see `scores.snr_gain_db`.
 
     Raises:
-        ValueError: as `attention_maps`, `scores.ink_on_grid` and `scores.snr_gain_db`, and if
-            images and ink do not fit each other.
+        ValueError: as `maps_on_image`, `scores.ink_on_grid` and `scores.snr_gain_db`, and for ink
+            of another shape than the images.
     """
-    if ink.shape != images.shape:
-        raise ValueError(f"Expected ink of shape {images.shape}. Received: shape={ink.shape}")
-    return _joined(
-        {
-            name: snr_gain_db(before, after, ink_on_grid(ink[part], before.shape[1]))
-            for name, (before, after, _) in around.items()
-        }
-        for part, around in _around_masks(model, images)
+    inputs = _one_input(model, images)
+    if ink.shape != images.shape[:3]:
+        raise ValueError(f"Expected ink of shape {images.shape[:3]}. Received: shape={ink.shape}")
+
+    def gain(part: slice, features: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        on_grid = ink_on_grid(ink[part], features.shape[1:3], inputs.shape[1:3])
+        return snr_gain_db(features, features * scores, on_grid)
+
+    return _join(
+        {name: gain(part, *call) for name, call in calls.items()}
+        for part, calls in _mask_calls(model, inputs)
     )
 
 
-def _around_masks(
-    model: keras.Model, images: np.ndarray
-) -> Iterator[tuple[slice, dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
-    """Batch by batch: name of the mask -> features before and after it, and its scores."""
-    check_images(images)
-    masks = mask_layers(model)
-    # What goes into a mask; the mask itself is then asked for the rest.
-    features = keras.Model(model.input, {name: layer.input for name, layer in masks.items()})
-    for part in _batches(len(images)):
-        before = features(network_input(images[part], model.input_shape[1]), training=False)
-        around = {
-            name: (before[name], *layer(before[name], return_attention_scores=True))
-            for name, layer in masks.items()
-        }
-        yield part, {name: tuple(map(_float32, found)) for name, found in around.items()}
+def find_masks(model: keras.Model) -> list[AttentionMask1x1]:
+    """The masks in a model and in the models and layers inside it.
+
+    Raises:
+        ValueError: if there is none, or if a layer is channels-first; the message names the layers.
+    """
+    layers = model._flatten_layers(include_self=False)
+    masks = [layer for layer in layers if isinstance(layer, AttentionMask1x1)]
+    if not masks:
+        raise ValueError(
+            "Expected a model with an AttentionMask1x1 layer. "
+            f"Received: {model.name!r} with the layers {[layer.name for layer in model.layers]}"
+        )
+    other = [x.name for x in layers if getattr(x, "data_format", None) == "channels_first"]
+    if other:
+        raise ValueError(
+            "Expected a model whose layers have data_format='channels_last', as masks have. "
+            f"Received: {model.name!r} with the channels-first layers {other}"
+        )
+    return masks
 
 
-def _float32(tensor) -> np.ndarray:
-    return keras.ops.convert_to_numpy(tensor).astype("float32")
+def run_model(model: keras.Model, inputs, change: Callable):
+    """The output of `model` for inference, with `change(layer, inputs, scores)` for all scores.
+
+    Raises:
+        ValueError: see `attention_maps`.
+    """
+    masks, ran = find_masks(model), []
+    eager = _to_numpy(keras.tree.flatten(inputs)[0]) is not None
+
+    def function(layer, features, scores):
+        # In an eager run, symbolic scores are those of a layer that is built or of a compiled
+        # function; a change would stay in that function.
+        if eager and _to_numpy(scores) is None:
+            return scores
+        ran.append(layer)
+        return change(layer, features, scores)
+
+    with intercept_scores(function):
+        outputs = model(inputs, training=False)
+    silent = [mask.name for mask in masks if mask.built and mask not in ran]
+    if silent or not ran:
+        raise ValueError(
+            f"Expected every mask of {model.name!r} to run outside of compiled functions "
+            "(tf.function, jax.jit), where its scores can be read. Received: no scores of "
+            f"{silent or [mask.name for mask in masks]}. Pass the part of the model that runs them"
+        )
+    return outputs
+
+
+def _mask_calls(
+    model: keras.Model, inputs
+) -> Iterator[tuple[slice, dict[str, tuple[np.ndarray, np.ndarray]]]]:
+    """Batch by batch: name of a mask's call -> features before the mask, and its scores."""
+    for part in _batches(len(keras.tree.flatten(inputs)[0])):
+        calls: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+        def record(layer, features, scores, calls=calls):
+            arrays = _to_numpy(features), _to_numpy(scores)
+            calls[_new_key(layer.name, calls)] = tuple(x.astype("float32") for x in arrays)
+            return scores
+
+        run_model(model, keras.tree.map_structure(lambda array, p=part: array[p], inputs), record)
+        yield part, calls
+
+
+def _new_key(name: str, taken: dict) -> str:
+    numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
+    return next(key for key in (name, *numbered) if key not in taken)
+
+
+def _to_numpy(tensor) -> np.ndarray | None:
+    """`None` for a symbolic tensor."""
+    try:
+        return keras.ops.convert_to_numpy(tensor)
+    except Exception:  # each backend has its own error
+        return None
 
 
 def _batches(count: int) -> Iterator[slice]:
     return (slice(start, start + _BATCH) for start in range(0, count, _BATCH))
 
 
-def _joined(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _join(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     first, *others = parts
     return {name: np.concatenate([first[name], *(o[name] for o in others)]) for name in first}
 
 
-# What the network makes of the map's order
+# Images as a model takes them
+
+
+def model_input(model: keras.Model, images):
+    """The input of `model` for `images`; see `attention_maps`."""
+    shapes = [tuple(x.shape) for x in getattr(model, "inputs", None) or ()]  # subclassed: unknown
+    inputs = images
+    if isinstance(images, np.ndarray) and images.shape[1:] == (28, 28):
+        shape = shapes[0] if shapes else (None, CANVAS, CANVAS, 1)
+        canvas = (shape[1] if len(shape) > 2 else None) or CANVAS
+        inputs = network_input(brightness(images), max(canvas, 28))
+        inputs = inputs[..., 0] if len(shape) == 3 else inputs
+    arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
+    fits = not shapes or (len(arrays) == len(shapes) and all(map(_fits, arrays, shapes)))
+    complete = len({len(array) for array in arrays}) == 1 and len(arrays[0]) > 0
+    if not (fits and complete) or any(np.isnan(x).any() for x in arrays if x.dtype.kind == "f"):
+        own = f"as the model takes them, {shapes}" if shapes else "as the model takes them"
+        received = ", ".join(f"shape={np.shape(x)}" for x in keras.tree.flatten(images))
+        raise ValueError(
+            f"Expected images of shape (n, 28, 28) or {own}; with n >= 1 and without NaN pixels. "
+            f"Received: {received}"
+        )
+    return inputs
+
+
+def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    return array.ndim == len(shape) and all(
+        size in (None, received) for size, received in zip(shape, array.shape, strict=True)
+    )
+
+
+def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """`model_input` of one array of images."""
+    if not isinstance(images, np.ndarray):
+        raise ValueError(
+            "Expected one array of images, to which maps can be enlarged (attention_maps takes "
+            f"several inputs). Received: {type(images).__name__}"
+        )
+    return model_input(model, images)
+
+
+# The order of a map
 
 
 def deletion(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    maps: np.ndarray,
-    steps: int = 28,
-    baseline: float | np.ndarray = 0.0,
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
 ) -> np.ndarray:
-    """Area under the true class's probability as pixels go, the highest of the map first.
+    """Area under the true class's probability as pixels are deleted, the highest of the map first.
 
-    Small if the map ranks first what the network needs. For the arguments see
+    Small if the map ranks first what the network needs. Arguments and errors are those of
     `perturbation_curves`.
 
     Returns:
-        float64 in [0, 1], shape `(n,)`: trapezoids over the share of pixels that are gone.
+        float64 in [0, 1], shape `(n,)`: trapezoids over the share of deleted pixels.
 
     Reference:
         Petsiuk, Das, Saenko: RISE, BMVC 2018
-        ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)), and so for `insertion`.
+        ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)), also for `insertion`.
     """
-    return _area(*perturbation_curves(model, images, labels, maps, False, steps, baseline))
+    return _area(*perturbation_curves(model, images, labels, maps, insert=False, **options))
 
 
 def insertion(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    maps: np.ndarray,
-    steps: int = 28,
-    baseline: float | np.ndarray = 0.0,
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
 ) -> np.ndarray:
-    """Area under the true class's probability as pixels come in, the highest of the map first.
-
-    Large if the map ranks first what the network needs. Otherwise as `deletion`.
-    """
-    return _area(*perturbation_curves(model, images, labels, maps, True, steps, baseline))
+    """As `deletion`, while pixels are inserted: large if the map ranks first what is needed."""
+    return _area(*perturbation_curves(model, images, labels, maps, insert=True, **options))
 
 
 def perturbation_curves(
@@ -172,15 +269,16 @@ def perturbation_curves(
     """The true class's probability while pixels change in the order of the map.
 
     Args:
-        model: A network from `(batch, 32, 32, 1)` to logits `(batch, classes)`.
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+        model: A network with one input, to logits `(batch, classes)`.
+        images: Shape `(n, height, width)` or with channels, as for `attention_maps`.
         labels: True classes, integers from 0, shape `(n,)`.
-        maps: Finite, shape `(n, 28, 28)`. The highest pixel is the first; equal ones go row by
-            row from the top left, so the result is the same each time.
-        insert: Whether pixels come into an image of `baseline` or go out of `images`.
-        steps: Number of equal steps, from 1 to 784. Each costs a forward pass of all images.
-        baseline: Brightness of what is not there, in [0, 1]: a number, 0 being MNIST's
-            background, or images to be seen in its place (broadcast to `(n, 28, 28)`).
+        maps: Finite, shape `(n, height, width)`. The highest pixel is the first; equal ones go
+            row by row from the top left.
+        insert: Whether pixels are inserted into an image of `baseline` or deleted from `images`.
+        steps: Number of equal steps, from 1 to the number of pixels. Each costs a forward pass of
+            all images.
+        baseline: What replaces a deleted pixel: a number, 0 being MNIST's background, or images
+            (broadcast to the shape of `images`); for digits in [0, 1], otherwise finite.
 
     Returns:
         Shares of the pixels that have changed, from 0 to 1, shape `(steps + 1,)`; and the
@@ -190,31 +288,42 @@ def perturbation_curves(
         ValueError: for arrays that do not fit each other, labels that are no classes of the model,
             or another `steps` or `baseline`.
     """
-    images = brightness(images)
-    check_maps(maps, images.shape)
-    _check_classes(labels, len(images), model.output_shape[-1])
-    pixels = images[0].size
+    _one_input(model, images)
+    is_digit = images.shape[1:] == (28, 28)
+    images = brightness(images) if is_digit else images
+    check_maps(maps, images.shape[:3])
+    _check_labels(labels, len(images), _count_classes(model, images))
+    pixels = maps[0].size
     if not 1 <= steps <= pixels:
         raise ValueError(f"Expected steps from 1 to {pixels}. Received: steps={steps!r}")
     missing = np.broadcast_to(np.asarray(baseline, images.dtype), images.shape)
     low, high = float(missing.min()), float(missing.max())
-    if not 0 <= low <= high <= 1:  # false for NaN, too
+    least, most = (0, 1) if is_digit else (-math.inf, math.inf)
+    if not least <= low <= high <= most:  # false for NaN, too
         raise ValueError(
-            f"Expected baseline to lie in [0, 1]. Received: values from {low:g} to {high:g}"
+            f"Expected baseline to lie in [{least}, {most}]. "
+            f"Received: values from {low:g} to {high:g}"
         )
 
     start, end = (missing, images) if insert else (images, missing)
     changed = np.rint(np.linspace(0, pixels, steps + 1)).astype(int)
     curves = np.empty((len(images), steps + 1))
     for part in _batches(len(images)):
-        place = _places(maps[part])
+        place = _places(maps[part]).reshape(images[part].shape[:3] + (1,) * (images.ndim - 3))
         for step, count in enumerate(changed):
             seen = np.where(place < count, end[part], start[part])
             curves[part, step] = _probability(model, seen, labels[part])
     return changed / pixels, curves
 
 
-def _check_classes(labels: np.ndarray, count: int, classes: int) -> None:
+def _count_classes(model: keras.Model, images: np.ndarray) -> int:
+    shape = getattr(model, "output_shape", None) or np.shape(_outputs(model, images[:1]))
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise ValueError(f"Expected a model to logits (batch, classes). Received: {shape}")
+    return shape[1]
+
+
+def _check_labels(labels: np.ndarray, count: int, classes: int) -> None:
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"Expected {count} integer labels, one per image. "
@@ -228,17 +337,23 @@ def _check_classes(labels: np.ndarray, count: int, classes: int) -> None:
 
 
 def _places(maps: np.ndarray) -> np.ndarray:
-    """Place of each pixel in the order of its map, from 0; of equal ones the first comes first."""
+    """Rank of each pixel, from 0 for the highest; of equal ones the first comes first."""
     descending = -maps.reshape(len(maps), -1).astype(np.float64)
     order = np.argsort(descending, axis=1, kind="stable")
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.arange(order.shape[1])[None], axis=1)
-    return places.reshape(maps.shape)
+    return places
+
+
+def _outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    # One compiled call a batch where there is one: op by op takes more than twice the time.
+    apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
+    return keras.ops.convert_to_numpy(apply(model_input(model, images)))
 
 
 def _probability(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What the network gives the true class of each image, from 0 to 1."""
-    odds = special.softmax(logits(model, images).astype(np.float64), axis=1)
+    """The probability of the true class of each image."""
+    odds = special.softmax(_outputs(model, images).astype(np.float64), axis=1)
     return odds[np.arange(len(labels)), labels]
 
 

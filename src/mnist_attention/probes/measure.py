@@ -1,12 +1,14 @@
-"""What a trained network does on disturbed digits, and what its masks cover: one file per network.
+"""Measurements of a trained network: accuracy on disturbed digits, scores of its masks.
 
-A record says what a run reached; a measurement says more about the same network, and is kept
-beside the records under the same name. Reading joins the two (`records.read_records`).
+A measurement is one JSON file per network, beside the records and under the same name.
+`records.read_records` joins the two.
 """
 
 import functools
 import shlex
+import sys
 import tempfile
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from ..storage.paths import WEIGHTS
 from ..storage.states import checkpoint_path, is_complete
 from ..training import initial_state, predict_classes, start_model
 from . import masks
-from .interventions import INTERVENTIONS, intervene, reinitialise_from_the_top
+from .interventions import FRESH, INTERVENTIONS, draw_seeds, intervene, reinitialise_from_the_top
 from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
 
 SCORED = 2_000
@@ -35,23 +37,24 @@ PERTURBED = 500
 """Test images for deletion and insertion, which take 29 evaluations of each, for every map."""
 
 COMPARED = 500
-"""Test images for the comparison of maps before and after weights are drawn anew."""
+"""Test images on which maps are compared before and after weights are re-initialised."""
+
+PARTS_OF_MASKS = ("interventions", "perturbation", "randomised", "reinitialised_draws")
+"""Parts of the measurement of a network with masks that was trained on clean digits."""
 
 
 class Conditions:
-    """The disturbed test digits of a dataset, and what no training changes: made once for all."""
+    """The disturbed test digits of a dataset, and the scores that no training changes; cached."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
-        self.images = functools.cache(
-            lambda condition: condition.apply(dataset.test_images, "test")
-        )
+        self.images = functools.cache(lambda how: how.apply(dataset.test_images, "test"))
         self.trivial = functools.cache(self._trivial)
         self.untrained = functools.cache(self._untrained)
 
     @functools.cached_property
     def ink(self) -> np.ndarray:
-        """Where the first `SCORED` digits are, whatever is behind them."""
+        """The ink of the first `SCORED` clean digits."""
         return ink(self.images(CLEAN)[:SCORED])
 
     def _trivial(self, condition: Condition) -> dict[str, dict[str, float]]:
@@ -62,54 +65,58 @@ class Conditions:
         return mask_scores(build_model(start), self.images(condition)[:SCORED], self.ink)
 
 
-def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
-    """Everything that is measured of one trained network.
+def measure(
+    model: keras.Model, protocol: Protocol, shown: Conditions, known: Container[str] = ()
+) -> dict:
+    """The measurement of one trained network.
 
-    Networks that were trained on a background are measured on backgrounds alone, at half and at
-    full strength; the rest is of networks that know clean digits.
+    A network that was trained on a background is measured on backgrounds alone, at half and full
+    strength.
 
     Args:
         model: A network with `AttentionMask1x1` layers, or without.
-        protocol: How it was trained; this says what it was before.
+        protocol: How it was trained, and so how it was initialised.
         shown: The test digits.
+        known: Parts that are left out.
 
     Returns:
         `conditions`: name of a condition -> `accuracy` (fraction of all test images) and, for
-        backgrounds and a network with masks, what the maps cover, as means over the first
-        `SCORED` images: `masks` and `untrained`: layer -> score; `trivial`: map -> score
-        (`snr_gain_db` in decibels). With masks also, on clean digits, `interventions`: name ->
-        accuracy; `perturbation`: mask layer, `<layer> untrained` or trivial map -> `deletion` and
-        `insertion`; `randomised`: layer drawn anew, from the top -> mask layer -> mean rank
-        correlation with the trained map.
+        clean digits, backgrounds and a network with masks, mean scores over the first `SCORED`
+        images: `masks` and `untrained`: layer -> score; `trivial`: map -> score (`snr_gain_db` in
+        decibels).
+
+        For masks trained on clean digits also: `interventions`: name -> accuracy.
+        `perturbation`: mask layer, `<layer> untrained` or trivial map -> `deletion` and
+        `insertion`. `randomised`: layer down to which the weights are re-initialised, from the
+        output -> mask layer -> mean rank correlation with the trained map; one draw, the same for
+        all networks. `reinitialised_draws`: the same with a list, one value for each of the
+        network's own draws (`interventions.draw_seeds`).
     """
     start = initial_protocol(protocol)
     knows_clean = protocol.background == "none"
-    conditions = {
-        str(condition): _condition(model, start, shown, condition)
-        for condition in (
-            CLEAN,
-            *((*BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if knows_clean else HALF_AND_FULL),
-        )
-    }
-    if not (has_masks(model) and knows_clean):
-        return {"conditions": conditions}
     clean, labels = shown.images(CLEAN), shown.dataset.test_labels
-    return {
-        "conditions": conditions,
-        "interventions": {
+    disturbed = (*BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if knows_clean else HALF_AND_FULL
+    parts = {
+        "conditions": lambda: {
+            str(how): _condition(model, start, shown, how) for how in (CLEAN, *disturbed)
+        },
+        "interventions": lambda: {
             name: accuracy(intervene(model, name), clean, labels) for name in INTERVENTIONS
         },
-        "perturbation": perturbation(
+        "perturbation": lambda: perturbation(
             model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
         ),
-        "randomised": reinitialised(model, clean[:COMPARED]),
+        "randomised": lambda: reinitialised(model, clean[:COMPARED]),
+        "reinitialised_draws": lambda: _draws(model, clean[:COMPARED], protocol.seed),
     }
+    if not (has_masks(model) and knows_clean):
+        parts = {"conditions": parts["conditions"]}
+    return {name: make() for name, make in parts.items() if name not in known}
 
 
 def _condition(
     model: keras.Model, start: Protocol, shown: Conditions, condition: Condition
 ) -> dict:
-    """One entry of `conditions`; see `measure`."""
     images = shown.images(condition)
     found: dict = {"accuracy": accuracy(model, images, shown.dataset.test_labels)}
     if condition in CORRUPTION_CONDITIONS or not has_masks(model):
@@ -122,28 +129,28 @@ def _condition(
 
 
 def has_masks(model: keras.Model) -> bool:
-    """Whether there is anything to see."""
+    """Whether one of the layers of `model` is an `AttentionMask1x1`."""
     return any(isinstance(layer, AttentionMask1x1) for layer in model.layers)
 
 
 def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images that are given their label."""
+    """Share of images, shape `(n, 28, 28)`, that get their label."""
     return float(np.mean(predict_classes(model, images) == labels))
 
 
 def mask_scores(
     model: keras.Model, images: np.ndarray, inked: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """What the masks cover.
+    """Scores of the maps of a network.
 
     Args:
         model: A network with masks.
-        images: What it sees, shape `(n, 28, 28)`.
+        images: Shape `(n, 28, 28)`, as the network sees them.
         inked: The ink of the clean digits, bool of the same shape.
 
     Returns:
-        Mask layer -> score -> mean over the images; of `snr_gain_db` the median, for where a
-        mask removes all noise or all signal the gain is infinite.
+        Mask layer -> score -> mean over the images; of `snr_gain_db` the median, because the gain
+        is infinite where a mask removes all noise or all signal.
     """
     gains = masks.snr_gain(model, images, inked)
     return {
@@ -166,11 +173,11 @@ def perturbation(
 ) -> dict[str, dict[str, float]]:
     """Mean areas under the curves of deletion and insertion, in the order of each map.
 
-    All maps are tried on the trained network: what differs is the order of the pixels alone.
+    All maps are tried on the trained network, so that only the order of the pixels differs.
 
     Args:
         model: The trained network, with masks.
-        untrained: The same before training, whose masks are maps too.
+        untrained: The same before training.
         images: Clean digits, shape `(n, 28, 28)`.
         labels: Their classes.
 
@@ -182,23 +189,31 @@ def perturbation(
         **{f"{layer} untrained": maps for layer, maps in _maps(untrained, images).items()},
         **{name: make(images) for name, make in TRIVIAL_MAPS.items()},
     }
+    areas = {"deletion": masks.deletion, "insertion": masks.insertion}
     return {
         name: {
-            "deletion": float(np.mean(masks.deletion(model, images, labels, maps))),
-            "insertion": float(np.mean(masks.insertion(model, images, labels, maps))),
+            key: float(np.mean(area(model, images, labels, maps))) for key, area in areas.items()
         }
         for name, maps in orders.items()
     }
 
 
-def reinitialised(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, float]]:
-    """Layer drawn anew, from the output down -> mask layer -> `agreement` with the trained map."""
-    trained = _maps(model, images)
+def reinitialised(
+    model: keras.Model, images: np.ndarray, seed: int = FRESH
+) -> dict[str, dict[str, float]]:
+    """Layer down to which weights are re-initialised -> mask layer -> `agreement` with before."""
+    before = _maps(model, images)
     return {
-        drawn: {
-            layer: agreement(maps, trained[layer]) for layer, maps in _maps(copy, images).items()
-        }
-        for drawn, copy in reinitialise_from_the_top(model)
+        lost: {layer: agreement(maps, before[layer]) for layer, maps in _maps(copy, images).items()}
+        for lost, copy in reinitialise_from_the_top(model, seed)
+    }
+
+
+def _draws(model: keras.Model, images: np.ndarray, seed: int) -> dict[str, dict[str, list[float]]]:
+    draws = [reinitialised(model, images, each) for each in draw_seeds(seed)]
+    return {
+        lost: {layer: [draw[lost][layer] for draw in draws] for layer in found}
+        for lost, found in draws[0].items()
     }
 
 
@@ -214,7 +229,7 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
 
     Args:
         first: Shape `(n, height, width)`.
-        second: Likewise. A constant map agrees with none: 0.
+        second: Of the same shape. A constant map correlates with none: 0.
     """
     first, second = (stats.rankdata(m.reshape(len(m), -1), axis=1) for m in (first, second))
     first, second = (m - m.mean(axis=1, keepdims=True) for m in (first, second))
@@ -222,10 +237,17 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean((first * second).sum(axis=1) / np.where(norm > 0, norm, 1)))
 
 
+# Trained networks
+
+
 def load_trained(
     protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS
 ) -> keras.Model | None:
-    """The network at the end of a run, if its weights are in the folder `weights`."""
+    """The network at the end of a run, or `None` if the folder `weights` does not have its weights.
+
+    Raises:
+        OSError: if the file of weights is damaged.
+    """
     path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
     if not path.is_file():
         return None
@@ -237,16 +259,16 @@ def load_trained(
 def load_or_train_briefly(
     protocol: Protocol, dataset: Dataset, epochs: int, weights: Path = WEIGHTS
 ) -> tuple[keras.Model, str]:
-    """The network at the end of a run, or, where its weights were not kept, one trained just now.
+    """The network at the end of a run; without its weights, one that is trained for a few epochs.
 
     Args:
         protocol: The run.
         dataset: The digits.
-        epochs: How long the one that stands in is trained.
-        weights: Folder of weights that were kept.
+        epochs: Length of the training where there are no weights.
+        weights: Folder of kept weights.
 
     Returns:
-        The network, and what is to be said of it: empty where it is the one of the run.
+        The network, and a notice on how long it was trained: empty for the network of the run.
     """
     model = load_trained(protocol, dataset, weights)
     if model is not None:
@@ -266,7 +288,7 @@ def trained_model(
     """The network at the end of a run: from its weights if they were kept, else from its state.
 
     Raises:
-        FileNotFoundError: if neither is there; the message says what makes them.
+        FileNotFoundError: if neither is there; the message has the command that makes them.
     """
     kept = load_trained(protocol, dataset, weights) if weights else None
     if kept is not None:
@@ -287,39 +309,63 @@ def trained_model(
 
 @functools.cache
 def load_conditions(name: str) -> Conditions:
-    """Those of a dataset, made once in a process."""
+    """The `Conditions` of a dataset, made once in a process."""
     return Conditions(load_dataset(name))
 
 
 def measure_run(
     protocol: Protocol, shown: Conditions, results: Path, weights: Path | None = None
 ) -> dict:
-    """Measure the network of a finished run, once; write and return its measurement.
+    """Measure the network of a finished run; write and return its measurement.
 
-    A damaged measurement is made anew.
+    A measurement that is there keeps all its values: only missing parts are added, with their
+    `environment` under `added`. Where the weights are gone, it stays as it is, with a notice. A
+    damaged one is rebuilt.
+
+    Args:
+        protocol: The run.
+        shown: The test digits.
+        results: Folder of the records, of `measurements` and of the states that training left.
+        weights: Folder of kept weights.
 
     Raises:
         FileNotFoundError: see `trained_model`.
     """
     name = run_id(protocol, shown.dataset.digest)
-    path = Path(results) / MEASUREMENTS / f"{name}.json"
-    if there := read_or_none(path, read_measurement):
+    there = read_or_none(Path(results) / MEASUREMENTS / f"{name}.json", read_measurement)
+    known = there["measured"] if there else {}
+    missing = [part for part in PARTS_OF_MASKS if part not in known]
+    if there and len(missing) in (0, len(PARTS_OF_MASKS)):  # or a network without such parts
         return there
-    model = trained_model(protocol, shown.dataset, results, weights)
-    measurement = {
-        "run_id": name,
-        "protocol": to_json(protocol),
-        "dataset": shown.dataset.to_json(),
-        "measured": _rounded(measure(model, protocol, shown)),
-        "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},
-        "environment": describe_machine("keras", keras.backend.backend(), "numpy", "scipy"),
-    }
+    try:
+        model = trained_model(protocol, shown.dataset, results, weights)
+    except FileNotFoundError as error:
+        if not there:
+            raise
+        print(f"{name} stays without {', '.join(missing)}. {error}", file=sys.stderr)
+        return there
+    found = _rounded(measure(model, protocol, shown, known))
+    environment = describe_machine("keras", keras.backend.backend(), "numpy", "scipy")
+    if there:
+        added = there.get("added", {}) | dict.fromkeys(found, environment)
+        measurement = there | {"measured": known | found, "added": added}
+    else:
+        measurement = {
+            "run_id": name,
+            "protocol": to_json(protocol),
+            "dataset": shown.dataset.to_json(),
+            "measured": found,
+            "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},
+            "environment": environment,
+        }
     write_record(measurement, results, MEASUREMENTS)
     return measurement
 
 
 def _rounded(measured):
-    """Six digits behind the point: what is measured has fewer that count."""
+    """Six decimals; more carry no information."""
     if isinstance(measured, dict):
         return {name: _rounded(value) for name, value in measured.items()}
+    if isinstance(measured, list):
+        return [round(value, 6) for value in measured]
     return round(measured, 6)

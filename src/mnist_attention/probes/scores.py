@@ -12,46 +12,47 @@ from scipy import ndimage, stats
 
 from ..data import brightness, check_images
 
-STRIDE_OF_MAP = {28: 1, 14: 2, 10: 2, 5: 4, 32: 1, 16: 2, 8: 4}
-"""Side of a feature map -> pixels from one position to the next. First those of LeNet-5 (C1, S2,
-C3, S4), then those of networks that pad their convolutions and halve the 32x32 input by pooling."""
-
-MARGIN_OF_CANVAS = 2
-"""Pixels by which the 32x32 input goes beyond the 28x28 digit on each side."""
-
 CENTRE_DEVIATION = 5.0
 """Standard deviation of the centre prior in pixels: two on each side span the 20 x 20 pixels to
 which MNIST's digits were scaled."""
 
+Sides = int | tuple[int, int]
+"""Height and width, or both in one number."""
 
-# Onto the image
+
+# From a feature map to the image
 
 
-def centres(side: int) -> np.ndarray:
-    """Where the positions of a feature map look, along one axis of the image.
+def stride(side: int, canvas: int = 32) -> float:
+    """Pixels from one position of a feature map to the next, along one axis.
 
-    Convolutions of stride 1, valid or padded, and 2x2 pooling leave every map centred on the image,
+    The largest power of two that is not above `canvas / side`: networks halve maps by pooling, and
+    convolutions without padding take less than half. Of LeNet-5's maps 1 for C1 (28), 2 for S2 (14)
+    and C3 (10), 4 for S4 (5).
+    """
+    return 2.0 ** np.floor(np.log2(canvas / side))
+
+
+def centres(side: int, size: int = 28, canvas: int = 32) -> np.ndarray:
+    """Centres of what the positions of a feature map see, along one axis of the image.
+
+    Convolutions of stride 1, padded or not, and 2x2 pooling leave every map centred on the image,
     so position `i` of a map of side `n` sees a patch whose centre is pixel
-    `27 / 2 + stride * (i - (n - 1) / 2)`: `i` for C1 (it sees the pixels `i - 2 .. i + 2`),
-    `2 i + 4.5` for C3 (`2 i - 2 .. 2 i + 11`).
+    `(size - 1) / 2 + stride * (i - (n - 1) / 2)`: of a digit `i` for C1 (it sees the pixels
+    `i - 2 .. i + 2`), `2 i + 4.5` for C3 (`2 i - 2 .. 2 i + 11`).
 
     Args:
-        side: Side of the map, a key of `STRIDE_OF_MAP`.
+        side: Side of the map.
+        size: Side of the image in pixels. It lies in the middle of the input.
+        canvas: Side of the network's input in pixels.
 
     Returns:
-        Shape `(side,)`, in pixels; 0 is the middle of the first pixel of the 28x28 digit.
-
-    Raises:
-        ValueError: for another `side`.
+        Shape `(side,)`, in pixels; 0 is the middle of the first pixel of the image.
     """
-    if side not in STRIDE_OF_MAP:
-        raise ValueError(
-            f"Expected the side of a feature map among {[*STRIDE_OF_MAP]}. Received: side={side!r}"
-        )
-    return 27 / 2 + STRIDE_OF_MAP[side] * (np.arange(side) - (side - 1) / 2)
+    return (size - 1) / 2 + stride(side, canvas) * (np.arange(side) - (side - 1) / 2)
 
 
-def upsample(maps: np.ndarray) -> np.ndarray:
+def upsample(maps: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
     """Enlarge maps bilinearly, in register with the image that they belong to.
 
     A value stands at the centre of what its position sees (see `centres`), with linear
@@ -59,56 +60,69 @@ def upsample(maps: np.ndarray) -> np.ndarray:
     these are the outer five rows and columns.
 
     Args:
-        maps: Shape `(n, side, side, channels)`, `side` a key of `STRIDE_OF_MAP`.
+        maps: Shape `(n, rows, columns, channels)`.
+        size: Height and width of the image in pixels.
+        canvas: Height and width of the network's input in pixels.
 
     Returns:
-        Shape `(n, 28, 28, channels)`.
+        Shape `(n, height, width, channels)`.
 
     Raises:
-        ValueError: for maps of another shape.
+        ValueError: for maps of another rank.
     """
-    _check_square(maps)
-    side = maps.shape[1]
-    # Row p: how much each position counts at pixel p. Two matrix products take a tenth of the time
+    _check_rank(maps)
+    # Row p: the weight of each position at pixel p. Two matrix products take a tenth of the time
     # of a general affine transform.
-    weights = np.stack(
-        [np.interp(np.arange(28), centres(side), position) for position in np.eye(side)], axis=1
+    rows, columns = (
+        np.stack([np.interp(np.arange(pixels), at, one) for one in np.eye(len(at))], axis=1)
+        for pixels, at, _ in _axes(maps.shape[1:3], size, canvas)
     )
-    enlarged = np.einsum("pi,nijc,qj->npqc", weights, maps, weights, optimize=True)
+    enlarged = np.einsum("pi,nijc,qj->npqc", rows, maps, columns, optimize=True)
     return enlarged.astype(maps.dtype)
 
 
-def mask_on_image(scores: np.ndarray) -> np.ndarray:
-    """One map per image, on the pixels of the digit: mean over the mask's channels, `upsample`.
+def _axes(sides: Sides, size: Sides, canvas: Sides) -> list[tuple[int, np.ndarray, float]]:
+    """For rows and columns: pixels of the image, centres of the map in it, and their distance."""
+    axes = np.stack([np.broadcast_to(each, 2) for each in (sides, size, canvas)], axis=1).tolist()
+    return [(pixels, centres(n, pixels, whole), stride(n, whole)) for n, pixels, whole in axes]
+
+
+def _check_rank(maps: np.ndarray) -> None:
+    if maps.ndim != 4:
+        raise ValueError(
+            f"Expected maps of shape (n, rows, columns, channels). Received: shape={maps.shape}"
+        )
+
+
+def mask_on_image(scores: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
+    """One map per image, on its pixels: the mean over the mask's channels, enlarged by `upsample`.
 
     The scores of a linear mask can be negative. A feature then passes with its sign changed; how
     much of it passes is `np.abs(scores)`.
 
     Args:
-        scores: What `masks.attention_maps` gives for one layer, `(n, side, side, mask_channels)`.
+        scores: One mask's scores from `masks.attention_maps`, `(n, rows, columns, mask_channels)`.
+        size: Height and width of the image in pixels.
+        canvas: Height and width of the network's input in pixels.
 
     Returns:
-        Shape `(n, 28, 28)`, of the type of `scores`. Raises what `upsample` raises.
+        Shape `(n, height, width)`, of the type of `scores`.
+
+    Raises:
+        ValueError: for scores of another rank.
     """
-    _check_square(scores)
+    _check_rank(scores)
     # Averaged in double precision, so that scores that are all equal stay so to the last bit.
     mean = scores.mean(axis=-1, keepdims=True, dtype=np.float64).astype(scores.dtype)
-    return upsample(mean)[..., 0]
+    return upsample(mean, size, canvas)[..., 0]
 
 
 def short_name(layer: str) -> str:
-    """What a mask stands behind: "C1" for the layer `c1_attention`."""
+    """The layer that a mask follows: "C1" for `c1_attention`."""
     return layer.removesuffix("_attention").upper()
 
 
-def _check_square(maps: np.ndarray) -> None:
-    if maps.ndim != 4 or maps.shape[1] != maps.shape[2]:
-        raise ValueError(
-            f"Expected maps of shape (n, side, side, channels). Received: shape={maps.shape}"
-        )
-
-
-def ink_on_grid(ink: np.ndarray, side: int) -> np.ndarray:
+def ink_on_grid(ink: np.ndarray, sides: Sides, canvas: Sides = 32) -> np.ndarray:
     """Which positions of a feature map stand on ink.
 
     A position stands for the pixels that are nearest to its centre (`centres`): one for C1, 2x2
@@ -117,27 +131,34 @@ def ink_on_grid(ink: np.ndarray, side: int) -> np.ndarray:
     beyond it, where there is no ink.
 
     Args:
-        ink: bool, shape `(n, 28, 28)`.
-        side: Side of the map, a key of `STRIDE_OF_MAP`.
+        ink: bool, shape `(n, height, width)`.
+        sides: Height and width of the map.
+        canvas: Height and width of the network's input in pixels.
 
     Returns:
-        bool, shape `(n, side, side)`.
+        bool, shape `(n, rows, columns)`.
 
     Raises:
-        ValueError: for another `side`, or ink of another shape or type.
+        ValueError: for ink of another rank or type, or a map that is finer than the image.
     """
-    middle = centres(side)
-    if ink.dtype != bool or ink.shape[1:] != (28, 28):
+    if ink.dtype != bool or ink.ndim != 3:
         raise ValueError(
-            "Expected ink of type bool and shape (n, 28, 28). "
+            "Expected ink of type bool and shape (n, height, width). "
             f"Received: dtype={ink.dtype}, shape={ink.shape}"
         )
-    stride = STRIDE_OF_MAP[side]
-    first = int(middle[0] - (stride - 1) / 2) + MARGIN_OF_CANVAS
-    covered = slice(first, first + side * stride)
-    canvas = np.pad(ink, [(0, 0), *[(MARGIN_OF_CANVAS, MARGIN_OF_CANVAS)] * 2])
-    cells = canvas[:, covered, covered].reshape(len(ink), side, stride, side, stride)
-    return cells.mean(axis=(2, 4)) >= 0.5
+    cells = [len(ink)]
+    for axis, (pixels, at, step) in enumerate(_axes(sides, ink.shape[1:], canvas), start=1):
+        if step < 1:
+            raise ValueError(
+                f"Expected a map with at most {pixels} positions a side. Received: {len(at)}"
+            )
+        first = int(np.floor(at[0] - (step - 1) / 2))
+        covered = np.arange(first, first + len(at) * int(step))
+        inside = (covered >= 0) & (covered < pixels)
+        within = np.expand_dims(inside, axis=(0, 3 - axis))
+        ink = ink.take(covered.clip(0, pixels - 1), axis) & within
+        cells += [len(at), int(step)]
+    return ink.reshape(cells).mean(axis=(2, 4)) >= 0.5
 
 
 # Scores of maps against the ink

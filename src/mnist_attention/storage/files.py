@@ -5,17 +5,9 @@ import fcntl
 import glob
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
-
-DAMAGE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What reading a damaged archive of NumPy's may raise."""
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

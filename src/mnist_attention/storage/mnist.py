@@ -79,8 +79,9 @@ def load_mnist() -> dict[str, np.ndarray]:
                 _fill_cache(contents)
     elif (contents := _read_cache()) is None:
         cache = require_writable(cache_folder(), "MNIST_ATTENTION_CACHE")
-        with filelock.FileLock(cache / "mnist.lock"):  # a second process or thread waits, then
-            if (contents := _read_cache()) is None:  # reads what the first one got
+        # A second process or thread waits for the lock, then reads what the first one downloaded.
+        with filelock.FileLock(cache / "mnist.lock"):
+            if (contents := _read_cache()) is None:
                 contents = _download()
                 _fill_cache(contents)
     return _in_order_of_tfds(contents)
@@ -148,7 +149,7 @@ def _download() -> dict[str, bytes]:
             addresses = {name: f"{MNIST_ADDRESS}{name}.gz" for name in MNIST_FILES}
             # TensorFlow Datasets tries for minutes before it says that there is no network. It
             # uses the same library, so proxies and certificates are the same; any answer will do.
-            requests.get(addresses["t10k-labels-idx1-ubyte"], stream=True, timeout=30).close()
+            requests.get(addresses["t10k-labels-idx1-ubyte"], stream=True, timeout=(10, 60)).close()
             tfds.disable_progress_bar()
             paths = tfds.download.DownloadManager(download_dir=folder).download(addresses)
             for name, path in paths.items():

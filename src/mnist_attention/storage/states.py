@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +13,14 @@ import filelock
 import numpy as np
 
 from ..protocol import Protocol, trajectory_id
-from .files import DAMAGE, write_atomically
+from .files import write_atomically
+
+HEADER = b"mnist-attention state, sha256 "
+"""A state is this, the digest of the rest in 64 hex digits, a line feed, and NumPy's archive. The
+first states were the archive alone."""
+
+METRICS = ("loss", "accuracy", "test_loss", "test_accuracy")
+"""The metrics of `State.history`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,6 +33,7 @@ class State:
         history: Metric name -> one value per epoch.
         seconds: Training time of each epoch.
         variables: Values of the model's variables, then of the optimizer's.
+        backend: Keras backend of the run; `None` in states older than this field.
     """
 
     trajectory: str
@@ -31,6 +41,7 @@ class State:
     history: dict[str, list[float]]
     seconds: list[float]
     variables: list[np.ndarray]
+    backend: str | None = None
 
 
 def write_state(path: Path, state: State) -> None:
@@ -39,42 +50,107 @@ def write_state(path: Path, state: State) -> None:
     Raises:
         OSError: if it cannot be written, for instance on a full disk.
     """
-    described = {**vars(state), "variables": len(state.variables)}
+    fields = {**vars(state), "variables": len(state.variables)}
     arrays = {f"variable_{index}": value for index, value in enumerate(state.variables)}
     archive = io.BytesIO()
-    np.savez(archive, description=np.array(json.dumps(described)), **arrays)
-    write_atomically(path, lambda file: file.write(archive.getbuffer()))
+    np.savez(archive, description=np.array(json.dumps(fields)), **arrays)
+    content = archive.getbuffer()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    write_atomically(path, lambda file: file.write(b"".join((HEADER, digest, b"\n", content))))
 
 
-def read_state(path: Path, trajectory: str) -> State:
-    """Read a state. The archive's own checksums reveal any damage.
+def read_state(path: Path, trajectory: str, like: list[np.ndarray] | None = None) -> State:
+    """Read a state. Nothing is parsed before its digest, or its archive's checksums, are right.
+
+    Args:
+        path: The file.
+        trajectory: `protocol.trajectory_id` of the run that goes on.
+        like: Variables that those of the state must match in shape and type.
 
     Raises:
-        ValueError: naming the file, if it is damaged or belongs to another run.
+        ValueError: naming the file, if it is damaged, does not fit or belongs to another run.
     """
+    content = _checked_archive(path)
     try:
-        # Opened here, since np.load leaves a file that is no archive open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            described = json.loads(str(archive["description"]))
-            count = described.pop("variables")
-            variables = [archive[f"variable_{index}"] for index in range(count)]
-        state = State(**described, variables=variables)
-    except DAMAGE as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            state = _parse(dict(archive))
+        expected, found = (list(map(_kind, v or [])) for v in (like, state.variables))
+        _require(like is None or expected == found, f"variables {expected}", found)
+    except ValueError as error:
+        raise ValueError(f"{path} is no usable state: {error}") from error
     if state.trajectory != trajectory:
         raise ValueError(f"{path} is the state of another run ({state.trajectory})")
     return state
 
 
-def latest_state(folder: Path, trajectory: str, epochs: int) -> tuple[State | None, list[str]]:
-    """The furthest usable state of a trajectory, not beyond `epochs`, and what was refused.
+def _checked_archive(path: Path) -> bytes:
+    content = Path(path).read_bytes()
+    if content.startswith(HEADER):
+        digest, _, archive = content[len(HEADER) :].partition(b"\n")
+        if hashlib.sha256(archive).hexdigest().encode() != digest:
+            raise ValueError(f"{path} is damaged: its digest is not that of its content")
+        return archive
+    if not content.startswith(b"PK"):
+        raise ValueError(f"{path} is damaged: it starts neither as a state nor as an archive")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            damaged = archive.testzip()
+    # What zipfile raises for wrong lengths, flags and methods besides its own error.
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    if damaged:
+        raise ValueError(f"{path} is damaged: the checksum of {damaged} is wrong")
+    return content
+
+
+def _parse(arrays: dict[str, np.ndarray]) -> State:
+    """The state of an archive, each field checked."""
+    fields = json.loads(str(arrays.pop("description", "null")))
+    names = {field.name for field in dataclasses.fields(State)}
+    given = set(fields) | {"backend"} if type(fields) is dict else None
+    _require(given == names, f"fields {sorted(names)}", given)
+    variables = [f"variable_{index}" for index in range(len(arrays))]
+    _require(set(arrays) == set(variables), f"arrays {variables}", [*arrays])
+    _require(fields["variables"] == len(arrays), f"{len(arrays)} variables", fields["variables"])
+    state = State(**{**fields, "variables": [arrays[name] for name in variables]})
+
+    epoch, history = state.epoch, state.history
+    _require(type(epoch) is int and epoch >= 0, "epoch of at least 0", epoch)
+    _require(type(history) is dict and {*history} == {*METRICS}, f"metrics {METRICS}", history)
+    for name, values in {"seconds": state.seconds, **history}.items():
+        fits = type(values) is list and len(values) == epoch
+        _require(fits and all(type(v) is float for v in values), f"{epoch} floats: {name}", values)
+    _require(all(0 <= second < np.inf for second in state.seconds), "seconds", state.seconds)
+    numbers = all(value.dtype.kind in "fiu" for value in state.variables)
+    _require(numbers, "variables that are numbers", list(map(_kind, state.variables)))
+    # A run that diverged ends with NaN.
+    finite = all(np.isfinite(value).all() for value in state.variables)
+    ended = not np.isfinite([v for values in history.values() for v in values[-1:]]).all()
+    _require(finite or ended, "finite variables", "NaN or infinity")
+    return state
+
+
+def _kind(value: np.ndarray) -> tuple:
+    """Shape and type; the width of integers differs between Keras backends."""
+    return value.shape, value.dtype.name if value.dtype.kind == "f" else value.dtype.kind in "iu"
+
+
+def _require(holds: bool, expected: str, received) -> None:
+    if not holds:
+        raise ValueError(f"Expected {expected}. Received: {str(received)[:200]}")
+
+
+def latest_state(
+    folder: Path, trajectory: str, epochs: int, like: list[np.ndarray] | None = None
+) -> tuple[State | None, list[str]]:
+    """The furthest usable state of a trajectory, not beyond `epochs`, and why others are refused.
 
     A run of 100 epochs may go on from the end of a run of 50: each has its own file in `folder`.
     """
     best, refused = None, []
     for path in sorted(Path(folder).glob("*.npz")):
         try:
-            state = read_state(path, trajectory)
+            state = read_state(path, trajectory, like)
         except ValueError as error:
             refused.append(str(error))
             continue
@@ -94,7 +170,7 @@ def checkpoint_path(results: Path, protocol: Protocol, digest: str) -> Path:
 
 @contextlib.contextmanager
 def lock_runs(checkpoints: Iterable[Path]) -> Iterator[None]:
-    """Hold the runs with these checkpoints. Whoever wants one of them too waits meanwhile."""
+    """Lock the runs with these checkpoints. A second process waits."""
     with contextlib.ExitStack() as locks:
         for path in sorted(checkpoints):  # in one order everywhere: no two wait for each other
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +186,7 @@ def diverged(state: State) -> bool:
 
 
 def is_complete(state: State, protocol: Protocol) -> bool:
-    """Whether a run has had all of its epochs, or has diverged: more would change nothing."""
+    """Whether a run has all of its epochs, or has diverged."""
     return state.epoch >= protocol.epochs or diverged(state)
 
 

@@ -1,0 +1,117 @@
+"""``verify``: train runs again and say whether their records come out again."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from ..protocol import PAPER, Protocol
+from ..records import read_records, reproducible_text
+
+PAPERS_PAIR = (PAPER, dataclasses.replace(PAPER, model="lenet5"))
+"""LeNet-5 with the mask and without, seed 0."""
+
+LIMIT = 3.0
+"""A run made on another machine may be so many standard deviations from the mean of the seeds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A run made again, beside the records of its setting.
+
+    Attributes:
+        name: Model and seed.
+        equal: Whether its record is the same, byte for byte, but for `environment`.
+        distance: Of its test accuracy from the mean of the recorded seeds, in their standard
+            deviations; `None` with fewer than three seeds, or without its own record.
+    """
+
+    name: str
+    equal: bool
+    distance: float | None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether it is equal, or within the spread of seeds."""
+        return self.equal or (self.distance is not None and abs(self.distance) <= LIMIT)
+
+    def __str__(self) -> str:
+        if self.equal:
+            return f"{self.name}: equal, byte for byte"
+        if self.distance is None:
+            return f"{self.name}: not reproduced: too few records to compare with"
+        outcome = "within the spread of seeds" if self.reproduced else "not reproduced"
+        away = f"{self.distance:+.1f} standard deviations from the mean of the recorded seeds"
+        return f"{self.name}: {outcome}: {away} (limit {LIMIT:g})"
+
+
+def compare(record: dict, recorded: Sequence[dict]) -> Comparison:
+    """Compare a run with its own record, and with those that differ from it in the seed alone.
+
+    Args:
+        record: The run, made again.
+        recorded: Any records.
+    """
+    name = f"{record['protocol']['model']}, seed {record['protocol']['seed']}"
+    setting = _setting(record)
+    seeds = [there for there in recorded if _setting(there) == setting]
+    own = [there for there in seeds if there["run_id"] == record["run_id"]]
+    equal = any(reproducible_text(_parts(r)) == reproducible_text(record) for r in own)
+    accuracies = [there["result"]["test_accuracy"] for there in seeds]
+    if not own or len(accuracies) < 3:
+        return Comparison(name, equal, None)
+    away, spread = (
+        record["result"]["test_accuracy"] - np.mean(accuracies),
+        np.std(accuracies, ddof=1),
+    )
+    return Comparison(name, equal, float(away / spread) if spread else np.sign(away) * np.inf)
+
+
+def _setting(record: dict) -> dict:
+    return {**record["protocol"], "seed": None, "digest": record["dataset"]["digest"]}
+
+
+def _parts(record: dict) -> dict:
+    """The record as it was written: without what was measured later."""
+    return {name: part for name, part in record.items() if name != "measured"}
+
+
+def verify(
+    results: Path | str,
+    folder: Path | str,
+    *,
+    protocols: Sequence[Protocol] = PAPERS_PAIR,
+    jobs: int | None = None,
+    verbose: bool = True,
+) -> list[Comparison]:
+    """Train `protocols` into `folder` and compare with the records in `results`.
+
+    Interrupted, it goes on when called again; what is finished is not repeated.
+
+    Args:
+        results: Folder of the records to check.
+        folder: Folder for the new records and their states.
+        protocols: What to train.
+        jobs: Processes at a time, each of one thread; by default one for each core. 1: this one.
+        verbose: Whether to show a progress bar for each run.
+
+    Raises:
+        OSError: if the data are missing or `folder` cannot be written.
+    """
+    recorded, _ = read_records(Path(results))
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        made = joblib.Parallel(n_jobs=min(jobs or joblib.cpu_count(), len(protocols)))(
+            joblib.delayed(_train)(protocol, Path(folder), verbose) for protocol in protocols
+        )
+    return [compare(record, recorded) for record in made]
+
+
+def _train(protocol: Protocol, folder: Path, verbose: bool) -> dict:
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = "1"  # as the recorded runs had; read when TensorFlow is imported
+    from .. import train
+
+    return train(protocol, results=folder, study="verify", verbose=verbose)
