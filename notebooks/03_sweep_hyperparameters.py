@@ -1,11 +1,5 @@
 # ---
 # jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -36,7 +30,7 @@ import keras
 import numpy as np
 from IPython.display import Markdown, display
 
-# %% nbmake={"mock": {"DATASET": "uci", "SIZE": 960, "EPOCHS": 2}} tags=["parameters"]
+# %% nbmake={"mock": {"DATASET": "uci", "EPOCHS": 2, "SIZE": 960}} tags=["parameters"]
 DATASET = "mnist"
 SIZE = 12_000  # images of the live sweep
 EPOCHS = 12  # and its length
