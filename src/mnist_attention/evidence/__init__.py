@@ -18,7 +18,16 @@ from .report import (
     systems5_table,
     verdict_table,
 )
-from .runs import RunTable, difference, differences, predictions_of, runs_of, sample
+from .runs import (
+    RunTable,
+    difference,
+    differences,
+    predictions_of,
+    reported,
+    runs_of,
+    sample,
+    setting_of,
+)
 
 __all__ = [
     "RunTable",
@@ -34,10 +43,12 @@ __all__ = [
     "paper_table",
     "predictions_of",
     "read_records",
+    "reported",
     "robustness",
     "runs_of",
     "sample",
     "scores_table",
+    "setting_of",
     "systems5_table",
     "trained_on_noise",
     "verdict_table",
