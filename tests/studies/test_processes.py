@@ -38,7 +38,7 @@ def start(tmp_path) -> Iterator[Start]:
         real = ["-m", "mnist_attention", "study", "smoke"]
         command = [sys.executable, *([fake_runs.__file__] if fake else real)]
         inherited = {name: value for name, value in os.environ.items() if name not in THREADS}
-        path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+        path = os.pathsep.join(sys.path)
         process = subprocess.Popen(
             [*command, "--results", str(tmp_path), *options],
             env=inherited | {"PYTHONPATH": path} | environment,
@@ -215,7 +215,7 @@ def test_a_scheduler_that_dies_under_a_run_gives_one_line(tmp_path, start):
         "    print(c.scheduler_address, flush=True)\n"
         "    time.sleep(600)\n"
     )
-    path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    path = os.pathsep.join(sys.path)
     (tmp_path / "cluster.py").write_text(script)
     with subprocess.Popen(
         [sys.executable, tmp_path / "cluster.py"],

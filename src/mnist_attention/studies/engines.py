@@ -219,7 +219,8 @@ def _dask_client(jobs: int):
     import distributed
 
     # What distributed logs of a lost scheduler is a page of tracebacks; we raise one line.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client", "asyncio", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if address := dask.config.get("scheduler-address", None):
         try:
             return distributed.Client()

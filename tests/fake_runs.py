@@ -8,7 +8,6 @@ A run writes the id of its process to a file in RESULTS/running, and waits for t
 import os
 import sys
 import time
-from pathlib import Path
 
 import fake_runs
 from mnist_attention import cli, load_dataset
@@ -31,6 +30,5 @@ def make_network(protocol, options) -> dict:
 
 if __name__ == "__main__":
     studies.make_network = fake_runs.make_network  # by this name the workers find it
-    sys.path.insert(0, str(Path(__file__).parent))
     sys.argv[1:1] = ["study", "smoke"]
     cli.main()
