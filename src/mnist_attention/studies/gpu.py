@@ -51,6 +51,7 @@ def main(folder: Path, minutes: float) -> None:
         return minutes - (time.monotonic() - started) / 60
 
     failed, unfinished = False, False
+    before = len(find_records(folder))
     for call in ORDER:
         if unfinished := minutes_left() <= 0:
             break
@@ -68,33 +69,38 @@ def main(folder: Path, minutes: float) -> None:
         if unfinished := outcome.unfinished > 0:
             break
     table = folder / "lanes.txt"
-    # Not beside a JAX of this process, which holds most of the GPU's memory.
-    unfinished = unfinished or not (
-        table.exists() or ("jax" not in sys.modules and benchmark(table, 60 * minutes_left()))
-    )
+    # Not after training: JAX in this process holds most of the GPU's memory.
+    trained = len(find_records(folder)) > before
+    if not unfinished and not table.exists():
+        unfinished = trained or not benchmark(table, 60 * minutes_left())
     click.echo(f"records: {pack(folder)}")
     click.echo("unfinished: the same call goes on" if unfinished else "done")
     sys.exit(1 if failed else UNFINISHED if unfinished else 0)
 
 
 def benchmark(table: Path, seconds: float) -> bool:
-    """Write what `bench lanes` prints to a file; whether the time was enough."""
+    """Write what `bench lanes` prints to a file; whether it came to its end."""
     command = [sys.executable, str(CHECKOUT / "benchmarks" / "lanes.py"), *BENCHMARK]
     partial = table.with_suffix(".partial")
     try:
         with open(partial, "w") as file:
             subprocess.run(command, stdout=file, check=True, timeout=max(seconds, 1))
-    except subprocess.TimeoutExpired:
+    except subprocess.SubprocessError as error:
+        click.echo(error)
         return False
     partial.rename(table)
     return True
+
+
+def find_records(folder: Path) -> list[Path]:
+    return sorted(folder.glob("results/[!.]*/[!.]*.json"))
 
 
 def pack(folder: Path) -> Path:
     """All records and tables in one archive, without states."""
     archive = folder / "records.tar.gz"
     with tarfile.open(archive, "w:gz") as file:
-        for path in sorted([*folder.glob("results/[!.]*/[!.]*.json"), *folder.glob("lanes.*")]):
+        for path in [*find_records(folder), *folder.glob("lanes.*")]:
             file.add(path, path.relative_to(folder))
     return archive
 
