@@ -23,7 +23,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
-PATIENCE = 120
+PATIENCE = 600
 """Seconds after which a study counts as stuck; on an idle machine it takes less than a minute."""
 
 Start = Callable[..., subprocess.Popen]
