@@ -2,7 +2,8 @@
 
     python fake_runs.py OPTIONS OF THE COMMAND `study`
 
-A run writes the id of its process to a file in RESULTS/running, and waits for the file RESULTS/go.
+A run writes the id of its process to a file in RESULTS/running, and waits for the file
+RESULTS/go or RESULTS/go-MODEL.
 """
 
 import os
@@ -22,7 +23,8 @@ def make_network(protocol, options) -> dict:
     mark = options.results / "running" / f"{protocol.model}-{protocol.epochs}"
     mark.parent.mkdir(exist_ok=True)
     mark.write_text(str(os.getpid()))
-    while not (options.results / "go").exists():
+    go = [options.results / name for name in ("go", f"go-{protocol.model}")]
+    while not any(path.exists() for path in go):
         time.sleep(0.02)
     record = make_record(digest=load_dataset("uci").digest, **to_json(protocol))
     return write_if_longer(record, options.results, options.study)
