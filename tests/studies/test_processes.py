@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -199,7 +200,8 @@ def test_a_dead_scheduler_gives_one_line(tmp_path, start):
     _, errors = study.communicate(timeout=PATIENCE)
     assert study.returncode == 2
     (line,) = [line for line in errors.splitlines() if line.startswith("Error")]
-    assert line.startswith(f"Error: Expected the dask scheduler at {address} to answer")
+    # Killed while the study was connecting, or right after it.
+    assert re.match(f"Error: Expected (a|the) dask scheduler at {address}", line)
     assert "Traceback" not in errors
 
 
