@@ -12,6 +12,8 @@ MEASURE ?= lenets controls controls_on_noise noise permuted
 # Minutes for each network of Table 1 that is larger than LeNet: 100 epochs of all need a GPU.
 BUDGET  ?= 60
 
+GPU_FOLDER ?= build/gpu
+
 # Which notebooks `make notebooks` executes: make notebooks ONLY=notebooks/01_look_at_the_data.py
 ONLY    ?= $(wildcard notebooks/[0-9]*.py)
 EXECUTED := $(patsubst %,build/%,$(wildcard notebooks/[0-9]*.ipynb))
@@ -32,7 +34,7 @@ MNIST_ATTENTION_DATA ?= $(abspath ../shared/mnist)
 export MNIST_ATTENTION_DATA
 endif
 
-.PHONY: help setup reproduce executed site test test-slow verify paper bench torture notebooks lock clean
+.PHONY: help setup reproduce executed site test test-slow verify paper gpu bench torture notebooks lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -106,6 +108,11 @@ paper: setup ## the runs of every study that have no record: hours on a CPU; res
 	$(BIN)/mnist-attention measure $(MEASURE) --seeds $(SEEDS) || status=$$?; \
 	$(BIN)/mnist-attention report || status=$$?; \
 	exit $$status
+
+# No `setup`: a borrowed machine may have JAX and Keras, and neither TensorFlow nor a registry.
+gpu: ## the next nine minutes of the runs that need a GPU; repeat until it says "done" (GPU_FOLDER=build/gpu)
+	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" PYTHONUNBUFFERED=1 \
+	  $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m mnist_attention.studies.gpu $(GPU_FOLDER)
 
 bench: setup ## the benchmarks, each a table
 	@$(BIN)/mnist-attention bench throughput

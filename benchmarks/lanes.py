@@ -4,13 +4,13 @@ Lane-epochs per second count all that `train_lanes` does: the plans, training on
 test after each epoch. `fit` trains the same network for as many steps, also on JAX, and tests it,
 but on images that were prepared before: its time holds no augmentation.
 
-The bound is the least time that the device could take, were it busy with one thing only:
+The bound is the least time of the device, if it did only one thing:
 
     operations   multiplications and additions / the rate of a large matrix product
     bytes        values that must cross the memory / the rate of a large copy
     launches     kernels of one step x steps / the rate of small kernels that wait for each other
 
-The largest of the three binds; launches are shared by all lanes. The rates are measured here.
+The largest of the three is the bound; all lanes share the launches. The rates are measured here.
 """
 
 import os
@@ -28,13 +28,13 @@ import click
 import jax
 import jax.numpy as jnp
 import keras
-import pandas as pd
 
 from mnist_attention import PAPER, Protocol, build_model, load_dataset, training
 from mnist_attention.data import Dataset, epoch_plan, network_input
 from mnist_attention.models import EVALUATION_BATCH
-from mnist_attention.studies.lane_program import LOWERINGS, LaneProgram, _stacked
+from mnist_attention.studies.lane_program import LaneProgram
 from mnist_attention.studies.lanes import train_lanes
+from mnist_attention.studies.options import LOWERINGS
 
 CHAIN = 200
 """Small kernels in a row whose time gives the time of a launch."""
@@ -105,8 +105,8 @@ def kernels_per_step(protocol: Protocol, dataset: Dataset, lowering: str) -> int
     models = [training.start_model(seed, dataset, start) for seed in seeds]
     program = LaneProgram(models[0], protocol, dataset, lowering)
     plans = [epoch_plan(seed, 0, len(dataset.train_labels)) for seed in seeds]
-    arguments = (program.start(models), _stacked(plans), program._data)
-    text = program._epoch.lower(*arguments).compile().as_text()
+    program.compile(program.start(models), plans)
+    text = program.compiled.as_text()
     bodies = set(re.findall(r"body=%?([\w.-]+)", text))
     counts = []
     for block in re.split(r"\n(?=\S)", text):
@@ -147,7 +147,7 @@ def fit_seconds(protocol: Protocol, dataset: Dataset) -> float:
 
 
 def lane_seconds(protocol: Protocol, dataset: Dataset, lanes: int, lowering: str) -> float:
-    """Seconds of a lane-epoch; the first epoch, which compiles, does not count."""
+    """Seconds of a lane-epoch; the first epoch, which warms up, does not count."""
     protocols = [replace(protocol, seed=seed) for seed in range(lanes)]
     records = train_lanes(protocols, dataset=dataset, lowering=lowering, verbose=False)
     return statistics.median(records[0]["environment"]["epoch_seconds"][1:])
@@ -169,7 +169,8 @@ def main(lanes: str, lowering: tuple[str, ...], dataset: str, model: str, epochs
     fit = fit_seconds(protocol, digits)
     click.echo(f"Keras fit: {1 / fit:.3g} epochs/s")
     needed = work(build_model(protocol), protocol, digits)
-    rows = []
+    columns = ["lane-epochs/s", "times fit", "share of bound", "bound by", "kernels a step"]
+    click.echo("  ".join(["lowering", "lanes", *columns]))
     for kind in lowering:
         kernels = kernels_per_step(protocol, digits, kind)
         for number in map(int, lanes.split(",")):
@@ -182,8 +183,11 @@ def main(lanes: str, lowering: tuple[str, ...], dataset: str, model: str, epochs
             binding = max(least, key=least.get)
             row = {"lowering": kind, "lanes": number, "lane-epochs/s": 1 / seconds}
             row |= {"times fit": fit / seconds, "share of bound": least[binding] / seconds}
-            rows.append({**row, "bound by": binding, "kernels a step": kernels})
-    click.echo(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
+            row |= {"bound by": binding, "kernels a step": kernels}
+            cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()]
+            # Each row as it comes: a time limit leaves those before it.
+            widths = [len(name) for name in row]
+            click.echo("  ".join(map(str.rjust, cells, widths)))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ import click
 import joblib
 
 from mnist_attention import PAPER, Protocol, load_dataset
-from mnist_attention.studies.engines import run_chain
+from mnist_attention.studies.engines import Chain, make_network, run_chain
+from mnist_attention.studies.options import RunOptions
 
 
 def seconds_for(protocols: list[Protocol], jobs: int) -> float:
     """Train the protocols, one run per process, `jobs` at a time."""
     with tempfile.TemporaryDirectory() as results:
-        tasks = (joblib.delayed(run_chain)((p,), "scaling", results) for p in protocols)
+        options = RunOptions(study="scaling", results=results)
+        chains = [Chain((protocol,), make_network) for protocol in protocols]
+        tasks = (joblib.delayed(run_chain)(chain, options) for chain in chains)
         started = time.perf_counter()
         for _, _, errors in joblib.Parallel(n_jobs=2, pre_dispatch=jobs, batch_size=1)(tasks):
             if errors:

@@ -1,9 +1,8 @@
 """Trains small runs as lanes, for test_lanes.py. Keras must have been told to use JAX.
 
-    python lanes_runs.py FOLDER killed    SIGKILL when the first of them has its record
-    python lanes_runs.py FOLDER           all the runs, each into a folder of its own
-
-The folder `killed` is that of the killed process: what it left is finished there.
+python lanes_runs.py FOLDER killed    SIGKILL when the first of them has its record
+python lanes_runs.py FOLDER           one program: finishes the folder `killed`, and `unbroken`
+python lanes_runs.py FOLDER more      other programs: a lane alone, patches, a deadline
 """
 
 import os
@@ -14,9 +13,11 @@ from pathlib import Path
 
 import keras
 
-from mnist_attention import Protocol
+from mnist_attention import MODELS, AttentionMask1x1, Protocol
+from mnist_attention.models.initializers import draw_kernels
 from mnist_attention.studies.lane_program import LaneProgram
 from mnist_attention.studies.lanes import train_lanes
+from mnist_attention.studies.options import RunOptions
 from mnist_attention.training import compile_model, variables
 from small_digits import first_digits
 
@@ -25,7 +26,7 @@ PROTOCOL = Protocol(
     dataset="uci",
     epochs=10,
     batch_size=64,
-    learning_rate=0.1,
+    learning_rate=0.03,
     momentum=0.9,
     mask_activation="linear",
 )
@@ -33,6 +34,22 @@ PREFIX = replace(PROTOCOL, epochs=5)
 OTHER = replace(PROTOCOL, seed=1, learning_rate=0.01, flip=False, initializer="lecun_normal")
 DIVERGING = replace(PROTOCOL, learning_rate=1e5)
 LANES = (DIVERGING, PROTOCOL, OTHER, PREFIX)
+
+
+def tiny_network(
+    *,
+    seed: int = 0,
+    initializer: str = "glorot_uniform",
+    mask_activation: str = "sigmoid",
+) -> keras.Model:
+    """A masked network that compiles in a moment; nothing in it bounds what grows."""
+    inputs = keras.Input((32, 32, 1))
+    maps = keras.layers.Conv2D(4, 5, strides=2, activation="leaky_relu", name="c1")(inputs)
+    maps = AttentionMask1x1(activation=mask_activation, name="c1_attention")(maps)
+    maps = keras.layers.Flatten()(keras.layers.MaxPooling2D()(maps))
+    model = keras.Model(inputs, keras.layers.Dense(10, name="output")(maps))
+    draw_kernels(model, initializer, seed)
+    return model
 
 
 DIGITS = first_digits(96, 40)
@@ -63,17 +80,40 @@ def variables_keep_their_order() -> bool:
     return [value.max() for value in second] == [*range(len(variables(model)))]
 
 
+def train_with_deadlines(folder: Path, shared: dict) -> None:
+    """Train the runs in calls that a deadline ends after three epochs each."""
+    left, epoch = [], LaneProgram.epoch
+
+    def counted(*arguments):
+        left.pop()
+        return epoch(*arguments)
+
+    LaneProgram.epoch = counted
+    RunOptions.seconds_left = lambda options: 1e9 if left else 0
+    for call in range(10):
+        left[:] = range(3)
+        try:
+            train_lanes(LANES, results=folder, deadline_minutes=1, **shared)
+            break
+        except TimeoutError:
+            print("call", call, "was ended by the deadline")
+
+
 def main(folder: Path, how: str = "") -> None:
     shared = {"dataset": DIGITS, "checkpoint_every": 4, "verbose": False}
     if how == "killed":
         train_lanes(LANES, results=folder / "killed", callback=kill_at_first_end, **shared)
-    if not variables_keep_their_order():
-        sys.exit("The variables come back in another order.")
-    for name in ("killed", "unbroken"):
-        train_lanes(LANES, results=folder / name, **shared)
-    train_lanes([PROTOCOL], results=folder / "alone", **shared)
-    train_lanes(LANES, results=folder / "patches", lowering="patches", **shared)
+    elif how == "more":
+        if not variables_keep_their_order():
+            sys.exit("The variables come back in another order.")
+        train_lanes([PROTOCOL], results=folder / "alone", **shared)
+        train_lanes(LANES, results=folder / "patches", lowering="patches", **shared)
+        train_with_deadlines(folder / "deadline", shared)
+    else:
+        for name in ("killed", "unbroken"):
+            train_lanes(LANES, results=folder / name, **shared)
 
 
 if __name__ == "__main__":
+    MODELS[PROTOCOL.model] = tiny_network
     main(Path(sys.argv[1]), *sys.argv[2:])

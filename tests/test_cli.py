@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import mnist_attention
 from mnist_attention import cli
 from mnist_attention.records import read_record
 from mnist_attention.studies.catalogue import STUDIES
+from mnist_attention.studies.run import StudyResult
 
-COMMANDS = ("data", "train", "study", "measure", "report", "bench")
+COMMANDS = ("data", "train", "study", "merge", "measure", "report", "bench")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -24,6 +27,29 @@ def test_help_is_there(command):
     result = CliRunner().invoke(cli.commands, [command, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
+    for name in ("DATA", "CACHE", "RESULTS", "FIGURES", "WEIGHTS"):
+        assert f"MNIST_ATTENTION_{name} " in result.output
+
+
+def test_a_version_needs_no_installation(monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda name: pytest.fail("asked for metadata"))
+    result = CliRunner().invoke(cli.commands, ["--version"])
+    assert (result.exit_code, result.output) == (
+        0,
+        f"mnist-attention, version {mnist_attention.__version__}\n",
+    )
+
+
+@pytest.mark.parametrize("option", ["--results=~/r2", "--results=~nobody-here/r2"])
+def test_a_home_folder_is_expanded(option, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli.commands, ["merge", str(tmp_path), option])
+    expanded = "nobody" not in option
+    assert result.exit_code == (0 if expanded else 2), result.output
+    assert (tmp_path / "r2").is_dir() == expanded
+    assert "nobody-here" in result.output or expanded
+    assert not [*tmp_path.glob("~*")]
 
 
 def test_help_lists_every_command_and_is_quick_to_come_by():
@@ -59,8 +85,11 @@ def test_train_writes_a_record_where_it_says(tmp_path):
         ("train --dataset uci --batch-size 2000", "Received: batch_size=2000"),
         ("train --dataset uci --results FILE", "FILE"),
         ("study nonsense", "Expected a study among table1"),
-        ("study smoke --engine slurm", "Expected an engine among loky, dask, ray, lanes"),
+        ("study smoke --engine slurm", "Expected engine among loky, dask, ray, lanes"),
         ("study smoke --seeds 0", "Expected at least one seed"),
+        ("study zoo --models alexnet,lenet6", "Received: 'lenet6'"),
+        ("study smoke --deadline 0", "Received: deadline_minutes=0"),
+        ("merge nowhere", "'nowhere' does not exist"),
         ("data --dataset cifar", "'cifar' is not one of"),
         ("bench nonsense", "'nonsense' is not one of"),
     ],
@@ -81,6 +110,26 @@ def test_an_error_shows_no_traceback():
     result = run("train", "--epochs", "0")
     assert result.returncode == 2
     assert result.stderr == "Error: Expected epochs to be at least 1. Received: epochs=0\n"
+
+
+def test_the_options_of_a_study_arrive(monkeypatch, tmp_path):
+    arrived = {}
+
+    def run_study(name, **options):
+        arrived.update(options, name=name)
+        return StudyResult(finished=1, failed={}, unfinished=2)
+
+    monkeypatch.setattr("mnist_attention.studies.run.run_study", run_study)
+    words = "--first-seed 3 --models alexnet,vgg16 --deadline 8.5 --lowering patches"
+    words += f" --checkpoint-every 20 --engine lanes --results {tmp_path}"
+    result = CliRunner().invoke(cli.commands, ["study", "zoo", *words.split()])
+    assert result.exit_code == cli.UNFINISHED
+    assert "stopped by the deadline: 2 runs" in result.output
+    assert arrived == {
+        **{"name": "zoo", "results": tmp_path, "engine": "lanes", "seeds": 1, "first_seed": 3},
+        **{"models": ("alexnet", "vgg16"), "deadline_minutes": 8.5, "lowering": "patches"},
+        **{"checkpoint_every": 20, "jobs": None, "epochs": None, "budget_minutes": None},
+    }
 
 
 def test_data_says_what_and_where():

@@ -12,10 +12,22 @@ from pathlib import Path
 
 import click
 
+from . import __version__
 from .protocol import DatasetName, Protocol, by_trajectory, choices
 from .storage.paths import CHECKOUT, RESULTS, WEIGHTS
 
 BENCHMARKS = ("throughput", "scaling", "lanes", "maps")
+
+ENVIRONMENT = """\b
+Environment variables:
+  MNIST_ATTENTION_DATA     folder with the four .gz files of MNIST, in place of a download
+  MNIST_ATTENTION_CACHE    folder for the prepared MNIST
+  MNIST_ATTENTION_RESULTS  folder of the records
+  MNIST_ATTENTION_FIGURES  folder of the figures
+  MNIST_ATTENTION_WEIGHTS  folder of trained weights"""
+
+UNFINISHED = 3
+"""Exit code of a study that its deadline stopped."""
 
 
 def main() -> None:
@@ -38,8 +50,23 @@ def _resumable() -> Iterator[None]:
         sys.exit(130)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="mnist-attention")
+class _Command(click.Command):
+    """A command whose help names the environment variables."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{**kwargs, "epilog": ENVIRONMENT})
+
+
+class _Group(click.Group):
+    command_class = _Command
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=ENVIRONMENT,
+)
+@click.version_option(__version__, prog_name="mnist-attention")
 def commands() -> None:
     """LeNet-5 with an attention mask on MNIST: the data, the runs, the evidence."""
 
@@ -83,16 +110,38 @@ class OneOrNone(click.ParamType):
             self.fail(f"Expected 1 or none. Received: {value!r}", param, ctx)
 
 
+class Folder(click.Path):
+    """A folder. A shell leaves the "~" of `--results=~/runs` as it is."""
+
+    def __init__(self, **kwargs):
+        super().__init__(file_okay=False, path_type=Path, **kwargs)
+
+    def convert(self, value, param, ctx):
+        try:
+            return super().convert(Path(value).expanduser(), param, ctx)
+        except RuntimeError as error:  # no such user
+            self.fail(f"{error} Received: {str(value)!r}", param, ctx)
+
+
+class Names(click.ParamType):
+    """Names, separated by commas."""
+
+    name = "names"
+
+    def convert(self, value, param, ctx):
+        return value if isinstance(value, tuple) else tuple(value.split(","))
+
+
 _results_option = click.option(
     "--results",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     default=RESULTS,
     help="Folder of the records. [default: results/ of the project]",
 )
 
 
 _seeds_option = click.option(
-    "--seeds", type=int, default=1, show_default=True, help="How many seeds, from 0 on."
+    "--seeds", type=int, default=1, show_default=True, help="How many seeds."
 )
 
 _jobs_option = click.option("--jobs", type=int, help="Processes at a time. [default: one per core]")
@@ -102,7 +151,7 @@ _epochs_option = click.option("--epochs", type=int, help="Instead of each protoc
 _budget_option = click.option(
     "--budget-minutes",
     type=float,
-    help="End each run with the epoch in which its training has taken so long.",
+    help="End each run with the epoch in which its training has taken so long on this device.",
 )
 
 
@@ -128,7 +177,7 @@ def data(dataset: str, fallback: bool) -> None:
 @click.option("--study", default="single", show_default=True, help="Subfolder of the record.")
 @click.option(
     "--weights",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     help="Folder for the trained weights; by default they are not kept.",
 )
 @_budget_option
@@ -159,16 +208,40 @@ def train(
 @commands.command()
 @click.argument("name", metavar="[NAME]", required=False)
 @_seeds_option
+@click.option("--first-seed", type=int, default=0, show_default=True, help="The first of them.")
+@click.option(
+    "--models", type=Names(), default=(), help="Networks and methods, e.g. alexnet,vgg16."
+)
 @click.option("--engine", default="loky", show_default=True, help="loky, dask, ray or lanes.")
 @_jobs_option
 @_epochs_option
 @_budget_option
+@click.option(
+    "--deadline",
+    "deadline_minutes",
+    type=float,
+    help="End this call after so many minutes; the same command goes on.",
+)
+@click.option(
+    "--lowering",
+    default="grouped",
+    show_default=True,
+    help="How lanes compute convolutions: grouped or patches.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=int,
+    help="Epochs of lanes between states on disk. [default: 10; 1 for large networks]",
+)
 @_results_option
 def study(name: str | None, results: Path, **options) -> None:
     """Train every run of the study NAME that has no record yet. Without NAME: list the studies.
 
-    Ctrl-C loses at most the epoch under way (of lanes, the last ten): the same command goes on. So
-    it does after a budget, with a larger one or with none.
+    Ctrl-C and SIGTERM lose at most the epoch under way (of lanes, those since the last state): the
+    same command goes on. After a budget it goes on with a larger one or with none.
+
+    Exit code: 0 if all is done, 1 if a run failed or a file is no record, 2 for bad arguments, 3 if
+    the deadline came first, 130 after Ctrl-C.
 
     On a GPU, with JAX: mnist-attention study zoo --seeds 3 --engine lanes
     """
@@ -178,14 +251,14 @@ def study(name: str | None, results: Path, **options) -> None:
     if name is None:
         click.echo(_list_of_studies())
         return
-    try:
+    with _resumable():
         outcome = run_study(name, results=results, **options)
-    except KeyboardInterrupt:
-        click.echo("Interrupted. The same command goes on from the last states on disk.", err=True)
-        sys.exit(130)
     click.echo(f"finished: {plural(outcome.finished, 'run')}; records are in {results / name}")
     if outcome.cut_short:
-        click.echo(f"ended early by the budget, as records say: {plural(outcome.cut_short, 'run')}")
+        click.echo(f"ended early by the budget: {plural(outcome.cut_short, 'run')}")
+    if outcome.unfinished:
+        count = plural(outcome.unfinished, "run")
+        click.echo(f"stopped by the deadline: {count}; the same command goes on")
     for run, reason in outcome.failed.items():
         click.echo(f"failed: {run}: {reason}", err=True)
     if outcome.problems:
@@ -193,11 +266,32 @@ def study(name: str | None, results: Path, **options) -> None:
         click.echo(f"no records, and skipped: {count} in {results}", err=True)
     for problem in outcome.problems:
         click.echo(f"skipped: {problem}", err=True)
-    sys.exit(1 if outcome.failed or outcome.problems else 0)
+    if outcome.failed or outcome.problems:
+        sys.exit(1)
+    sys.exit(UNFINISHED if outcome.unfinished else 0)
+
+
+@commands.command()
+@click.argument("folder", type=Folder(exists=True))
+@_results_option
+def merge(folder: Path, results: Path) -> None:
+    """Copy the records of FOLDER, another machine's results, into RESULTS.
+
+    Of two records of the same run the one with more epochs stays. Damaged files are named and not
+    copied; the exit code is then 1.
+    """
+    from .evidence.runs import plural
+    from .studies.run import merge_records
+
+    copied, kept, refused = merge_records(folder, results)
+    click.echo(f"copied: {plural(copied, 'record')}; not longer than those there: {kept}")
+    for reason in refused:
+        click.echo(f"refused: {reason}", err=True)
+    sys.exit(1 if refused else 0)
 
 
 def _list_of_studies() -> str:
-    """Name, size and question of each study; what runs share is trained once."""
+    """Name, size and question of each study; runs of one trajectory are trained once."""
     from .studies.catalogue import STUDIES
 
     lines = [
@@ -219,7 +313,7 @@ def _list_of_studies() -> str:
 @_results_option
 @click.option(
     "--weights",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     default=WEIGHTS,
     help="Folder of trained weights. [default: weights/ of the project]",
 )
@@ -233,7 +327,8 @@ def measure(names: tuple[str, ...], **options) -> None:
     from .evidence.runs import plural
     from .studies.run import measure_studies
 
-    measured, lacking = measure_studies(names, **options)
+    with _resumable():
+        measured, lacking = measure_studies(names, **options)
     click.echo(
         f"measured: {plural(measured, 'network')}; see {options['results'] / 'measurements'}"
     )
@@ -257,7 +352,7 @@ def report(results: Path, write: bool) -> None:
 @_results_option
 @click.option(
     "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     default=CHECKOUT / "build" / "verify",
     help="Folder of the runs made again. [default: build/verify of the project]",
 )

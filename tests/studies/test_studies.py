@@ -1,15 +1,6 @@
-"""Studies: what is in them, and that they finish whatever happens to their processes."""
+"""Studies: what is in them, which of their runs are made, and what becomes of failed ones."""
 
-import contextlib
-import functools
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +11,21 @@ from click.testing import CliRunner
 from mnist_attention import PAPER, Protocol, cli, train
 from mnist_attention.evidence import ablations
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.protocol import SHORT
-from mnist_attention.records import read_record, reproducible_text
-from mnist_attention.studies import engines
-from mnist_attention.studies.catalogue import STUDIES, study_protocols
-from mnist_attention.studies.run import measure_studies, run_study
-from waiting import wait_for
+from mnist_attention.protocol import SHORT, to_json
+from mnist_attention.records import (
+    epochs_done,
+    read_record,
+    read_records,
+    record_path,
+    reproducible_text,
+    write_record,
+)
+from mnist_attention.studies import catalogue, engines, options
+from mnist_attention.studies import run as studies
+from mnist_attention.studies.catalogue import STUDIES, study_methods, study_protocols
+from mnist_attention.studies.options import RunOptions
+from mnist_attention.studies.run import measure_studies, merge_records, run_study
+from synthetic import make_record
 
 
 def texts(results: Path) -> dict[str, str]:
@@ -37,7 +37,7 @@ def texts(results: Path) -> dict[str, str]:
 def smoke(tmp_path_factory) -> Path:
     """The smoke study, finished by the default engine."""
     results = tmp_path_factory.mktemp("loky")
-    outcome = run_study("smoke", results=results, jobs=2, verbose=False)
+    outcome = run_study("smoke", results=results, jobs=1, verbose=False)
     assert (outcome.finished, outcome.failed) == (4, {})
     return results
 
@@ -71,27 +71,30 @@ def test_assumptions_vary_one_factor_or_all_augmentation():
     for variation in study_protocols("assumptions"):
         base = PAPER if variation.epochs == PAPER.epochs else SHORT
         changed = {name for name, value in vars(variation).items() if value != getattr(base, name)}
-        changed -= {"model"}  # LeNet alone, trained alike
-        assert len(changed) == 1 or changed == {"flip", "shift"} or variation == SHORT
+        changed -= {"model"}  # LeNet alone, trained with the same options
+        pairs = ({"flip", "shift"}, {"brightness", "shift"})  # no shift, or another jitter
+        assert len(changed) == 1 or changed in pairs or variation == SHORT
 
 
 def test_assumptions_measure_every_option_of_the_ledger_for_lenet():
-    options = [
+    options = {
         replace(SHORT, **changes)
         for choice in ablations.CHOICES
         for changes in choice.options.values()
         if not choice.base
-    ]
+    }
     asked = study_protocols("assumptions")
-    assert {SHORT, *options} == {run for run in asked if run.epochs == SHORT.epochs}
+    assert {SHORT, *options} <= {run for run in asked if run.epochs == SHORT.epochs}
     assert {run.epochs for run in asked} == {SHORT.epochs, PAPER.epochs}
     ours = vars(SHORT)
-    assert {name for option in options for name in ours if vars(option)[name] != ours[name]} == {
+    assert {name for option in asked for name in ours if vars(option)[name] != ours[name]} >= {
         *("mask_placement", "mask_channels", "mask_activation", "activation", "pooling"),
-        *("flip", "shift", "momentum", "initializer"),
+        *("flip", "shift", "momentum", "initializer", "weight_decay", "dense_layers", "canvas"),
+        *("pixel_scale", "reshuffle", "brightness"),
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variation", study_protocols("assumptions", epochs=1), ids=setting)
 def test_every_assumption_can_be_trained(variation, small):
     record = train(replace(variation, dataset="uci"), dataset=small, verbose=False)
@@ -109,9 +112,20 @@ def test_epochs_can_be_set_for_all():
         (lambda: study_protocols("smoke", seeds=0), "at least one seed"),
         (
             lambda: run_study("smoke", engine="slurm", results="r"),
-            "loky, dask, ray, lanes.*'slurm'",
+            "engine among loky, dask, ray, lanes.*'slurm'",
         ),
         (lambda: run_study("smoke", jobs=0, results="r"), "at least one job"),
+        (
+            lambda: run_study("smoke", lowering="fft", results="r"),
+            "lowering among grouped, patches",
+        ),
+        (lambda: run_study("smoke", checkpoint_every=0, results="r"), "at least 1.*every=0"),
+        (lambda: run_study("smoke", deadline_minutes=0, results="r"), "deadline above 0.*=0"),
+        (lambda: run_study("smoke", first_seed=-1, results="r"), "first_seed to be at least 0"),
+        (
+            lambda: run_study("table1", models=["alexnet", "lenet6"], results="r"),
+            "models of the study table1: lenet5, .*svm.*'lenet6'",
+        ),
     ],
 )
 def test_bad_requests_are_refused(call, message):
@@ -127,24 +141,43 @@ def test_by_default_there_is_a_job_for_each_processor_that_may_be_used(monkeypat
             run("smoke", results=tmp_path)
 
 
+def test_a_study_can_be_cut_to_some_models_and_seeds():
+    chosen = {"first_seed": 3, "models": ("alexnet", "svm")}
+    runs = [*study_protocols("table1", 2, **chosen), *study_methods("table1", 2, **chosen)]
+    assert [(run.model, run.seed) for run in runs] == [
+        *(("alexnet", seed) for seed in (3, 3, 4, 4)),
+        *(("svm", seed) for seed in (3, 4)),
+    ]
+
+
 # Running them
 
 
+@pytest.mark.slow
 def test_one_process_and_two_make_the_same_records(smoke, tmp_path):
     run_study("smoke", results=tmp_path, jobs=1, verbose=False)
     assert texts(tmp_path) == texts(smoke)
 
 
-def test_finished_runs_are_skipped_also_those_of_other_studies(smoke, monkeypatch):
-    (smoke / "elsewhere").mkdir()
-    moved = sorted((smoke / "smoke").glob("*.json"))[0]
-    moved = moved.rename(smoke / "elsewhere" / moved.name)
-    monkeypatch.setattr(engines, "run_chain", lambda *args: pytest.fail("ran again"))
-    outcome = run_study("smoke", results=smoke, jobs=1, verbose=False)
+@pytest.fixture
+def finished(tmp_path, uci) -> Path:
+    """The smoke study, finished as far as its records tell."""
+    for protocol in study_protocols("smoke"):
+        record = make_record(digest=uci.digest, **to_json(protocol))
+        write_record(record, tmp_path, "smoke")
+    return tmp_path
+
+
+def test_finished_runs_are_skipped_also_those_of_other_studies(finished, monkeypatch):
+    (finished / "elsewhere").mkdir()
+    moved = sorted((finished / "smoke").glob("*.json"))[0]
+    moved.rename(finished / "elsewhere" / moved.name)
+    monkeypatch.setattr(studies, "make_network", lambda *_: pytest.fail("ran again"))
+    outcome = run_study("smoke", results=finished, jobs=1, verbose=False)
     assert (outcome.finished, outcome.failed) == (4, {})
-    moved.rename(smoke / "smoke" / moved.name)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_made_again_and_no_other(smoke, tmp_path):
     shutil.copytree(smoke / "smoke", tmp_path / "smoke")
     damaged, *sound = sorted((tmp_path / "smoke").glob("*.json"))
@@ -156,8 +189,8 @@ def test_a_damaged_record_is_made_again_and_no_other(smoke, tmp_path):
     assert [path.stat().st_mtime_ns for path in sound] == before
 
 
-def test_files_that_are_no_records_are_named_and_counted(smoke, tmp_path):
-    shutil.copytree(smoke / "smoke", tmp_path / "smoke")
+def test_files_that_are_no_records_are_named_and_counted(finished):
+    tmp_path = finished
     (tmp_path / "smoke" / "foreign.json").write_text('{"name": "package"}')
     (tmp_path / "stray.json").write_text("{}")
     command = ["study", "smoke", "--jobs", "1", "--results", str(tmp_path)]
@@ -173,21 +206,21 @@ class Unforeseen(Exception):
     """As TensorFlow's own errors: of no class that Python has."""
 
 
-def test_any_error_ends_a_chain_and_not_the_study(monkeypatch, tmp_path):
-    def fail(run, *_):
+def test_any_error_ends_a_chain_and_not_the_study(tmp_path):
+    def make(run, _):
         if run.epochs > 2:
             raise Unforeseen("out of something")
         return {"run_id": "first"}
 
-    monkeypatch.setattr(engines, "_make", fail)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     short = study_protocols("smoke")[0]
-    chain = short, replace(short, epochs=3), replace(short, epochs=4)
-    _, records, errors = engines.run_chain(chain, "smoke", str(tmp_path))
+    runs = short, replace(short, epochs=3), replace(short, epochs=4)
+    options = RunOptions(study="smoke", results=tmp_path)
+    _, records, errors = engines.run_chain(engines.Chain(runs, make), options)
     assert records == [{"run_id": "first"}]
-    assert errors == dict.fromkeys(chain[1:], "Unforeseen: out of something")
+    assert errors == dict.fromkeys(runs[1:], "Unforeseen: out of something")
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_reported_and_the_rest_goes_on(smoke, tmp_path):
     blocked = sorted((smoke / "smoke").glob("*.json"))[0].name
     (tmp_path / "smoke" / blocked).mkdir(parents=True)  # a folder where the record belongs
@@ -198,185 +231,114 @@ def test_a_run_that_fails_is_reported_and_the_rest_goes_on(smoke, tmp_path):
     assert outcome.finished >= 2
 
 
-def processes_named(name: bytes, parent: int | None = None) -> list[int]:
-    """Processes with `name` in their command line, of that parent only if one is given."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if parent in (None, int(fields[1])) and name in command:
-            found.append(int(entry.name))
-    return found
-
-
-def workers_of(parent: int) -> list[int]:
-    """Processes that `parent` started and that train: the loky workers, not its tracker."""
-    return processes_named(b"popen_loky", parent)
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-
-
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-
-
-PATIENCE = 600
-"""Seconds after which a study counts as stuck; on an idle machine it takes less than a minute."""
-
-
-@pytest.fixture
-def start_study() -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts the smoke study in a terminal of its own; its environment says nothing of threads."""
-    started = []
-
-    def start(results: Path, *options: str, **environment: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "mnist_attention", "study", "smoke"]
-        inherited = {name: value for name, value in os.environ.items() if name not in THREADS}
-        process = subprocess.Popen(
-            [*command, "--results", str(results), *options],
-            env=inherited | environment,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A shell in the background has its children ignore Ctrl-C; a terminal does not.
-            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:  # of a test that failed: nothing of it may disturb the next
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-@needs_proc
-def test_a_killed_worker_costs_one_more_try(smoke, tmp_path, start_study):
-    study = start_study(tmp_path, "--jobs", "2")
-    wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.lock")])
-    os.kill(wait_for(lambda: workers_of(study.pid))[0], signal.SIGKILL)
-    output, errors = study.communicate(timeout=PATIENCE)
-    assert study.returncode == 0, errors
-    assert "A process died; its run is tried once more." in errors
-    assert "smoke: 100%" in errors
-    assert "finished: 4 runs" in output
-    assert texts(tmp_path) == texts(smoke)
-    # Nothing in the environment says so: each worker sees to it.
-    records = map(read_record, tmp_path.glob("smoke/*.json"))
-    assert {record["environment"]["threads"] for record in records} == {1}
-
-
-@needs_proc
-@pytest.mark.parametrize("engine", ["loky", "dask"])
-def test_a_run_that_kills_its_process_twice_is_reported(smoke, tmp_path, engine, start_study):
-    """The culprit is killed whenever it is under way; the other trajectory must get through."""
-    if engine == "dask":
-        pytest.importorskip("distributed")
-    study = start_study(tmp_path, "--jobs", "1", "--engine", engine)
-    first = wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.lock")])[0].parent
-    killer = threading.Thread(target=_kill_while, args=(study, first))
-    killer.start()
-    _, errors = study.communicate(timeout=PATIENCE)
-    killer.join()
-    assert study.returncode == 1
-    assert errors.count("its process died 2 times") == 2
-    assert "Traceback" not in errors
-    done = texts(tmp_path)
-    assert len(done) == 2
-    assert done.items() <= texts(smoke).items()
-
-
-def _kill_while(study: subprocess.Popen, folder: Path) -> None:
-    """Kill every process that holds the lock of the run whose states are in `folder`."""
-    while study.poll() is None:
-        for process in processes_named(b"python"):
-            with contextlib.suppress(OSError):
-                held = [entry.readlink() for entry in Path(f"/proc/{process}/fd").iterdir()]
-                if any(path.parent == folder for path in held):
-                    os.kill(process, signal.SIGKILL)
-        time.sleep(0.05)
-
-
-@needs_proc
-def test_ctrl_c_leaves_everything_resumable(smoke, tmp_path, start_study):
-    study = start_study(tmp_path, "--jobs", "1")
-    wait_for(lambda: [*tmp_path.glob("smoke/*.json")])
-    workers = workers_of(study.pid)
-    os.killpg(study.pid, signal.SIGINT)  # as a terminal does: parent and workers alike
-    _, errors = study.communicate(timeout=PATIENCE)
-    assert study.returncode == 130
-    assert "The same command goes on" in errors
-    assert "Traceback" not in errors
-    wait_for(lambda: not any(Path(f"/proc/{worker}/maps").exists() for worker in workers), 30)
-    assert 1 <= len(texts(tmp_path)) < 4
-    study = start_study(tmp_path, "--jobs", "2")
-    output, errors = study.communicate(timeout=PATIENCE)
-    assert "finished: 4 runs" in output, errors
-    assert texts(tmp_path) == texts(smoke)
-
-
-def test_on_dask_a_killed_worker_does_not_matter(smoke, tmp_path, start_study):
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0"
-    ) as cluster:
-        address = cluster.scheduler_address
-        study = start_study(tmp_path, "--engine", "dask", DASK_SCHEDULER_ADDRESS=address)
-        wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.npz")])
-        os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
-        output, errors = study.communicate(timeout=PATIENCE)
-    assert study.returncode == 0, errors
-    assert "finished: 4 runs" in output
-    assert texts(tmp_path) == texts(smoke)
-
-
-@needs_proc
-def test_on_ray_a_killed_worker_does_not_matter(smoke, tmp_path, start_study):
-    pytest.importorskip("ray")
-    study = start_study(tmp_path, "--engine", "ray", "--jobs", "2")
-    wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.npz")])
-    os.kill(processes_named(b"ray::run_chain")[0], signal.SIGKILL)
-    output, errors = study.communicate(timeout=PATIENCE)
-    assert study.returncode == 0, errors
-    assert "finished: 4 runs" in output
-    assert texts(tmp_path) == texts(smoke)
-
-
 def test_a_program_too_large_for_the_device_fails_alone(monkeypatch, tmp_path):
     lanes = pytest.importorskip("mnist_attention.studies.lanes")
     large, done, *others = study_protocols("table3", seeds=2)
     trained = []
 
-    def train_lanes(group, **_):
+    def train_program(group, _):
         trained.append(group)
         if large in group:
             raise MemoryError("too large")
+        return dict.fromkeys(group)
 
-    monkeypatch.setattr(lanes, "train_lanes", train_lanes)
-    order = engines.Order("table3", tmp_path, "lanes", 1, None, False)
+    monkeypatch.setattr(lanes, "train_program", train_program)
+    options = RunOptions(study="table3", results=tmp_path, engine="lanes")
     pending = [large, *(run for run in others if run.batch_size != done.batch_size)]
-    failed = engines.run_lanes(order, [large, done, *others], pending)
+    bar = studies.tqdm(disable=True)
+    failed = engines.run_lanes(options, [large, done, *others], pending, bar)
     together = [run for run in (large, *others) if run.batch_size == large.batch_size]
     assert failed == dict.fromkeys(together, "MemoryError: too large")
     assert {run for group in trained for run in group} == {*pending}
 
 
-def test_lanes_finish_a_study_without_being_told_of_a_backend(
-    smoke, tmp_path, monkeypatch, start_study
-):
-    pytest.importorskip("jax")
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    study = start_study(tmp_path, "--engine", "lanes")
-    output, errors = study.communicate(timeout=PATIENCE)
-    assert study.returncode == 0, errors
-    assert "finished: 4 runs" in output
-    for path in tmp_path.glob("smoke/*.json"):
-        record, fitted = read_record(path), read_record(smoke / "smoke" / path.name)
-        assert record["environment"]["engine"] == "lanes"
-        # Over 15 steps on all digits rounding already moves the maximum of some pooling window.
-        losses = [run["history"]["loss"][0] for run in (record, fitted)]
-        assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+def test_large_networks_have_a_program_each_and_lenets_share_one():
+    lanes = pytest.importorskip("mnist_attention.studies.lanes")
+    runs = study_protocols("table1", seeds=2, models=("lenet5", "lenet5_attention", "vgg16"))
+    groups = lanes.by_program(runs)
+    assert [len(group) for group in groups] == [2, 2, 1, 1, 1, 1]
+    prefixes = lanes.by_program([replace(run, epochs=e) for run in runs[2:3] for e in (5, 9)])
+    assert [len(group) for group in prefixes] == [2]
+
+
+# Budgets count the seconds of this engine on this device
+
+
+@pytest.mark.parametrize(
+    ("made_by", "pending"),
+    [
+        ({"engine": "lanes", "device": "gpu"}, False),
+        ({"engine": "lanes", "device": "gpu", "seconds_elsewhere": 500.0}, True),
+        ({"engine": "lanes", "device": "cpu"}, True),
+        ({"engine": "fit", "device": "cpu"}, True),
+    ],
+)
+def test_a_budget_does_not_count_other_devices(tmp_path, monkeypatch, uci, made_by, pending):
+    run = Protocol(dataset="uci", model="resnet18", epochs=9)
+    monkeypatch.setitem(STUDIES, "mine", catalogue.Study("?", (run,)))
+    monkeypatch.setattr(options, "device_of", lambda engine: "gpu")
+    cut = make_record(digest=uci.digest, epochs_done=4, seconds=[150.0] * 4, **to_json(run))
+    cut["environment"] |= made_by
+    write_record(cut, tmp_path, "mine")
+    asked = []
+
+    def run_lanes(order, lanes, networks, bar):
+        asked.extend((run, order.budget_of(run)) for run in networks)
+        return {}
+
+    monkeypatch.setattr(studies, "run_lanes", run_lanes)
+    given = {"engine": "lanes", "budget_minutes": 8, "verbose": False}
+    run_study("mine", results=tmp_path, **given)
+    elsewhere = made_by.get("seconds_elsewhere", 600.0)
+    assert asked == ([(run, 8 + elsewhere / 60)] if pending else [])
+
+
+@pytest.mark.slow
+def test_fit_goes_on_where_another_device_stopped_and_says_so(tmp_path, monkeypatch):
+    run = Protocol(dataset="uci", model="lenet5", epochs=3)
+    monkeypatch.setitem(STUDIES, "mine", catalogue.Study("?", (run,)))
+    given = {"jobs": 1, "budget_minutes": 1e-6, "results": tmp_path, "verbose": False}
+    assert run_study("mine", **given).cut_short == 1
+    (path,) = tmp_path.glob("mine/*.json")
+    record = read_record(path)
+    record["environment"] |= {"engine": "lanes", "device": "gpu"}
+    write_record(record, tmp_path, "mine")
+    for _ in range(2):  # the second call knows which seconds were elsewhere
+        assert run_study("mine", **given).cut_short == 1
+        again = read_record(path)
+        assert again["result"]["epochs"] == 2
+        first = record["environment"]["epoch_seconds"][0]
+        assert again["environment"]["seconds_elsewhere"] == first
+
+
+# Records of another folder
+
+
+def test_merging_keeps_the_longer_record_and_refuses_damaged_ones(tmp_path, uci):
+    here, there = tmp_path / "here", tmp_path / "there"
+
+    def record(seed: int, epochs: int) -> dict:
+        changes = {"dataset": "uci", "seed": seed, "epochs": 9}
+        return make_record(digest=uci.digest, epochs_done=epochs, **changes)
+
+    for folder, seed, epochs in (
+        *((there, 0, 9), (here, 1, 3), (there, 1, 9), (here, 2, 9)),
+        *((there, 2, 3), (there, 3, 9), (here, 4, 9)),
+    ):
+        write_record(record(seed, epochs), folder, "zoo")
+    paths = [record_path(there, "zoo", record(seed, 9)["run_id"]) for seed in range(5)]
+    paths[3].write_text(paths[3].read_text()[:99])
+    kept = record_path(here, "zoo", paths[4].stem).read_bytes()
+
+    result = CliRunner().invoke(cli.commands, ["merge", str(there), "--results", str(here)])
+    assert result.exit_code == 1
+    assert "copied: 2 records; not longer than those there: 1" in result.stdout
+    (refused,) = result.stderr.splitlines()
+    assert refused.startswith(f"refused: {paths[3]}")
+    records, problems = read_records(here)
+    assert problems == []
+    assert {r["protocol"]["seed"]: epochs_done(r) for r in records} == {0: 9, 1: 9, 2: 9, 4: 9}
+    assert record_path(here, "zoo", paths[4].stem).read_bytes() == kept
+    assert record_path(here, "zoo", paths[0].stem).read_bytes() == paths[0].read_bytes()
+    paths[3].unlink()
+    assert merge_records(there, here) == (0, 3, [])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ..evidence.ablations import EXPLAINED
@@ -31,10 +31,10 @@ def _one_factor_at_a_time(base: Protocol, **factors: Iterable) -> tuple[Protocol
 
 LENETS = (replace(PAPER, model="lenet5"), PAPER)
 
-ZOO = tuple(replace(PAPER, model=name) for name in ("resnet18", "alexnet", "resnet50", "vgg16"))
+LARGE = tuple(replace(PAPER, model=name) for name in ("resnet18", "alexnet", "resnet50", "vgg16"))
 """The other networks of Table 1 under the paper's protocol, the cheapest epoch first."""
 
-ZOO_PROPER = tuple(replace(protocol, **MOMENTUM_AND_HE) for protocol in ZOO)
+LARGE_WITH_MOMENTUM = tuple(replace(protocol, **MOMENTUM_AND_HE) for protocol in LARGE)
 
 CLASSICAL = tuple(ClassicalProtocol(model=name) for name in METHODS)
 
@@ -45,35 +45,37 @@ PLAUSIBLE = (
     {"pooling": "average", "activation": "relu", "initializer": "narrow_normal"},
     {"flip": False},
 )
-"""Readings of the paper which might give its odd numbers: in the manner of 1998, and without the
-mirrored digits, against its text."""
+"""Interpretations that might give the paper's odd numbers: the style of 1998, and, against its
+text, no mirrored digits."""
 
 ODD = tuple(setting_of(row) for row in EXPLAINED if "epochs" not in setting_of(row))
-"""Settings whose odd numbers one reading of the paper should give together. So it should that of 50
-epochs, which is a point on the way to 100."""
+"""Settings with odd numbers, which one interpretation should give together. 50 epochs belong to
+them too, as a point on the way to 100."""
 
 PROMISING = ({"momentum": 0.9}, {"flip": False}, {"flip": False, "shift": 0})
 """Options with which LeNet with the mask gained more than a point of training accuracy in the first
-run of 20 epochs. LeNet alone is trained alike: the mask may be worth something there."""
+run of 20 epochs. LeNet alone is trained with them too, as the mask may be worth something there."""
 
 LATE = (
     {"mask_activation": "softmax"},
     {"activation": "sigmoid"},
     {"initializer": "narrow_normal"},
 )
-"""Options with which it had not begun to learn after 20 epochs of the first run. A late start would
-look like the paper's low numbers, so 20 epochs say too little of them."""
+"""Options with which it was still at chance after 20 epochs of the first run. A late start would
+look like the paper's low numbers, so these get 100 epochs."""
 
 STUDIES = {
     "table1": Study(
-        "What does each system that the paper names reach? (as the paper says, and properly)",
-        (*LENETS, *ZOO, *ZOO_PROPER),
+        "What does each system that the paper names reach? (large ones with momentum too)",
+        (*LENETS, *LARGE, *LARGE_WITH_MOMENTUM),
         CLASSICAL,
     ),
     "lenets": Study("Is LeNet-5 better with the mask than without?", LENETS),
-    "zoo": Study("What do larger networks reach under the paper's protocol?", ZOO),
-    "zoo_proper": Study("And trained as their authors did?", ZOO_PROPER),
-    "classical": Study("And without a network?", (), CLASSICAL),
+    "zoo": Study("What do larger networks reach under the paper's protocol?", LARGE),
+    "zoo_proper": Study(
+        "What do they reach with momentum and He initialisation?", LARGE_WITH_MOMENTUM
+    ),
+    "classical": Study("What do methods without a network reach?", (), CLASSICAL),
     "table2": Study(
         "Which learning rate?", tuple(replace(PAPER, learning_rate=r) for r in (0.1, 0.01, 0.001))
     ),
@@ -119,12 +121,10 @@ STUDIES = {
     ),
     "explain": Study(
         "Which plausible protocol gives the paper's odd numbers?",
-        tuple(
-            replace(SHORT, **row, **reading) for row, reading in itertools.product(ODD, PLAUSIBLE)
-        ),
+        tuple(replace(SHORT, **row, **option) for row, option in itertools.product(ODD, PLAUSIBLE)),
     ),
     "controls": Study(
-        "Is it attention, or would something simpler in its place do as well?",
+        "Is it attention, or does something simpler in its place do as well?",
         tuple(
             replace(SHORT, model=model)
             for model in choices(ModelName)
@@ -132,7 +132,7 @@ STUDIES = {
         ),
     ),
     "controls_on_noise": Study(
-        "And would something simpler do as well where there is something to filter out?",
+        "Does something simpler do as well where there is something to filter out?",
         tuple(
             replace(SHORT, model=model, **CONTROL_CONDITION.fields)
             for model in choices(ModelName)
@@ -142,8 +142,8 @@ STUDIES = {
     "noise": Study(
         "Does the mask help where there is something to filter out?",
         tuple(
-            replace(SHORT, model=model, **behind.fields)
-            for behind in TRAINING_CONDITIONS
+            replace(SHORT, model=model, **condition.fields)
+            for condition in TRAINING_CONDITIONS
             for model in ("lenet5", "lenet5_attention")
         ),
     ),
@@ -165,31 +165,59 @@ STUDIES = {
 }
 
 
-def study_protocols(name: str, seeds: int = 1, epochs: int | None = None) -> list[Protocol]:
+def study_protocols(
+    name: str,
+    seeds: int = 1,
+    epochs: int | None = None,
+    *,
+    first_seed: int = 0,
+    models: Collection[str] = (),
+) -> list[Protocol]:
     """The protocols of a study, the first seed's first.
 
     Args:
         name: A key of `STUDIES`.
-        seeds: How many seeds, from 0 on.
+        seeds: How many seeds.
         epochs: Instead of each protocol's own.
+        first_seed: The first of them.
+        models: Networks and methods to choose; by default all of the study.
 
     Raises:
-        ValueError: for an unknown study or fewer than one seed.
+        ValueError: for an unknown study or model, fewer than one seed or a seed below 0.
     """
-    if name not in STUDIES:
-        raise ValueError(f"Expected a study among {', '.join(STUDIES)}. Received: name={name!r}")
-    if seeds < 1:
-        raise ValueError(f"Expected at least one seed. Received: seeds={seeds}")
+    study = _check_selection(name, seeds, first_seed, models)
     changes = {} if epochs is None else {"epochs": epochs}
     return list(
         dict.fromkeys(
             replace(protocol, seed=seed, **changes)
-            for seed in range(seeds)
-            for protocol in STUDIES[name].protocols
+            for seed in range(first_seed, first_seed + seeds)
+            for protocol in study.protocols
+            if not models or protocol.model in models
         )
     )
 
 
-def study_methods(name: str, seeds: int = 1) -> list[ClassicalProtocol]:
-    """The classical methods of a study, as `study_protocols` gives its networks."""
-    return [replace(m, seed=seed) for seed in range(seeds) for m in STUDIES[name].methods]
+def study_methods(
+    name: str, seeds: int = 1, *, first_seed: int = 0, models: Collection[str] = ()
+) -> list[ClassicalProtocol]:
+    """The classical methods of a study; arguments and errors as of `study_protocols`."""
+    study = _check_selection(name, seeds, first_seed, models)
+    chosen = [method for method in study.methods if not models or method.model in models]
+    return [replace(m, seed=seed) for seed in range(first_seed, first_seed + seeds) for m in chosen]
+
+
+def _check_selection(name: str, seeds: int, first_seed: int, models: Collection[str]) -> Study:
+    if name not in STUDIES:
+        raise ValueError(f"Expected a study among {', '.join(STUDIES)}. Received: name={name!r}")
+    if seeds < 1:
+        raise ValueError(f"Expected at least one seed. Received: seeds={seeds}")
+    if first_seed < 0:
+        raise ValueError(f"Expected first_seed to be at least 0. Received: first_seed={first_seed}")
+    study = STUDIES[name]
+    there = [*dict.fromkeys(run.model for run in (*study.protocols, *study.methods))]
+    for model in models:
+        if model not in there:
+            raise ValueError(
+                f"Expected models of the study {name}: {', '.join(there)}. Received: {model!r}"
+            )
+    return study

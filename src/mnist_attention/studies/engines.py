@@ -1,133 +1,161 @@
 """How the runs of a study are made: in processes of this machine or of a cluster, or as lanes.
 
-Every engine is given the same runs and yields the same records; they differ in where the work is
-done and in what happens when a process dies.
+Every engine gets the same runs and makes the same records. The engines differ in where the work is
+done, and in what happens when a process dies.
 """
 
 import contextlib
+import ctypes
 import dataclasses
+import functools
 import gc
 import itertools
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from ..protocol import Protocol
-from ..records import check_budget, is_finished, write_if_longer
-from . import classical
+from ..records import write_if_longer, write_record
 from .classical import ClassicalProtocol
-
-ENGINES = ("loky", "dask", "ray", "lanes")
+from .options import RunOptions
 
 Run = Protocol | ClassicalProtocol
-Chain = tuple[Run, ...]
-"""Runs of one trajectory, shortest first: each goes on from the end of the one before."""
 
-Task = tuple[Chain, str, str, float | None]
-"""The arguments of `run_chain`."""
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Runs for one process, one after another.
+
+    Attributes:
+        runs: Of one trajectory, shortest first: each goes on from the end of the one before.
+        make: What makes the record of a run.
+    """
+
+    runs: Sequence[Run]
+    make: Callable[[Run, RunOptions], dict]
+
+
+Task = tuple[Chain, RunOptions]
 
 Done = tuple[Chain, list[dict], dict[Run, str]]
 """A chain, its records, and why runs have none."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Order:
-    """Which study is run, how, and where to: the arguments of `run_study` of these names."""
-
-    study: str
-    results: Path
-    engine: str
-    jobs: int
-    budget_minutes: float | None
-    verbose: bool
-
-    def check(self) -> None:
-        """Raise ValueError for an unknown engine, no job or no time."""
-        if self.engine not in ENGINES:
-            names = ", ".join(ENGINES)
-            raise ValueError(f"Expected an engine among {names}. Received: {self.engine!r}")
-        check_jobs(self.jobs)
-        check_budget(self.budget_minutes)
-
-    def is_done(self, record: dict | None) -> bool:
-        """Whether a run needs no more epochs."""
-        return record is not None and is_finished(record, self.budget_minutes)
+class DeadlineReached(Exception):
+    """The time of this call is up."""
 
 
-def check_jobs(jobs: int) -> None:
-    """Raise ValueError unless there is at least one process to work in."""
-    if jobs < 1:
-        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
+@contextlib.contextmanager
+def interrupt_after(seconds: float) -> Iterator[None]:
+    """Raise `DeadlineReached` in the main thread after so many seconds."""
+    if seconds == float("inf"):
+        yield
+        return
+
+    def stop(*_):
+        raise DeadlineReached
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def run_chains(order: Order, chains: list[Chain], bar: tqdm) -> dict[Run, str]:
-    """Run all chains; when a process dies, run what it may have been working on alone, once more.
+def run_chains(options: RunOptions, chains: list[Chain], bar: tqdm) -> dict[Run, str]:
+    """Run all chains; when a process dies, repeat those that were under way, one at a time.
 
-    joblib does not say which process died, so all chains that were under way are repeated, one
-    by one: a chain that kills its process again is surely the cause, and the others only go on
-    from their checkpoints.
+    joblib does not say which process died. A chain that kills its process when it is alone is the
+    cause; the others go on from their states.
+
+    Returns:
+        Run -> why it has no record. Runs that the deadline stopped are not among them.
     """
     failed: dict[Run, str] = {}
     waiting, suspects = list(chains), []
-    while waiting or suspects:
-        alone = bool(suspects)
-        batch = [suspects.pop(0)] if alone else waiting
-        started: list[Chain] = []
-        ended: list[Chain] = []
-        try:
-            for chain, errors in _outcomes(order, batch, started):
-                ended.append(chain)
-                failed.update(errors)
-                bar.update(len(chain))
-        except TerminatedWorkerError as error:
-            under_way = [chain for chain in started if chain not in ended]
-            if alone:
-                bar.update(len(batch[0]))
-                reason = f"its process died 2 times ({str(error).splitlines()[0]})"
-                failed.update(dict.fromkeys(batch[0], reason))
-            else:
-                tqdm.write("A process died; its run is tried once more.", file=sys.stderr)
-                suspects = under_way
-        if not alone:
-            waiting = [c for c in waiting if c not in ended and c not in suspects]
+    with contextlib.suppress(DeadlineReached), interrupt_after(options.seconds_left()):
+        while waiting or suspects:
+            alone = bool(suspects)
+            batch = [suspects.pop(0)] if alone else waiting
+            started: list[Chain] = []
+            ended: list[Chain] = []
+            try:
+                for chain, errors in _outcomes(options, batch, started):
+                    ended.append(chain)
+                    failed.update(errors)
+                    bar.update(len(chain.runs))
+            except TerminatedWorkerError as error:
+                if alone:
+                    bar.update(len(batch[0].runs))
+                    reason = f"its process died 2 times ({str(error).splitlines()[0]})"
+                    failed.update(dict.fromkeys(batch[0].runs, reason))
+                else:
+                    tqdm.write("A process died; its run is tried once more.", file=sys.stderr)
+                    suspects = [chain for chain in started if chain not in ended]
+            if not alone:
+                waiting = [c for c in waiting if c not in ended and c not in suspects]
     return failed
 
 
 def _outcomes(
-    order: Order, chains: list[Chain], started: list[Chain]
+    options: RunOptions, chains: list[Chain], started: list[Chain]
 ) -> Iterator[tuple[Chain, dict[Run, str]]]:
-    """Run chains in parallel; yield each as it ends, and what ended runs of it that failed.
-
-    `started` grows meanwhile.
-    """
+    """Run chains in parallel; yield each as it ends, with its errors. `started` grows meanwhile."""
 
     def tasks() -> Iterator[Task]:
         for chain in chains:
             started.append(chain)
-            yield chain, order.study, str(order.results.resolve()), order.budget_minutes
+            yield chain, options
 
-    for chain, records, errors in _POOLS[order.engine](tasks(), order.jobs):
+    for chain, records, errors in _POOLS[options.engine](tasks(), options.jobs):
         # On a cluster without a shared disk the record exists only where it was made.
         for record in records:
-            write_if_longer(record, order.results, order.study)
+            write_if_longer(record, options.results, options.study)
         yield chain, errors
 
 
 def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
-    # joblib runs a single job in this very process. Asking for two and handing out one keeps
-    # every run in a process of its own, with its own threads and its own death.
+    # joblib runs a single job in this very process. Asking for two and handing out one keeps each
+    # run in its own process, so a crash kills only that run.
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(
             n_jobs=max(2, jobs), batch_size=1, pre_dispatch=jobs, return_as="generator_unordered"
         )
-        yield from parallel(joblib.delayed(run_chain)(*task) for task in tasks)
+        run = joblib.delayed(_run_in_worker)
+        yield from parallel(run(os.getpid(), *task) for task in tasks)
+
+
+def _run_in_worker(parent: int, chain: Chain, options: RunOptions) -> Done:
+    end_with_parent(parent)
+    return run_chain(chain, options)
+
+
+@functools.cache
+def end_with_parent(parent: int) -> None:
+    """Kill this process as soon as its parent has ended."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # They reach every process of a terminal or a job; the parent alone decides what to do.
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+    def watch() -> None:  # other systems, and a parent that ended before
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 _PATIENCE = 600
@@ -140,30 +168,72 @@ _LOOK_AGAIN = 5
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
     """Dask's own calls: on a single worker joblib's would train in this very process."""
     _need("distributed", "cluster")
+    from distributed import CancelledError
+
+    with _dask_client(jobs) as client:
+        address = client.scheduler.address
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+            yield from _dask_results(client, tasks)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"Expected a worker of the dask scheduler at {address}. Received: none in "
+                f"{_PATIENCE} s. Start one: dask worker {address} --nthreads 1"
+            ) from error
+        except (CancelledError, OSError) as error:
+            raise ConnectionError(
+                f"Expected the dask scheduler at {address} to answer until the end. Received: a "
+                "closed connection. Finished records are kept: start the scheduler, then repeat "
+                "the command."
+            ) from error
+
+
+def _dask_results(client, tasks: Iterator[Task]) -> Iterator[Done]:
     from distributed import wait
     from distributed.scheduler import KilledWorker
 
-    with _dask_client(jobs) as client:
-        client.wait_for_workers(1, timeout=_PATIENCE)
-        waiting = {}
-        while True:
-            # No more than run at once: what only waits on a worker that dies counts as killed.
-            free = sum(client.nthreads().values()) - len(waiting)
-            for task in itertools.islice(tasks, max(free, not waiting)):
-                waiting[client.submit(run_chain, *task, pure=False)] = task[0]
-            if not waiting:
-                return
+    waiting = {}
+    while True:
+        # No more than run at once: what only waits on a worker that dies counts as killed.
+        free = sum(client.nthreads().values()) - len(waiting)
+        for task in itertools.islice(tasks, max(free, not waiting)):
+            waiting[client.submit(run_chain, *task, pure=False)] = task[0]
+        if not waiting:
+            return
+        try:
+            done = wait([*waiting], timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            continue  # other workers may have come meanwhile
+        for future in done:
+            chain = waiting.pop(future)
             try:
-                done = wait([*waiting], timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                continue  # other workers may have come meanwhile
-            for future in done:
-                chain = waiting.pop(future)
-                try:
-                    yield future.result()
-                except KilledWorker as error:
-                    times = error.allowed_failures + 1
-                    yield chain, [], dict.fromkeys(chain, f"its process died {times} times")
+                yield future.result()
+            except KilledWorker as error:
+                times = error.allowed_failures + 1
+                yield chain, [], dict.fromkeys(chain.runs, f"its process died {times} times")
+
+
+def _dask_client(jobs: int):
+    """The cluster that `DASK_SCHEDULER_ADDRESS` names, or one of `jobs` processes made here."""
+    import dask
+    import distributed
+
+    # What distributed logs of a lost scheduler is a page of tracebacks; we raise one line.
+    for name in ("distributed", "distributed.client", "asyncio", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if address := dask.config.get("scheduler-address", None):
+        try:
+            return distributed.Client()
+        except OSError as error:
+            raise ConnectionError(
+                f"Expected a dask scheduler at {address}. Received: no answer ({error}). Start it, "
+                "or correct DASK_SCHEDULER_ADDRESS."
+            ) from error
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        # Any free port will do: the default one may be another cluster's.
+        return distributed.Client(
+            n_workers=jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        )
 
 
 def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -180,7 +250,7 @@ def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
             try:
                 yield ray.get(ready)
             except ray.exceptions.WorkerCrashedError:
-                yield chain, [], dict.fromkeys(chain, "its process died 2 times")
+                yield chain, [], dict.fromkeys(chain.runs, "its process died 2 times")
 
 
 @contextlib.contextmanager
@@ -194,19 +264,7 @@ def _ray_cluster(jobs: int) -> Iterator[None]:
 
 
 _POOLS = {"loky": _loky, "dask": _dask, "ray": _ray}
-"""Engine -> how it runs tasks in processes and yields what comes of each as it ends."""
-
-
-def _dask_client(jobs: int):
-    """The cluster that `DASK_SCHEDULER_ADDRESS` names, or one of `jobs` processes made here."""
-    import dask
-    import distributed
-
-    if dask.config.get("scheduler-address", None):
-        return distributed.Client()
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        # Any free port will do: the default one may be another cluster's.
-        return distributed.Client(n_workers=jobs, threads_per_worker=1, dashboard_address=":0")
+"""Engine -> a function that runs tasks in processes and yields each result as it comes."""
 
 
 def _need(module: str, extra: str) -> None:
@@ -218,60 +276,62 @@ def _need(module: str, extra: str) -> None:
         ) from error
 
 
-def run_chain(chain: Chain, study: str, results: str, budget_minutes: float | None = None) -> Done:
-    """Train the runs of one chain in this process; an error ends the chain, not the study."""
+def run_chain(chain: Chain, options: RunOptions) -> Done:
+    """Make the runs of one chain in this process; an error ends the chain, not the study."""
     use_one_thread()
-    if threading.current_thread() is threading.main_thread():
-        # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     records: list[dict] = []
-    for run in chain:
+    for run in chain.runs:
         try:
-            records.append(_make(run, study, results, budget_minutes))
+            records.append(chain.make(run, options))
             gc.collect()  # graphs hold each other: without this a process grows with every run
         except Exception as error:  # TensorFlow's own errors have no closer common class
             reason = f"{type(error).__name__}: {error}"
-            return chain, records, dict.fromkeys(chain[len(records) :], reason)
+            return chain, records, dict.fromkeys(chain.runs[len(records) :], reason)
     return chain, records, {}
 
 
-def _make(run: Run, study: str, results: str, budget_minutes: float | None) -> dict:
-    if isinstance(run, ClassicalProtocol):
-        return classical.fit(run, results=results, study=study)
+def make_network(protocol: Protocol, options: RunOptions) -> dict:
+    """Train a network and return its record."""
     from .. import train
 
-    options = {"budget_minutes": budget_minutes, "verbose": False}
-    return train(run, results=results, study=study, **options)
+    record = train(
+        protocol,
+        results=options.results,
+        study=options.study,
+        budget_minutes=options.budget_of(protocol),
+        verbose=False,
+    )
+    elsewhere, environment = options.seconds_elsewhere.get(protocol), record["environment"]
+    if elsewhere and environment["engine"] == "fit" and "seconds_elsewhere" not in environment:
+        environment["seconds_elsewhere"] = elsewhere  # so that no later budget counts them
+        write_record(record, options.results, options.study)
+    return record
 
 
 def use_one_thread() -> None:
-    """TensorFlow reads these when it is imported. Two processes of one thread finish twice the
-    runs of one process of two threads."""
+    """Make TensorFlow use one thread, if it is not imported yet.
+
+    Two processes of one thread finish twice the runs of one process of two threads.
+    """
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = "1"
 
 
-def run_lanes(order: Order, lanes: list[Protocol], pending: list[Protocol]) -> dict[Run, str]:
-    """LeNets of a program side by side; each network of the zoo, which fills a GPU, alone."""
+def run_lanes(
+    options: RunOptions, lanes: list[Protocol], pending: list[Protocol], bar: tqdm
+) -> dict[Run, str]:
+    """Train the programs that have a pending run, until the deadline. Returns as `run_chains`."""
     _need("jax", "jax")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "jax"
-    from .lanes import by_program, train_lanes
+    from .lanes import by_program, train_program
 
-    small = [run for run in lanes if run.model.startswith("lenet5")]
-    groups = [group for group in by_program(small) if not set(group).isdisjoint(pending)]
-    groups += [[run] for run in pending if run not in small]
     failed: dict[Run, str] = {}
-    for group in groups:
+    for group in by_program(lanes):
+        if set(group).isdisjoint(pending) or options.seconds_left() <= 0:
+            continue
         try:
-            train_lanes(
-                group,
-                results=order.results,
-                study=order.study,
-                checkpoint_every=10 if group[0] in small else 1,
-                budget_minutes=order.budget_minutes,
-                verbose=order.verbose,
-            )
+            bar.update(len(train_program(group, options).keys() & {*pending}))
         except (RuntimeError, MemoryError, OSError) as error:  # too large for this GPU, say
             failed |= dict.fromkeys(group, f"{type(error).__name__}: {error}")
     return failed

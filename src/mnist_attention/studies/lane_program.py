@@ -1,6 +1,7 @@
-"""The JAX program behind `lanes`: one epoch of many networks, ``vmap`` over ``scan`` over
+"""The JAX program of the engine `lanes`: one epoch of many networks, ``vmap`` over ``scan`` over
 Keras's own ``train_step``."""
 
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,9 +15,7 @@ from ..data import Dataset, EpochPlan, augment, augmentation_table, network_inpu
 from ..models import EVALUATION_BATCH
 from ..protocol import Protocol
 from ..training import variables
-
-LOWERINGS = ("grouped", "patches")
-"""A convolution whose kernel differs by lane: as `vmap` makes it, or as `convolve_patches`."""
+from .options import LOWERINGS
 
 
 def convolve_patches(layer: keras.layers.Layer, inputs, kernel):
@@ -48,7 +47,12 @@ class LaneProgram:
         model: A compiled Keras model; its weights do not matter.
         protocol: Its `batch_size` and `shift` matter.
         dataset: The digits. They are on the device once, as they are stored.
-        lowering: One of `LOWERINGS`.
+        lowering: One of `LOWERINGS`: a convolution as `vmap` makes it, or `convolve_patches`.
+
+    Attributes:
+        parameters: Number of weights of a network.
+        compiled: The epoch for these lanes, after `compile`.
+        compile_seconds: How long that took.
 
     Raises:
         ValueError: for another `lowering`.
@@ -78,20 +82,26 @@ class LaneProgram:
         lanes = [[[v.value for v in kind] for kind in _kinds(model)] for model in models]
         return tuple(jax.tree.map(lambda *values: jnp.stack(values), *lanes))
 
+    def compile(self, values: tuple, plans: Sequence[EpochPlan]) -> None:
+        """Compile the epoch for so many lanes, so that no epoch's time includes it."""
+        started = time.perf_counter()
+        self.compiled = self._epoch.lower(values, stack_plans(plans), self._data).compile()
+        self.compile_seconds = time.perf_counter() - started
+
     def epoch(self, values: tuple, plans: Sequence[EpochPlan]) -> tuple[tuple, dict]:
         """Train for an epoch, then test. Returns before the device is done.
 
         Args:
             values: They are used up.
-            plans: One per lane.
+            plans: One per lane; as many as `compile` saw.
 
         Returns:
             The new `values`, and metrics under Keras's names, one number per lane each.
         """
-        return self._epoch(values, _stacked(plans), self._data)
+        return self.compiled(values, stack_plans(plans), self._data)
 
     def classes(self, values: tuple) -> dict[str, np.ndarray]:
-        """What each lane says of every clean image: split -> integers, shape `(lanes, n)`."""
+        """Each lane's class of every clean image: split -> integers, shape `(lanes, n)`."""
         return jax.device_get(self._classes(values, self._data))
 
     def variables(self, values: tuple) -> list[list[np.ndarray]]:
@@ -144,5 +154,6 @@ def _kinds(model: keras.Model) -> tuple[list[keras.Variable], ...]:
     return (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
 
 
-def _stacked(plans: Sequence[EpochPlan]) -> list[np.ndarray]:
+def stack_plans(plans: Sequence[EpochPlan]) -> list[np.ndarray]:
+    """The draws of several plans, each with the lanes as its first axis."""
     return [np.stack(draws) for draws in zip(*(vars(plan).values() for plan in plans), strict=True)]

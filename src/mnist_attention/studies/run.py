@@ -1,8 +1,9 @@
-"""A study is a named list of protocols. ``run_study`` trains what of it is not finished yet,
-``measure_studies`` measures the trained networks."""
+"""A study is a named list of protocols. ``run_study`` makes the missing records,
+``measure_studies`` measures the trained networks, ``merge_records`` takes in another folder."""
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import joblib
@@ -10,120 +11,180 @@ from tqdm import tqdm
 
 from ..data import load_dataset
 from ..protocol import Protocol, by_trajectory, run_id
-from ..records import is_finished, read_records, record_path
+from ..records import (
+    MEASUREMENTS,
+    is_finished,
+    read_record,
+    read_records,
+    record_path,
+    write_if_longer,
+)
 from ..storage.files import require_writable
 from ..storage.quiet import silence_stderr
 from . import classical
 from .catalogue import study_methods, study_protocols
-from .engines import Order, Run, check_jobs, run_chains, run_lanes, use_one_thread
+from .engines import Chain, end_with_parent, make_network, run_chains, run_lanes, use_one_thread
+from .options import RunOptions, check_jobs
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What came of a study.
+class StudyResult:
+    """How far a study is.
 
     Attributes:
-        finished: Runs whose record is there, those of earlier calls included.
+        finished: Runs with a finished record, those of earlier calls included.
         failed: Run id -> why it has no record.
         cut_short: Runs whose record says that the budget ended them early.
-        problems: One line for each JSON file among the records that is none.
+        unfinished: Runs that the deadline stopped; the same call goes on with them.
+        problems: One line for each JSON file that is no record.
     """
 
     finished: int
     failed: dict[str, str]
     cut_short: int = 0
+    unfinished: int = 0
     problems: tuple[str, ...] = ()
 
 
 def run_study(
     name: str,
     *,
-    seeds: int = 1,
-    engine: str = "loky",
-    jobs: int | None = None,
     results: Path | str,
+    seeds: int = 1,
+    first_seed: int = 0,
+    models: Collection[str] = (),
     epochs: int | None = None,
-    budget_minutes: float | None = None,
-    verbose: bool = True,
-) -> Outcome:
-    """Train every run of a study that has no record yet. Interrupted, it goes on when called again.
+    **options,
+) -> StudyResult:
+    """Make the missing records of a study. Interrupted, it goes on when called again.
 
     A run that another study has finished counts as finished. Each run has one thread, so its
     record does not depend on `jobs` or on the engine that ran the process.
 
-    With a budget each network is trained for at least one epoch, and its record says how many
-    there were. Called again with more, the study goes on and replaces those records.
+    With a budget each network is trained for at least one epoch, and its record has the number of
+    epochs. Called again with more, the study goes on and replaces those records.
 
     Args:
         name: A key of `STUDIES`.
-        seeds: How many seeds, from 0 on.
-        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: processes of a cluster.
-            `"lanes"`: one JAX program, for a GPU.
-        jobs: Processes at a time; by default one for each core that this process may use.
-        results: Folder for records and checkpoints.
+        results: Folder for records and states.
+        seeds: How many seeds.
+        first_seed: The first of them.
+        models: Networks and methods to choose; by default all of the study.
         epochs: Instead of each protocol's own.
-        budget_minutes: End each run with the epoch in which its training, that of earlier calls
-            included, has taken so long.
-        verbose: Whether to show a progress bar over the runs.
+        **options: Fields of `RunOptions`: `engine`, `jobs`, `budget_minutes`, `deadline_minutes`,
+            `lowering`, `checkpoint_every`, `verbose`.
 
     Raises:
-        ValueError: for an unknown study or engine, no job or no time.
-        OSError: if the data cannot be had or `results` cannot be written.
+        ValueError: for an unknown study, model or engine, no job or no time; for a deadline of
+            processes outside the main thread.
+        OSError: if the data is not available, `results` cannot be written, or a cluster does not
+            answer.
         ImportError: if the engine is not installed.
     """
-    jobs = joblib.cpu_count() if jobs is None else jobs
-    order = Order(name, Path(results), engine, jobs, budget_minutes, verbose)
-    order.check()
-    runs = [*study_protocols(name, seeds, epochs), *study_methods(name, seeds)]
-    require_writable(order.results)
-    ids = _run_ids(runs)
-    records, _ = _by_id(order.results)
-    pending = [run for run in runs if not order.is_done(records.get(ids[run]))]
-    options = {"total": len(runs), "initial": len(runs) - len(pending), "disable": not verbose}
-    with tqdm(desc=name, unit="run", **options) as bar:
-        reasons = _run_all(order, runs, pending, ids, bar)
-    # Read again: another process may have made some of them meanwhile, or damaged ones are whole.
-    records, problems = _by_id(order.results)
-    undone = [run for run in runs if not order.is_done(records.get(ids[run]))]
-    failed = {ids[run]: reasons.get(run, "its record is gone") for run in undone}
-    cut_short = sum(not is_finished(records[i]) for i in set(ids.values()) - set(failed))
-    return Outcome(len(ids) - len(failed) - cut_short, failed, cut_short, tuple(problems))
+    options = RunOptions(study=name, results=results, **options)
+    chosen = {"seeds": seeds, "first_seed": first_seed, "models": models}
+    protocols = study_protocols(name, epochs=epochs, **chosen)
+    methods = study_methods(name, **chosen)
+    require_writable(options.results)
+    ids = _run_ids(protocols, methods)
+    records, _ = _by_id(options.results)
+    elsewhere = _count_elsewhere(options, protocols, ids, records)
+    options = dataclasses.replace(options, seconds_elsewhere=elsewhere)
+
+    pending = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
+    networks = [run for run in protocols if run in pending]
+    chains = [Chain((run,), classical.make) for run in methods if run in pending]
+    bar = {"total": len(ids), "initial": len(ids) - len(pending), "disable": not options.verbose}
+    with tqdm(desc=name, unit="run", **bar) as bar:
+        if options.engine == "lanes":
+            # Lanes of finished runs stay in: without them the others' last bits would change.
+            lanes = [r for r in protocols if r in pending or _has_record(options, ids[r])]
+            reasons = run_lanes(options, lanes, networks, bar)
+            local = dataclasses.replace(options, engine="loky")
+            reasons |= run_chains(local, chains, bar)
+        else:
+            chains += [Chain(runs, make_network) for runs in by_trajectory(networks)]
+            reasons = run_chains(options, chains, bar)
+
+    # Read again: other processes may have made or repaired records meanwhile.
+    records, problems = _by_id(options.results)
+    undone = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
+    if options.deadline_minutes is None:
+        reasons = dict.fromkeys(undone, "its record is gone") | reasons
+    failed = {ids[run]: reasons[run] for run in undone if run in reasons}
+    done = [records[ids[run]] for run in ids if run not in undone]
+    cut_short = sum(not is_finished(record) for record in done)
+    return StudyResult(
+        finished=len(done) - cut_short,
+        failed=failed,
+        cut_short=cut_short,
+        unfinished=len(undone) - len(failed),
+        problems=tuple(problems),
+    )
+
+
+def _has_record(options: RunOptions, name: str) -> bool:
+    return record_path(options.results, options.study, name).exists()
 
 
 def _by_id(results: Path) -> tuple[dict[str, dict], list[str]]:
-    """Run id -> record, of all studies; and what of the folder is none."""
+    """Run id -> record, of all studies; and a line for each file that is no record."""
     records, problems = read_records(results)
     return {record["run_id"]: record for record in records}, problems
 
 
-def _run_ids(runs: list[Run]) -> dict[Run, str]:
+def _run_ids(protocols: Iterable[Protocol], methods: Iterable = ()) -> dict:
     # Loading here makes the cache once, before many processes want it at the same time.
-    digests = {name: load_dataset(name).digest for name in {run.dataset for run in runs}}
-    return {
-        run: (run_id if isinstance(run, Protocol) else classical.run_id)(run, digests[run.dataset])
-        for run in runs
+    datasets = {run.dataset for run in (*protocols, *methods)}
+    digests = {name: load_dataset(name).digest for name in datasets}
+    return {protocol: run_id(protocol, digests[protocol.dataset]) for protocol in protocols} | {
+        method: method.run_id(digests[method.dataset]) for method in methods
     }
 
 
-def _run_all(
-    order: Order, runs: list[Run], pending: list[Run], ids: dict[Run, str], bar: tqdm
-) -> dict[Run, str]:
-    """Make the pending runs. Returns what ended those that failed."""
-    networks = [run for run in pending if isinstance(run, Protocol)]
-    chains = [(run,) for run in pending if not isinstance(run, Protocol)]
-    if order.engine != "lanes":
-        chains += by_trajectory(networks)
-        return run_chains(order, chains, bar)
-    # Lanes of finished runs stay in: without them the others' last bits would change.
-    here = {run for run in runs if record_path(order.results, order.study, ids[run]).exists()}
-    lanes = [r for r in runs if isinstance(r, Protocol) and (r in networks or r in here)]
-    failed = run_lanes(order, lanes, networks)
-    bar.update(len(networks))
-    others = dataclasses.replace(order, engine="loky")  # for what is no network
-    return failed | run_chains(others, chains, bar)
+def _count_elsewhere(
+    options: RunOptions, protocols: list[Protocol], ids: dict, records: dict[str, dict]
+) -> dict[Protocol, float]:
+    """Seconds of each run that no budget counts; a longer run goes on from a shorter one."""
+    seconds = {}
+    for chain in by_trajectory(protocols):
+        longest = 0.0
+        for run in chain:
+            longest = max(longest, options.count_elsewhere(records.get(ids[run])))
+            seconds[run] = longest
+    return {run: value for run, value in seconds.items() if value}
 
 
-# What is measured of trained networks
+def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, list[str]]:
+    """Copy the records of another results folder; of two of the same run the longer one stays.
+
+    Args:
+        source: A folder with one folder for each study.
+        results: The folder to copy to.
+
+    Returns:
+        How many records were copied, how many were there already, and one line for each file that
+        is damaged or no record: those are not copied.
+
+    Raises:
+        OSError: if `results` cannot be written.
+    """
+    copied, kept, refused = 0, 0, []
+    results = require_writable(Path(results))
+    for path in sorted(Path(source).glob("[!.]*/[!.]*.json")):
+        study = path.parent.name
+        if study == MEASUREMENTS:
+            continue
+        try:
+            record = read_record(path)
+        except (ValueError, OSError) as error:
+            refused.append(str(error))
+            continue
+        if write_if_longer(record, results, study) is record:
+            copied += 1
+        else:
+            kept += 1
+    return copied, kept, refused
 
 
 def measure_studies(
@@ -152,7 +213,7 @@ def measure_studies(
 
     Raises:
         ValueError: for an unknown study, fewer than one seed or no job.
-        OSError: if the data cannot be had or `results` cannot be written.
+        OSError: if the data is not available or `results` cannot be written.
     """
     jobs = joblib.cpu_count() if jobs is None else jobs
     check_jobs(jobs)
@@ -164,7 +225,8 @@ def measure_studies(
     require_writable(Path(results))
     ids = _run_ids(protocols)
     measure = joblib.delayed(_measure)
-    tasks = (measure(p, Path(results), weights, jobs > 1) for p in protocols)
+    parent = os.getpid() if jobs > 1 else None
+    tasks = (measure(p, Path(results), weights, parent) for p in protocols)
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         outcomes = joblib.Parallel(
             n_jobs=jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
@@ -175,10 +237,11 @@ def measure_studies(
 
 
 def _measure(
-    protocol: Protocol, results: Path, weights: Path | None, own_process: bool
+    protocol: Protocol, results: Path, weights: Path | None, parent: int | None
 ) -> tuple[Protocol, str]:
-    """Measure one network. Returns why it could not be, or an empty text."""
-    if own_process:
+    """Measure one network, in a process of its own if it has a parent. Returns why it failed."""
+    if parent:
+        end_with_parent(parent)
         use_one_thread()
     with silence_stderr():
         from ..probes.measure import load_conditions, measure_run

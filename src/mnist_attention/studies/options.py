@@ -1,0 +1,128 @@
+"""How the runs of a study are made: one object in place of a dozen arguments."""
+
+import dataclasses
+import functools
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import joblib
+
+from ..records import check_budget, check_study, is_finished
+
+ENGINES = ("loky", "dask", "ray", "lanes")
+
+LOWERINGS = ("grouped", "patches")
+"""How the engine `lanes` computes a convolution whose kernel differs by lane."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How runs are made, and where their records go.
+
+    Args:
+        study: Subfolder of the records.
+        results: Folder of the records and states; `None` keeps neither (`lanes` only).
+        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: processes of a cluster.
+            `"lanes"`: one JAX program, for a GPU.
+        jobs: Processes at a time; by default one for each core that this process may use.
+        budget_minutes: End each run with the epoch in which its training has taken so long.
+            Earlier calls count, epochs made by another engine or on another device do not.
+        deadline_minutes: End this call after so long. Each run keeps its last state.
+        lowering: One of `LOWERINGS`, for `lanes`.
+        checkpoint_every: Epochs of `lanes` from one state on disk to the next; by default 10 for
+            LeNets and 1 for larger networks.
+        verbose: Whether to show progress bars.
+        seconds_elsewhere: Run -> training time of its epochs made elsewhere.
+        started: When the call began, by `time.monotonic`.
+
+    Raises:
+        ValueError: for an unknown engine or lowering, no job or no time.
+    """
+
+    study: str = "single"
+    results: Path | None = None
+    engine: str = "loky"
+    jobs: int | None = None
+    budget_minutes: float | None = None
+    deadline_minutes: float | None = None
+    lowering: str = "grouped"
+    checkpoint_every: int | None = None
+    verbose: bool = True
+    seconds_elsewhere: Mapping = dataclasses.field(default_factory=dict)
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self):
+        jobs = joblib.cpu_count() if self.jobs is None else self.jobs
+        object.__setattr__(self, "jobs", jobs)
+        if self.results is not None:
+            # Workers may have another working folder.
+            object.__setattr__(self, "results", Path(self.results).resolve())
+        check_study(self.study)
+        check_jobs(jobs)
+        check_budget(self.budget_minutes)
+        for name, names in (("engine", ENGINES), ("lowering", LOWERINGS)):
+            if (value := getattr(self, name)) not in names:
+                raise ValueError(
+                    f"Expected {name} among {', '.join(names)}. Received: {name}={value!r}"
+                )
+        if self.checkpoint_every is not None and self.checkpoint_every < 1:
+            raise ValueError(
+                "Expected checkpoint_every to be at least 1. "
+                f"Received: checkpoint_every={self.checkpoint_every}"
+            )
+        if self.deadline_minutes is not None and not self.deadline_minutes > 0:
+            raise ValueError(
+                "Expected a deadline above 0 minutes. "
+                f"Received: deadline_minutes={self.deadline_minutes}"
+            )
+
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; infinity without one."""
+        if self.deadline_minutes is None:
+            return math.inf
+        return self.started + 60 * self.deadline_minutes - time.monotonic()
+
+    def budget_of(self, run) -> float | None:
+        """Minutes that a run may train, those elsewhere included; `None` for no budget."""
+        if self.budget_minutes is None:
+            return None
+        return self.budget_minutes + self.seconds_elsewhere.get(run, 0) / 60
+
+    def is_done(self, run, record: dict | None) -> bool:
+        """Whether a run with this record needs no more epochs."""
+        return record is not None and is_finished(record, self.budget_of(run))
+
+    def count_elsewhere(self, record: dict | None) -> float:
+        """Seconds in a record that another engine or another device trained for."""
+        if self.budget_minutes is None or record is None:
+            return 0.0
+        environment = record["environment"]
+        engine = "lanes" if self.engine == "lanes" else "fit"
+        if environment.get("engine") == engine and environment.get("device") == device_of(engine):
+            return environment.get("seconds_elsewhere", 0.0)
+        return sum(environment.get("epoch_seconds") or [])
+
+
+def check_jobs(jobs: int) -> None:
+    """Check that there is at least one process to work in.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if jobs < 1:
+        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
+
+
+@functools.cache
+def device_of(engine: str) -> str:
+    """What an engine computes on in this process, as records name it: `"cpu"` or `"gpu"`."""
+    if engine == "lanes" or os.environ.get("KERAS_BACKEND") == "jax":
+        import jax
+
+        return jax.default_backend()
+    import tensorflow as tf
+
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
