@@ -24,6 +24,7 @@ from ..storage.files import require_writable
 from ..storage.states import State, checkpoint_path, diverged, lock_runs, over_budget, write_state
 from ..training import (
     check_fit,
+    default_configuration,
     describe_environment,
     initial_state,
     next_state,
@@ -109,6 +110,7 @@ def train_lanes(
     return [records[protocol] for protocol in protocols]
 
 
+@default_configuration()
 def train_program(
     group: Sequence[Protocol],
     options: RunOptions,
