@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from mnist_attention import cli
 from mnist_attention.evidence import report
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.evidence.claims import judge
+from mnist_attention.evidence.claims import CLAIMS, judge
 from mnist_attention.evidence.runs import RunTable
 from mnist_attention.records import read_records, record_path, write_record
 from mnist_attention.storage.paths import CHECKOUT, RESULTS
@@ -349,6 +350,14 @@ def test_the_numbers_of_the_project_are_those_of_its_records(project, name):
     assert report.unsupported_numbers(text, project) == []
 
 
+def test_the_summary_of_the_report_has_the_verdicts(project):
+    text = (CHECKOUT / "REPORT.md").read_text()
+    for claim in CLAIMS:
+        (line,) = re.findall(rf"^- \*\*Claim {claim}\.\*\* (.+)$", text, re.MULTILINE)
+        said = re.findall(r"\*(.+?)\*", line)
+        assert said == [each.outcome for each in judge(claim, project)], f"Claim {claim}"
+
+
 def test_all_records_of_the_project_can_be_used(project):
     assert project.problems == []
 
@@ -370,8 +379,8 @@ def test_the_prose_of_the_notebooks_quotes_the_records(project, path):
 
 SHOWN = {
     "02_train_lenet_with_attention": ("table1", "finding", "systems"),
-    "03_sweep_hyperparameters": ("table2", "table3", "table4", "explain"),
-    "05_is_it_attention": ("ablations", "controls", "moved", "answer"),
+    "03_sweep_hyperparameters": ("table2", "table3", "table4"),
+    "05_is_it_attention": ("controls", "moved", "answer"),
     "06_does_it_filter_noise": ("noise", "controls_on_noise"),
 }
 """Notebook -> what of `BLOCKS` is among its outputs."""
