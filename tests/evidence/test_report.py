@@ -1,5 +1,7 @@
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from mnist_attention import cli
 from mnist_attention.evidence import report
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.evidence.claims import judge
+from mnist_attention.evidence.claims import CLAIMS, judge
 from mnist_attention.evidence.runs import RunTable
 from mnist_attention.records import read_records, record_path, write_record
 from mnist_attention.storage.paths import CHECKOUT, RESULTS
@@ -349,6 +351,14 @@ def test_the_numbers_of_the_project_are_those_of_its_records(project, name):
     assert report.unsupported_numbers(text, project) == []
 
 
+def test_the_summary_of_the_report_has_the_verdicts(project):
+    text = (CHECKOUT / "REPORT.md").read_text()
+    for claim in CLAIMS:
+        (line,) = re.findall(rf"^- \*\*Claim {claim}\.\*\* (.+)$", text, re.MULTILINE)
+        said = re.findall(r"\*(.+?)\*", line)
+        assert said == [each.outcome for each in judge(claim, project)], f"Claim {claim}"
+
+
 def test_all_records_of_the_project_can_be_used(project):
     assert project.problems == []
 
@@ -369,11 +379,14 @@ def test_the_prose_of_the_notebooks_quotes_the_records(project, path):
 
 
 SHOWN = {
-    "02_train_lenet_with_attention": ("systems5", "finding"),
+    "02_train_lenet_with_attention": ("finding", "systems5"),
     "03_sweep_hyperparameters": ("table2", "table3", "table4"),
     "05_is_it_attention": ("controls", "moved", "answer"),
+    "06_does_it_filter_noise": ("claim 9",),
 }
-"""Notebook -> what of `BLOCKS` is among its outputs."""
+"""Notebook -> what of `BLOCKS` is among its outputs, or a claim."""
+
+TEXTS = {**report.BLOCKS, "claim 9": functools.partial(report.claim_text, 9)}
 
 
 def printed_markdown(path: Path) -> str:
@@ -391,7 +404,7 @@ def test_the_outputs_of_the_notebooks_are_those_of_the_records(project, name):
     if not path.is_file():
         pytest.skip(f"{path.name} is not here")
     printed = printed_markdown(path)
-    stale = [block for block in SHOWN[name] if report.BLOCKS[block](project) not in printed]
+    stale = [text for text in SHOWN[name] if TEXTS[text](project) not in printed]
     assert stale == [], f"run: make notebooks ONLY=notebooks/{name}.py"
 
 
