@@ -1,12 +1,12 @@
 # `make` lists the targets. Everything runs from .venv, which is made from requirements.lock.
-# Needs Python 3.11-3.13 and a package registry. For another Python, as a .venv that is there keeps
+# Needs Python 3.11-3.13 and PyPI. For another Python, as a .venv that is there keeps
 # its own: make clean, then make PYTHON=python3.12 test
 
 PYTHON  ?= python3
 JOBS    ?= 2
 ENGINE  ?= loky
 SEEDS   ?= 10
-STUDIES ?= lenets table4 table2 table3 assumptions explain growth controls controls_on_noise noise permuted
+STUDIES ?= lenets table4 table2 table3 momentum assumptions explain growth controls controls_on_noise noise permuted
 # Studies whose trained networks are measured: noise, what the masks cover, interventions.
 MEASURE ?= lenets controls controls_on_noise noise permuted
 # Minutes for each network of Table 1 that is larger than LeNet: 100 epochs of all need a GPU.
@@ -131,7 +131,7 @@ notebooks: setup ## execute the notebooks in full and write the .ipynb that are 
 	  touch $$source && $(BIN)/jupytext --quiet --sync $$source || exit 1; \
 	done
 
-lock: ## write requirements.lock anew from pyproject.toml (newest versions: UPGRADE=--upgrade)
+lock: ## rebuild requirements.lock from pyproject.toml (newest versions: UPGRADE=--upgrade)
 	@$(PYTHON) -m venv --clear build/uv
 	@build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
