@@ -4,6 +4,7 @@ Accuracies are in percent and differences in percentage points.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import types
@@ -21,8 +22,8 @@ from .runs import (
     Changes,
     Records,
     RunTable,
+    accuracy_after,
     difference,
-    difference_over_epochs,
     is_failed,
     is_mnist,
     protocol_of,
@@ -214,11 +215,14 @@ def _best_seed(table: RunTable) -> Row:
 # With and without the mask, over the epochs
 
 
-def mask_over_epochs(records: Records, epochs: Iterable[int] | None = None) -> pd.DataFrame:
-    """LeNet+Attention minus LeNet after each epoch; see `runs.difference_over_epochs`."""
+def mask_over_epochs(records: Records, epochs: Iterable[int]) -> dict[int, Difference]:
+    """Epoch -> LeNet+Attention minus LeNet in points, from the histories of paired runs."""
     table = RunTable.of(records)
-    rows = (whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet"))
-    return difference_over_epochs(*rows, epochs)
+    masked, plain = (whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet"))
+    return {
+        epoch: difference(masked, plain, functools.partial(accuracy_after, epochs=epoch))
+        for epoch in epochs
+    }
 
 
 # Which protocol explains the paper's numbers

@@ -307,15 +307,14 @@ EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 50, 75, 100)
 
 def over_epochs_table(records: Records) -> pd.DataFrame:
     """With minus without the mask after some numbers of epochs, ready to be shown."""
-    found = ablations.mask_over_epochs(records, EPOCHS_SHOWN)
     return pd.DataFrame(
         {
-            "epochs": str(row.epoch),
-            "points [95 %]": with_interval(row.mean, row.low, row.high) if row.n else MISSING,
-            "p": p_text(row.p) if row.n > 1 else "",
-            "n": str(row.n),
+            "epochs": str(epoch),
+            "points [95 %]": points(found),
+            "p": p_text(found.sign_p) if found.n > 1 else "",
+            "n": str(found.n),
         }
-        for row in found.itertuples()
+        for epoch, found in ablations.mask_over_epochs(records, EPOCHS_SHOWN).items()
     )
 
 
@@ -350,8 +349,9 @@ def finding(records: Records) -> str:
     table = RunTable.of(records)
     plain, masked = (table.runs(evidence.setting_of(row)) for row in ("LeNet", "LeNet+Attention"))
     paper = [evidence.reported_value(row) for row in ("LeNet", "LeNet+Attention")]
-    if lack := evidence.lacks({"without the mask": plain, "with it": masked}):
-        return f"Not tested yet: {lack}; the paper: {paper[0]} and {paper[1]}."
+    lacks = {"without the mask": plain.lack(), "with it": masked.lack()}
+    if lacking := [f"{name}: {lack}" for name, lack in lacks.items() if lack]:
+        return f"Not tested yet: {'; '.join(lacking)}; the paper: {paper[0]} and {paper[1]}."
     seeds = plain.by_seed.keys() & masked.by_seed.keys()
     ours = [
         f"{summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean:.2f} %"

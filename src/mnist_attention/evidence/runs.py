@@ -7,8 +7,6 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from ..data import Dataset
 from ..protocol import MOMENTUM_AND_HE, PAPER
 from ..records import read_records
 from ..storage.mnist import MNIST_DIGEST
-from .statistics import Difference, McNemar, Sample, mcnemar, paired_difference, summarise
+from .statistics import Difference, Sample, paired_difference, summarise
 
 ENOUGH_SEEDS = 3
 """Seeds below which no number is judged by its spread."""
@@ -82,10 +80,7 @@ BEYOND: dict[str, dict[str, Changes]] = {
 
 
 def setting_of(row: str) -> Changes:
-    """The setting of a row of the tables: `replace(PAPER, **setting_of(row))`.
-
-    Args:
-        row: As in `reported.csv`: a network, or `field=value`.
+    """The setting of a row of the tables, e.g. "LeNet" or "batch_size=48".
 
     Raises:
         ValueError: for a row that no table has.
@@ -102,40 +97,24 @@ def setting_of(row: str) -> Changes:
 
 
 class RunTable:
-    """Records, checked and indexed by setting once, so that each question is a lookup.
+    """Records, indexed by setting once, so that each question is a lookup.
 
     Args:
-        records: As `read_records` gives them.
-        problems: What could not be read.
-
-    Attributes:
-        records: Those that can be used.
-        problems: One line for each file or record that cannot.
+        records: As `read_records` gives them, which checks them.
+        problems: One line for each file or record that cannot be used.
     """
 
     def __init__(self, records: Iterable[dict], problems: Iterable[str] = ()):
-        self.records: list[dict] = []
-        self.problems = list(problems)
-        self._mnist: dict[tuple, list[dict]] = {}
-        self._lengths: dict[tuple, set[int]] = {}
+        self.records, self.problems = list(records), list(problems)
+        self._mnist: dict[tuple, dict[int, list[dict]]] = {}  # setting -> epochs -> records
         self._elsewhere: collections.Counter[tuple] = collections.Counter()
-        for record in records:
-            try:
-                _check(record)
-            except ValueError as error:
-                self.problems.append(str(error))
+        for record in self.records:
+            protocol = protocol_of(record)
+            setting, epochs = _key(protocol), protocol["epochs"]
+            if is_mnist(record) and protocol["dataset"] == DEFAULTS["dataset"]:
+                self._mnist.setdefault(setting, {}).setdefault(epochs, []).append(record)
             else:
-                self._add(record)
-
-    def _add(self, record: dict) -> None:
-        self.records.append(record)
-        protocol = protocol_of(record)
-        setting, epochs = _key(protocol), protocol["epochs"]
-        if is_mnist(record) and protocol["dataset"] == DEFAULTS["dataset"]:
-            self._mnist.setdefault((setting, epochs), []).append(record)
-            self._lengths.setdefault(setting, set()).add(epochs)
-        else:
-            self._elsewhere[setting, epochs] += 1
+                self._elsewhere[setting, epochs] += 1
 
     def __iter__(self) -> Iterator[dict]:
         return iter(self.records)
@@ -149,32 +128,30 @@ class RunTable:
     def read(cls, results: Path) -> "RunTable":
         """Read a results folder; a folder that cannot be read is a problem."""
         results = Path(results)
-        problems = [] if results.is_dir() else [f"{results} is no folder"]
-        for path in [results, *sorted(results.glob("[!.]*"))] if results.is_dir() else ():
-            try:
-                if path.is_dir() or path.is_symlink():
-                    os.scandir(path).close()
-            except OSError as error:
-                problems.append(f"{path} cannot be read: {error.strerror}")
-        records, unreadable = read_records(results)
-        return cls(records, dict.fromkeys([*problems, *unreadable]))
+        records, problems = read_records(results)
+        if not results.is_dir():
+            problems = [f"{results} is no folder", *problems]
+        for path in sorted(results.glob("[!.]*")):
+            if path.is_symlink() and not path.exists():
+                problems.append(f"{path} cannot be read: No such file or directory")
+        return cls(records, problems)
+
+    def _lengths(self, changes: Changes) -> dict[int, list[dict]]:
+        return self._mnist.get(_key({**DEFAULTS, **changes}), {})
+
+    def lengths(self, changes: Changes) -> list[int]:
+        """Numbers of epochs that runs of a setting ask for, ascending."""
+        return sorted(self._lengths(changes))
 
     def runs(self, changes: Changes) -> "Runs":
         """The runs of a setting; see `runs_of`."""
         wanted = {**DEFAULTS, **changes}
-        key = _key(wanted), wanted["epochs"]
-        usable = self._mnist.get(key, [])
-        if not usable:
-            others = self._elsewhere[key]
-            elsewhere = f"{plural(others, 'run')} on other digits" if others else ""
-            return Runs((), wanted["epochs"], 0, elsewhere)
-        done = max(map(_length, usable))
+        usable = self._lengths(changes).get(wanted["epochs"], [])
+        others = 0 if usable else self._elsewhere[_key(wanted), wanted["epochs"]]
+        done = max(map(_length, usable), default=0)
         longest = {protocol_of(r)["seed"]: r for r in usable if _length(r) == done}
-        return Runs(tuple(longest[seed] for seed in sorted(longest)), wanted["epochs"], done)
-
-    def lengths(self, changes: Changes) -> list[int]:
-        """Numbers of epochs that runs of a setting ask for, ascending."""
-        return sorted(self._lengths.get(_key({**DEFAULTS, **changes}), ()))
+        records = tuple(longest[seed] for seed in sorted(longest))
+        return Runs(records, wanted["epochs"], done, others)
 
     def after(self, changes: Changes, epochs: int) -> dict[int, float]:
         """Seed -> test accuracy in percent after some epochs, of a run of at least that length.
@@ -183,8 +160,8 @@ class RunTable:
         shortest such run is taken.
         """
         found: dict[int, float] = {}
-        for length in reversed([length for length in self.lengths(changes) if length >= epochs]):
-            for record in self._mnist[_key({**DEFAULTS, **changes}), length]:
+        for length, records in sorted(self._lengths(changes).items(), reverse=True):
+            for record in records if length >= epochs else ():
                 if (accuracy := accuracy_after(record, epochs)) is not None:
                     found[protocol_of(record)["seed"]] = accuracy
         return found
@@ -199,70 +176,24 @@ def _key(protocol: Changes) -> tuple:
     return tuple(protocol[name] for name in _SETTING)
 
 
-def _check(record: dict) -> None:
-    """Check what the evidence uses of a record.
-
-    Raises:
-        ValueError: naming the record and the part that is wrong.
-    """
-    name = "a record"
-    try:
-        name = f"{record['environment'].get('study', '')}/{record['run_id']}.json"
-        result, environment, protocol = (record[k] for k in ("result", "environment", "protocol"))
-        accuracies = [result["train_accuracy"], result["test_accuracy"]]
-        times = [environment.get(name) for name in ("seconds", "threads")]
-        times += environment.get("epoch_seconds") or []
-        texts = [environment.get(name, "") for name in ("device", "engine", "finished")]
-        hash(_key(protocol_of(record)))
-        wrong = [
-            f"{part}={values!r:.80}"
-            for part, values in {
-                "accuracies": accuracies,
-                "result": [result.get(name) for name in ("epochs", "parameters")],
-                "protocol": [protocol.get(name) for name in ("epochs", "seed")],
-                "history": [one for values in record["history"].values() for one in [*values]],
-                "seconds and threads": times,
-                "measured": record.get("measured", {}),
-            }.items()
-            if not _holds_numbers(values)
-        ]
-        if not all(0 <= accuracy <= 1 for accuracy in accuracies):
-            wrong.append(f"accuracies={accuracies}")
-        if not all(isinstance(text, str) for text in texts):
-            wrong.append(f"device, engine, finished={texts!r:.80}")
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{name}: Expected numbers. Received a wrong part: {error}") from error
-    if wrong:
-        raise ValueError(f"{name}: Expected numbers, in range. Received: {'; '.join(wrong)}")
-
-
-def _holds_numbers(value) -> bool:
-    """Whether all leaves are finite numbers or `None`, which JSON has for what is not finite."""
-    if isinstance(value, dict):
-        return all(map(_holds_numbers, value.values()))
-    if isinstance(value, list):
-        return all(one is None or math.isfinite(one) for one in value)
-    return value is None or math.isfinite(value)
-
-
 # The runs of a setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """The runs of one setting, one per seed, all on the same digits and of the same length.
+    """The runs of one setting, one per seed, all on MNIST and of the same length.
 
     Attributes:
         records: Sorted by seed. Diverged runs are among them.
         asked: Epochs that the setting asks for.
         done: Epochs of these runs; 0 without runs.
-        elsewhere: Which records of the setting cannot be used, in words.
+        elsewhere: Where there are none: how many there are on other digits.
     """
 
     records: tuple[dict, ...]
     asked: int
     done: int
-    elsewhere: str = ""
+    elsewhere: int = 0
 
     @property
     def whole(self) -> bool:
@@ -281,20 +212,17 @@ class Runs:
 
     def lack(self, seeds: int = ENOUGH_SEEDS) -> str | None:
         """What keeps these runs from being judged, in words; `None` if nothing does."""
+        if self.elsewhere:
+            return f"missing ({plural(self.elsewhere, 'run')} on other digits)"
         if not self.records:
-            return f"missing ({self.elsewhere})" if self.elsewhere else "missing"
+            return "missing"
         if not self.whole:
             return f"{self.done} of {self.asked} epochs"
         return too_few(len(self.records), seeds)
 
 
 def runs_of(changes: Changes, records: Records) -> Runs:
-    """The records of a setting. Runs that were cut short stand in where there are no whole ones.
-
-    Args:
-        changes: The setting.
-        records: Any records. Those of other digits than MNIST are never used.
-    """
+    """The runs of a setting. Runs that were cut short stand in where there are no whole ones."""
     return RunTable.of(records).runs(changes)
 
 
@@ -345,8 +273,8 @@ def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
 
 # Numbers of runs
 
-Metric = str | Callable[[dict], float]
-"""A key of `result` that holds a fraction, or a function from a record to percent."""
+Metric = str | Callable[[dict], float | None]
+"""A key of `result` that holds a fraction, or a function from a record to percent, if known."""
 
 
 def value_of(record: dict, metric: Metric = "test_accuracy") -> float:
@@ -379,9 +307,12 @@ def differences(first: Runs, second: Runs, metric: Metric = "test_accuracy") -> 
     """Seed -> first minus second in points. Runs cut short differently are no pairs."""
     if first.done * second.asked != second.done * first.asked:
         return {}
+    values = {
+        seed: [value_of(record, metric) for record in pair]
+        for seed, pair in _pairs(first, second).items()
+    }
     return {
-        seed: value_of(ours, metric) - value_of(theirs, metric)
-        for seed, (ours, theirs) in _pairs(first, second).items()
+        seed: ours - theirs for seed, (ours, theirs) in values.items() if None not in (ours, theirs)
     }
 
 
@@ -389,42 +320,6 @@ def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
     """Seed -> the record of either setting, for the seeds that both have."""
     ours, theirs = first.by_seed, second.by_seed
     return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
-
-
-def difference_over_epochs(
-    first: Runs, second: Runs, epochs: Iterable[int] | None = None
-) -> pd.DataFrame:
-    """First minus second after each epoch, from the histories of paired runs.
-
-    Args:
-        first: Runs of one setting, of full length.
-        second: Runs of another.
-        epochs: Which epochs; by default all.
-
-    Returns:
-        Columns epoch, n, mean, low, high (points of test accuracy, 95 % interval) and p (sign-flip
-        test; below 6 pairs the t test).
-    """
-    rows = []
-    for epoch in epochs if epochs is not None else range(1, first.done + 1):
-        pairs = [
-            [accuracy_after(record, epoch) for record in pair]
-            for pair in _pairs(first, second).values()
-        ]
-        found = paired_difference([a - b for a, b in pairs if a is not None and b is not None])
-        ends = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.sign_p}
-        rows.append({"epoch": epoch, "n": found.n, **ends})
-    return pd.DataFrame(rows, columns=["epoch", "n", "mean", "low", "high", "p"])
-
-
-def lacks(found: Mapping[str, Runs]) -> str | None:
-    """What keeps settings from being judged: "VGG16: missing"; `None` if nothing does.
-
-    Args:
-        found: Name of a setting -> its runs.
-    """
-    lacking = {name: runs.lack() for name, runs in found.items()}
-    return "; ".join(f"{name}: {lack}" for name, lack in lacking.items() if lack) or None
 
 
 def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
@@ -439,21 +334,16 @@ def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
 def label_errors() -> pd.DataFrame:
     """The 15 MNIST test images whose given label most of five human raters did not confirm.
 
-    Columns: test_index (canonical order, which TensorFlow Datasets does not keep), given_label,
-    proposed_label, votes_given, votes_proposed, votes_neither, image_sha256 (of the 784 raw
-    bytes).
+    Images are known by the SHA-256 of their 784 raw bytes, as their order differs by source.
 
-    Source: Northcutt, Athalye, Mueller: Pervasive Label Errors in Test Sets Destabilize Machine
+    Reference: Northcutt, Athalye, Mueller: Pervasive Label Errors in Test Sets Destabilize Machine
     Learning Benchmarks, NeurIPS Datasets and Benchmarks, 2021, and the votes published with it.
     """
     return pd.read_csv(Path(__file__).with_name("test_label_errors.csv"))
 
 
 def corrected_labels(dataset: Dataset) -> np.ndarray:
-    """The test labels as the raters see them.
-
-    Args:
-        dataset: MNIST, in any order.
+    """The test labels of MNIST, in any order, as the raters see them.
 
     Returns:
         Integers of shape `(10000,)`: the proposed label where at least three of five raters chose
@@ -476,34 +366,6 @@ def corrected_labels(dataset: Dataset) -> np.ndarray:
     return labels
 
 
-def corrected_accuracy(record: dict, labels: np.ndarray) -> float:
-    """Test accuracy in percent against `corrected_labels`; images without label do not count.
-
-    Raises:
-        ValueError: if the record has not one prediction per label.
-    """
-    predictions = predictions_of(record)
-    if predictions.shape != labels.shape:
-        raise ValueError(
-            f"Expected {len(labels)} predictions, one per label. Received: {len(predictions)}"
-        )
-    known = labels >= 0
-    return 100 * float(np.mean(predictions[known] == labels[known]))
-
-
-def relabelled(runs: Runs, labels: np.ndarray) -> Runs:
-    """The same runs, scored against `corrected_labels`.
-
-    Raises:
-        ValueError: if a record has not one prediction per label.
-    """
-    scored = []
-    for record in runs.records:
-        accuracy = {"test_accuracy": corrected_accuracy(record, labels) / 100}
-        scored.append({**record, "result": {**record["result"], **accuracy}})
-    return dataclasses.replace(runs, records=tuple(scored))
-
-
 def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
     """McNemar's exact test for each pair of trained nets with the same seed.
 
@@ -518,10 +380,27 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
 
     Raises:
         ValueError: if a record has not one prediction per label.
+
+    Reference:
+        McNemar: Note on the sampling error of the difference between correlated proportions,
+        Psychometrika 12, 1947.
     """
-    pairs = _pairs(first, second)
-    tests = [mcnemar(*map(predictions_of, pair), labels) for pair in pairs.values()]
-    return pd.DataFrame(tests, columns=McNemar._fields, index=pd.Index(pairs, name="seed"))
+    from scipy import stats  # slow to import
+
+    rows = {}
+    for seed, pair in _pairs(first, second).items():
+        predictions = [predictions_of(record) for record in pair]
+        if any(each.shape != labels.shape for each in predictions):
+            raise ValueError(
+                f"Expected {len(labels)} predictions, one per label. "
+                f"Received: {' and '.join(str(len(each)) for each in predictions)}"
+            )
+        ours, theirs = (each == labels for each in predictions)
+        only = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
+        p_value = stats.binomtest(only[0], sum(only)).pvalue if any(only) else 1.0
+        rows[seed] = (*only, p_value)
+    columns = ["only_first", "only_second", "p_value"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def predictions_of(record: dict) -> np.ndarray:
