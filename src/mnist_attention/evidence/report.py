@@ -14,7 +14,7 @@ from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
 from . import ablations, attention, costs
 from . import runs as evidence
-from .claims import CLAIMS, PUBLISHED, Facts, Outcome, Test, Verdict, judge, verdicts
+from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
 from .statistics import Difference, Sample, summarise, with_interval
 
@@ -367,74 +367,54 @@ def finding(records: Records) -> str:
 
 def clause(verdict: Verdict) -> str:
     """Why a sub-claim has its outcome, in one clause: ours, n, the paper's number."""
-    facts = verdict.facts
+    epochs = "{} of {} epochs".format(*verdict.epochs) if verdict.epochs else ""
     if verdict.outcome == "not tested":
-        return "no run of full length" + (f" ({_epochs(facts)})" if facts.epochs else "")
-    failed = f"{facts.failed} of {len(facts.records)} runs diverged or stayed at chance"
-    said = [_ours(facts), _tests(facts), failed if facts.failed else None, _settled(verdict)]
-    said = [part for part in said if part]
-    said += [_NOTES[verdict.claim]] if verdict.claim in _NOTES else []
-    return "; ".join(said)
-
-
-def _epochs(facts: Facts) -> str:
-    return "{} of {} epochs".format(*facts.epochs)
-
-
-def _ours(facts: Facts) -> str | None:
-    if not facts.ours.n:
-        return None
-    whole = facts.unit == "images"
-    form = {"images": ",.0f", "points": "+z.2f"}.get(facts.unit, ".2f")
-    number = f"{facts.ours.mean:{form}}"
-    cut = f" after {_epochs(facts)}" if facts.epochs else ""
-    runs = "" if whole or not facts.n else f" (n = {facts.n})"
-    return f"{number} {facts.unit}{cut}{runs}" + _paper(facts)
-
-
-def _paper(facts: Facts) -> str:
-    if facts.paper is None:
-        return ""
-    form = {"images": ",", "points": "+"}.get(facts.unit, "")
-    return f"; paper {facts.paper:{form}}"
+        return "no run of full length" + f" ({epochs})" * bool(epochs)
+    said, ours, unit = [], verdict.ours, verdict.unit
+    form, paper_form = {"images": (",.0f", ","), "points": ("+z.2f", "+")}.get(unit, (".2f", ""))
+    paper = "" if verdict.paper is None else f"; paper {verdict.paper:{paper_form}}"
+    if ours.n:
+        cut = f" after {epochs}" if epochs else ""
+        n = f" (n = {verdict.n})" if verdict.n else ""
+        said.append(f"{ours.mean:{form}} {unit}{cut}{n}{paper}")
+    if tests := _tests(verdict):
+        said.append(tests + ("" if ours.n else paper))
+    if verdict.failed:
+        of = f"{verdict.failed} of {len(verdict.records)}"
+        said.append(f"{of} runs diverged or stayed at chance")
+    if verdict.outcome == "inconclusive":
+        some = f"about {plural(verdict.needed or 0, 'seed')}"
+        said.append(
+            f"{some if verdict.needed else 'no number of runs up to 1,000'} would settle it"
+        )
+    return "; ".join([*said, *_NOTES.get(verdict.claim, ())])
 
 
 MANY = 4
 """Comparisons above which a clause counts them."""
 
 
-def _tests(facts: Facts) -> str | None:
-    if len(facts.tests) > MANY:
-        directions = [test.direction for test in facts.tests]
-        means = [test.difference.mean for test in facts.tests]
+def _tests(verdict: Verdict) -> str:
+    """Each comparison with its mean and p value, or of many how often they are above zero."""
+    unit = "points" if verdict.unit == "%" else verdict.unit
+    if len(verdict.tests) > MANY:
+        directions = [test.direction for test in verdict.tests]
+        means = [test.difference.mean for test in verdict.tests]
         return (
             f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
-            f"{len(means)} comparisons (n = {facts.n}), {min(means):+z.2f} to {max(means):+z.2f} "
-            f"{facts.unit}"
+            f"{len(means)} comparisons (n = {verdict.n}), {min(means):+z.2f} to "
+            f"{max(means):+z.2f} {unit}"
         )
-    alone = not facts.ours.n
-    shown = "; ".join(_test(test, facts, alone) for test in facts.tests)
-    return (shown + _paper(facts) * alone) or None
-
-
-def _test(test: Test, facts: Facts, alone: bool) -> str:
-    runs = f"n = {test.difference.n}, " if alone else ""
-    unit = "points" if facts.unit == "%" else facts.unit
-    name = f"{test.name}: "
-    return f"{name}{test.difference.mean:+z.2f} {unit} ({runs}{p_text(test.p_value)})"
-
-
-def _settled(verdict: Verdict) -> str | None:
-    if verdict.outcome != "inconclusive":
-        return None
-    if verdict.facts.needed is None:
-        return "no number of runs up to 1,000 would settle it"
-    return f"about {plural(verdict.facts.needed, 'seed')} would settle it"
+    return "; ".join(
+        f"{test.name}: {test.difference.mean:+z.2f} {unit} "
+        f"({'' if verdict.ours.n else f'n = {test.difference.n}, '}{p_text(test.p_value)})"
+        for test in verdict.tests
+    )
 
 
 _NOTES = {
-    1: f"LeNet-5 of 1998, without distortions: {next(iter(PUBLISHED.values()))} %",
-    10: f"published before: {max(PUBLISHED, key=PUBLISHED.get)}",
+    1: [f"LeNet-5 of 1998, without distortions: {next(iter(PUBLISHED.values()))} %"],
+    10: [f"published before: {max(PUBLISHED, key=PUBLISHED.get)}"],
 }
 
 
@@ -452,7 +432,7 @@ def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
             "the paper says": each.says,
             "verdict": each.outcome,
             "ours": clause(each),
-            "new runs": str(each.facts.new),
+            "new runs": str(each.new),
         }
         for each in judged
     )
@@ -537,7 +517,7 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     for claim, (says, _) in CLAIMS.items():
         print(f"Claim {claim}: {says}")
         for each in judge(claim, table):
-            new = f" ({plural(each.facts.new, 'new run')})" if each.facts.new else ""
+            new = f" ({plural(each.new, 'new run')})" if each.new else ""
             print(f"    {each.part}: {each.outcome}. {clause(each)}{new}")
     print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}")
     ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
