@@ -303,18 +303,6 @@ def test_writing_everything_rewrites_readme_and_summary(results, tmp_path):
     assert len(pd.read_csv(results / "summary.csv")) == 4
 
 
-def test_leftovers_of_killed_writers_are_swept_and_live_ones_stay(results, tmp_path):
-    (tmp_path / "README.md").write_text(TEXT)
-    old = [tmp_path / ".README.md.k1ll3d", results / ".summary.csv.k1ll3d"]
-    others = [tmp_path / ".README.md.live", tmp_path / ".bashrc"]
-    for path in (*old, *others):
-        path.write_text("half")
-    for path in (*old, tmp_path / ".bashrc"):
-        os.utime(path, (0, 0))
-    write(results, tmp_path)
-    assert [path.exists() for path in (*old, *others)] == [False, False, True, True]
-
-
 def test_files_of_another_project_stay_as_they_are(results, tmp_path):
     foreign = "\ufeff# Déjà vu\r\nno blocks\r\n".encode()
     (tmp_path / "README.md").write_bytes(foreign)

@@ -1,8 +1,8 @@
 """The evidence in words and tables: on the terminal, and as blocks of the Markdown files."""
 
 import collections
+import math
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -18,8 +18,6 @@ from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
 from .statistics import Difference, Sample, summarise, with_interval
 
-MISSING = "missing"
-
 CAPTIONS = {
     1: "Test accuracy in percent",
     2: "Accuracy of LeNet+Attention in percent under different learning rates",
@@ -30,11 +28,16 @@ CAPTIONS = {
 NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student's t)."
 
 
-# Tables
+METRICS = {"train_accuracy": "training", "test_accuracy": "test"}
+
+CUT_SHORT = "trained for fewer epochs than asked for:"
+
+
+# Tables, ready to be shown
 
 
 def paper_table(records: Records, number: int) -> pd.DataFrame:
-    """One of the paper's tables, ours beside theirs, ready to be shown.
+    """One of the paper's tables, ours beside theirs.
 
     Args:
         records: Any records; those of other digits than MNIST are not used.
@@ -57,40 +60,29 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
     rows, cut = [], []
     for heading, settings in groups.items():
         found = {name: table.runs(changes) for name, changes in settings.items()}
-        unfinished = {name for name, runs in found.items() if runs.records and not runs.whole}
+        unfinished = {name: runs for name, runs in found.items() if runs.done < runs.asked}
+        cut += [_row(name, runs) for name, runs in unfinished.items() if runs.records]
         shown = [
-            _row(name, runs)
+            _row(name, runs, beside_paper=True)
             for name, runs in found.items()
-            if not heading or name not in unfinished
+            if not (heading and runs.records and name in unfinished)
         ]
         rows += [{"network": f"not in the paper: {heading}"}] * bool(heading and shown) + shown
-        cut += [_unfinished(name, found[name]) for name in found if name in unfinished]
     return pd.DataFrame(rows + [{"network": CUT_SHORT}] * bool(cut) + cut).fillna("")
 
 
-CUT_SHORT = "trained for fewer epochs than asked for:"
-
-
-def _row(name: str, runs: Runs) -> dict[str, str]:
-    row = _label(name)
-    for metric, title in _METRICS:
-        published = evidence.reported_value(name, metric)
-        row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
-        row[f"{title}, ours"] = cell(runs, metric) if runs.whole else runs.lack()
-    return {**row, "n": str(len(runs.records) if runs.whole else 0)}
-
-
-def _unfinished(name: str, runs: Runs) -> dict[str, str]:
-    ours = {f"{title}, ours": cell(runs, metric) for metric, title in _METRICS}
-    return {**_label(name), **ours, "n": str(len(runs.records))}
-
-
-_METRICS = (("train_accuracy", "training"), ("test_accuracy", "test"))
-
-
-def _label(name: str) -> dict[str, str]:
+def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
+    """A row of `paper_table`. Beside the paper's number stands none of an unfinished run."""
     field, _, value = name.partition("=")
-    return {field.replace("_", " "): value} if value else {"network": name}
+    row = {field.replace("_", " "): value} if value else {"network": name}
+    for metric, title in METRICS.items():
+        ours = cell(runs, metric)
+        if beside_paper:
+            published = evidence.reported_value(name, metric)
+            row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
+            ours = ours if runs.whole else runs.lack()
+        row[f"{title}, ours"] = ours
+    return {**row, "n": str(len(runs.records) if runs.whole or not beside_paper else 0)}
 
 
 def cell(runs: Runs, metric: str = "test_accuracy") -> str:
@@ -116,50 +108,43 @@ def systems5_table(records: Records) -> pd.DataFrame:
     table, rows = RunTable.of(records), []
     for name, changes in evidence.NETWORKS.items():
         runs = table.runs(changes)
-        unfinished = f"not finished: {runs.lack()}" if runs.records else "not run yet"
-        ours = {"ours": cell(runs) if runs.whole else unfinished}
-        n = str(len(runs.records)) if runs.whole else ""
-        rows.append({"system": name, "paper": f"{evidence.reported_value(name)}", **ours, "n": n})
+        ours, n = (cell(runs), str(len(runs.records))) if runs.whole else ("not run yet", "")
+        if runs.records and not runs.whole:
+            ours = f"not finished: {runs.lack()}"
+        paper = str(evidence.reported_value(name))
+        rows.append({"system": name, "paper": paper, "ours": ours, "n": n})
     return pd.DataFrame(rows)
 
 
 def systems_table(records: Records) -> pd.DataFrame:
     """Cost and accuracy of each system of Table 1; runs that were cut short stand apart."""
-    found = costs.systems(records)
-    cut = [system for system in found if system.runs.records and not system.runs.whole]
-    rows = [_system(system) for system in found if system not in cut]
-    rows += [{"system": CUT_SHORT}] * bool(cut) + [_system(system) for system in cut]
-    return pd.DataFrame(rows).fillna("")
-
-
-def _system(system: costs.System) -> dict[str, str]:
-    time_taken = ""
-    if system.runs.records:
-        unit = "s in all" if system.multiply_accumulates is None else "s an epoch"
-        time_taken = f"{system.seconds:,.0f} {unit} ({system.device})"
-    return {
-        "system": system.name,
-        "parameters": _count(system.parameters),
-        "multiply-accumulates per image": _count(system.multiply_accumulates),
-        "time": time_taken,
-        "training accuracy": cell(system.runs, "train_accuracy"),
-        "test accuracy": cell(system.runs),
-    }
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
+    rows, cut = [], [{"system": CUT_SHORT}]
+    for system in costs.systems(records):
+        network, runs = system.multiply_accumulates is not None, system.runs
+        time = f"{system.seconds:,.0f} s {'an epoch' if network else 'in all'} ({system.device})"
+        row = {
+            "system": system.name,
+            "parameters": f"{system.parameters:,}" if system.parameters else "",
+            "multiply-accumulates per image": f"{system.multiply_accumulates or 0:,}" * network,
+            "time": time if runs.records else "",
+            "training accuracy": cell(runs, "train_accuracy"),
+            "test accuracy": cell(runs),
+        }
+        (cut if runs.records and not runs.whole else rows).append(row)
+    return pd.DataFrame(rows + cut * (len(cut) > 1)).fillna("")
 
 
 def ablation_table(records: Records) -> pd.DataFrame:
-    """The ablation table, ready to be shown: effects in points, option minus ours."""
+    """The ablation table: effects in points, option minus ours."""
     return pd.DataFrame(
         {
             "open choice": row.choice,
             "ours": row.ours,
             "option": row.option,
             "accuracy with it": "" if row.lack else _decimals(row.accuracy),
-            "effect in points [95 %]": row.lack or points(row.effect) + _stuck(row),
+            "effect in points [95 %]": row.lack
+            or points(row.effect)
+            + f" ({row.stuck} of {row.effect.n} stuck at chance)" * bool(row.stuck),
             "of": row.metric,
             "smallest detectable": "" if row.lack else _decimals(row.effect.detectable),
             "option over LeNet alone": points(row.gain, missing=""),
@@ -170,20 +155,16 @@ def ablation_table(records: Records) -> pd.DataFrame:
     )
 
 
-def _decimals(number: float) -> str:
-    return "" if pd.isna(number) else f"{number:.2f}"
+def _decimals(number: float, missing: str = "") -> str:
+    return missing if math.isnan(number) else f"{number:.2f}"
 
 
-def _stuck(row: ablations.Row) -> str:
-    return f" ({row.stuck} of {row.effect.n} stuck at chance)" if row.stuck else ""
-
-
-def points(paired: Difference, digits: int = 2, missing: str = MISSING) -> str:
+def points(paired: Difference, digits: int = 2, missing: str = "missing") -> str:
     """A difference with its interval, or that there is none."""
     if not paired.n:
         return missing
     shown = with_interval(paired.mean, paired.low, paired.high, digits)
-    return shown + " no interval" * pd.isna(paired.low)
+    return shown + " no interval" * math.isnan(paired.low)
 
 
 def gains_text(records: Records) -> str:
@@ -202,21 +183,19 @@ def gains_text(records: Records) -> str:
 def scores_table(
     records: Records, condition: Condition = CLEAN, changes: Changes | None = None
 ) -> pd.DataFrame:
-    """Scores of the masks of LeNet+Attention and of maps without training, ready to be shown.
+    """Scores of the masks of LeNet+Attention and of maps without training.
 
     Args:
         records: With their measurements.
         condition: The background of the test digits.
         changes: The setting that the networks were trained in; by default the paper's.
     """
-    rows = []
+    rows, seeds = [], []
     for name, scores in attention.map_scores(changes or {}, records, condition).items():
-        shown = {SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()}
-        seeds = max((sample.n for sample in scores.values()), default=0)
-        alone = seeds == 1 and name not in attention.LEARNED_MAPS
-        rows.append({"map": name, **shown, "n": "" if alone else str(seeds)})
-    table = pd.DataFrame(rows).fillna("")
-    return table[[*table.columns.drop("n"), "n"]] if rows else table
+        rows.append({"map": name, **{SCORE_NAMES[s]: _mean(scores[s]) for s in scores}})
+        n = max((sample.n for sample in scores.values()), default=0)
+        seeds.append("" if n == 1 and name not in attention.LEARNED_MAPS else str(n))
+    return pd.DataFrame(rows).fillna("").assign(n=seeds)
 
 
 SCORE_NAMES = {
@@ -232,16 +211,16 @@ SCORE_NAMES = {
 
 
 def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) -> pd.DataFrame:
-    """The mask and its controls, ready to be shown: accuracy in percent, differences in points.
+    """The mask and its controls: accuracy in percent, differences in points.
 
     For the arguments see `attention.controls`.
     """
     return pd.DataFrame(
         {
             "after C1 and C3": row.network,
-            "test accuracy": _decimals(row.accuracy) or MISSING,
+            "test accuracy": _decimals(row.accuracy, "missing"),
             "over LeNet alone": points(row.gain),
-            "the mask minus this": points(row.under, missing="" if row.n else MISSING),
+            "the mask minus this": points(row.under, missing="" if row.n else "missing"),
             "n": str(row.n),
         }
         for row in attention.controls(records, changes).itertuples()
@@ -253,26 +232,24 @@ def moved_text(records: Records) -> str:
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
-    changes = changes[[*attention.MOVED, "ones"]]
     worse = (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
     lines = [
-        f"Of {plural(len(changes), 'network')}, {worse} got worse with every mask that "
-        "looks elsewhere. Change of accuracy:\n",
-        *(
-            f"- {name}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
-            for name, of in changes.rename(columns={**attention.MOVED, "ones": "no mask"}).items()
-        ),
+        f"- {words}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
+        for name, words in {**attention.MOVED, "ones": "no mask"}.items()
+        for of in [changes[name]]
     ]
-    return "\n".join(lines)
+    networks = plural(len(changes), "network")
+    said = f"Of {networks}, {worse} got worse with every mask that looks elsewhere."
+    return "\n".join([f"{said} Change of accuracy:\n", *lines])
 
 
 def noise_table(records: Records) -> pd.DataFrame:
-    """Networks trained and tested on a background, ready to be shown."""
+    """Networks trained and tested on a background."""
     return pd.DataFrame(
         {
             "background": str(entry["condition"]),
-            "without the mask": _decimals(entry["plain"].mean) or MISSING,
-            "with": _decimals(entry["masked"].mean) or MISSING,
+            "without the mask": _decimals(entry["plain"].mean, "missing"),
+            "with": _decimals(entry["masked"].mean, "missing"),
             "gain in points": points(entry["gain"]),
             **{f"AUROC minus {name}": points(paired, 3) for name, paired in entry["over"].items()},
             "AUROC minus brightness (not judged)": points(entry["focus"], 3),
@@ -288,11 +265,12 @@ def noise_table(records: Records) -> pd.DataFrame:
 def explain_table(records: Records) -> pd.DataFrame:
     """Ours minus the paper's numbers for every protocol that was tried, in points."""
     table = ablations.explain(records)
+    table["explains"] = table.explains.map({True: "yes", False: "no"})
     for name in ablations.EXPLAINED:
         table[name] = table[name].map("{:+.2f}".format)
-    table["explains"] = table.explains.map({True: "yes", False: "no"})
-    paper = {name: f"paper {evidence.reported_value(name)}" for name in ablations.EXPLAINED}
-    return table.astype(str).rename(columns={name: f"{name} ({paper[name]})" for name in paper})
+    title = "{} (paper {})".format
+    paper = {name: title(name, evidence.reported_value(name)) for name in ablations.EXPLAINED}
+    return table.astype(str).rename(columns=paper)
 
 
 def explain_text(records: Records) -> str:
@@ -306,7 +284,7 @@ EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 50, 75, 100)
 
 
 def over_epochs_table(records: Records) -> pd.DataFrame:
-    """With minus without the mask after some numbers of epochs, ready to be shown."""
+    """With minus without the mask after some numbers of epochs."""
     return pd.DataFrame(
         {
             "epochs": str(epoch),
@@ -319,7 +297,7 @@ def over_epochs_table(records: Records) -> pd.DataFrame:
 
 
 def cost_table(records: Records) -> pd.DataFrame:
-    """Cost of the runs, ready to be shown."""
+    """Cost of the runs, and their sum."""
     table = costs.cost(records)
     total = table[["runs", "epochs", "core_hours"]].sum()
     table = pd.concat([table, pd.DataFrame([{"study": "all", **total}])], ignore_index=True)
@@ -337,32 +315,25 @@ def p_text(value: float) -> str:
     return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
 
 
-_WORDS = (
-    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
-    *("nineteen", "twenty"),
-)
+_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
 
 
 def finding(records: Records) -> str:
     """The main result in one sentence: two numbers and their n, beside the paper's."""
-    table = RunTable.of(records)
-    plain, masked = (table.runs(evidence.setting_of(row)) for row in ("LeNet", "LeNet+Attention"))
-    paper = [evidence.reported_value(row) for row in ("LeNet", "LeNet+Attention")]
+    table, rows = RunTable.of(records), ("LeNet", "LeNet+Attention")
+    plain, masked = (table.runs(evidence.setting_of(row)) for row in rows)
+    paper = "the paper: {} and {}.".format(*map(evidence.reported_value, rows))
     lacks = {"without the mask": plain.lack(), "with it": masked.lack()}
     if lacking := [f"{name}: {lack}" for name, lack in lacks.items() if lack]:
-        return f"Not tested yet: {'; '.join(lacking)}; the paper: {paper[0]} and {paper[1]}."
+        return f"Not tested yet: {'; '.join(lacking)}; {paper}"
     seeds = plain.by_seed.keys() & masked.by_seed.keys()
     ours = [
-        f"{summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean:.2f} %"
+        summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean
         for runs in (plain, masked)
     ]
     n = len(seeds)
     pairs = f"{_WORDS[n] if n < len(_WORDS) else n} paired seed{'s' * (n != 1)}"
-    return (
-        f"{ours[0]} without the mask, {ours[1]} with it ({pairs}); "
-        f"the paper: {paper[0]} and {paper[1]}."
-    )
+    return f"{ours[0]:.2f} % without the mask, {ours[1]:.2f} % with it ({pairs}); {paper}"
 
 
 def clause(verdict: Verdict) -> str:
@@ -419,13 +390,7 @@ _NOTES = {
 
 
 def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
-    """Sub-claim, what the paper says, verdict and why.
-
-    Args:
-        records: Any records.
-        claim: One claim; by default all.
-    """
-    judged = verdicts(records) if claim is None else judge(claim, records)
+    """Sub-claim, what the paper says, verdict and why, of one claim or of all."""
     return pd.DataFrame(
         {
             "claim": f"Claim {each.claim}, {each.part}",
@@ -434,55 +399,48 @@ def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
             "ours": clause(each),
             "new runs": str(each.new),
         }
-        for each in judged
+        for each in (verdicts(records) if claim is None else judge(claim, records))
     )
 
 
 def claim_text(claim: int, records: Records) -> str:
     """A claim and the verdicts on its sub-claims, as Markdown."""
-    lines = [
-        f"- {each.says}: **{each.outcome}**. {clause(each)}." for each in judge(claim, records)
-    ]
+    judged = judge(claim, records)
+    lines = [f"- {each.says}: **{each.outcome}**. {clause(each)}." for each in judged]
     return "\n".join([f"**Claim {claim}**: {CLAIMS[claim][0]}.\n", *lines])
 
 
 def outcomes(records: Records) -> str:
     """How many sub-claims came out how."""
-    judged = verdicts(records)
-    claims = collections.defaultdict(list)
-    for each in judged:
-        claims[each.outcome].append(f"{each.claim} {each.part}")
-    counted = ", ".join(
-        f"{len(claims[outcome])} {outcome} ({', '.join(claims[outcome])})"
-        for outcome in get_args(Outcome)
-        if outcome in claims
-    )
-    return f"Of {len(judged)} sub-claims of {len(CLAIMS)} claims: {counted}."
+    judged, counted = verdicts(records), []
+    for outcome in get_args(Outcome):
+        if parts := [f"{each.claim} {each.part}" for each in judged if each.outcome == outcome]:
+            counted.append(f"{len(parts)} {outcome} ({', '.join(parts)})")
+    return f"Of {len(judged)} sub-claims of {len(CLAIMS)} claims: {', '.join(counted)}."
 
 
 def answer(records: Records) -> str:
     """Whether the mask attends, and on which level the answer depends, in two plain sentences."""
     leads = attention.rivals(records)
     shared, alone = (attention.standings(leads, shared=each) for each in (True, False))
-    equal, unknown, lacking = (
-        "; ".join(name for name, stands in shared.items() if stands == state)
-        for state in ("as good", "open", "missing")
-    )
+
+    def those(state: str) -> str:
+        return "; ".join(name for name, stands in shared.items() if stands == state)
+
     said = {
         "yes": "Yes: the network does worse without the mask, with anything simpler in its place, "
         "and with a mask that looks elsewhere.",
-        "no": f"No: the network does as well with {equal}.",
-        "undecided": f"Undecided: no comparison yet with {lacking}."
-        if lacking
-        else f"Undecided: the seeds differ too much to tell the mask from {unknown}.",
+        "no": f"No: the network does as well with {those('as good')}.",
+        "undecided": f"Undecided: no comparison yet with {those('missing')}."
+        if those("missing")
+        else f"Undecided: the seeds differ too much to tell the mask from {those('open')}.",
     }[attention.attends(shared)]
     changed = [f"{name} ({alone[name]})" for name in leads if alone[name] != shared[name]]
-    others = (
-        f"with a level of 0.05 for each, these change: {'; '.join(changed)}"
-        if changed
-        else "with a level of 0.05 for each, none changes"
+    others = f"these change: {'; '.join(changed)}" if changed else "none changes"
+    return (
+        f"**{said}** The {len(leads)} comparisons share a level of 0.05 (Holm); with a level of "
+        f"0.05 for each, {others}."
     )
-    return f"**{said}** The {len(leads)} comparisons share a level of 0.05 (Holm); {others}."
 
 
 # On the terminal
@@ -512,20 +470,20 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
         else:
             problems = [f"{results} has no records"]
     for number, caption in CAPTIONS.items():
-        print(f"Table {number}. {caption}\n\n{_plain(paper_table(table, number))}\n")
+        _print(f"Table {number}. {caption}", paper_table(table, number))
     print(f"{NOTE}\n")
     for claim, (says, _) in CLAIMS.items():
         print(f"Claim {claim}: {says}")
         for each in judge(claim, table):
             new = f" ({plural(each.new, 'new run')})" if each.new else ""
             print(f"    {each.part}: {each.outcome}. {clause(each)}{new}")
-    print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}")
+    print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}\n")
     ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
-    print(f"\nWhat the paper leaves open\n\n{_plain(ablated)}\n")
-    print(f"Every protocol, minus the paper's numbers\n\n{_plain(explain_table(table))}\n")
-    print(f"Every system: cost and accuracy\n\n{_plain(systems_table(table))}\n")
-    print(f"Cost of all runs\n\n{_plain(cost_table(table))}\n")
-    others = sum(not evidence.is_mnist(record) for record in table.records)
+    _print("What the paper leaves open", ablated)
+    _print("Every protocol, minus the paper's numbers", explain_table(table))
+    _print("Every system: cost and accuracy", systems_table(table))
+    _print("Cost of all runs", cost_table(table))
+    others = sum(not evidence.is_mnist(record) for record in table)
     print(f"{plural(len(table.records), 'run')}, of which {others} on other digits than MNIST.")
     if problems:
         print(f"\n{plural(len(problems), 'problem')}:", *problems, sep="\n  ")
@@ -533,8 +491,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     return 1 if problems else 0
 
 
-def _plain(table: pd.DataFrame) -> str:
-    return table.to_string(index=False)
+def _print(title: str, table: pd.DataFrame) -> None:
+    print(f"{title}\n\n{table.to_string(index=False)}\n")
 
 
 # In files
@@ -552,9 +510,9 @@ def _block(table: Callable[..., pd.DataFrame], *arguments) -> Callable[[Records]
     return lambda records: markdown(table(records, *arguments))
 
 
-def _ablations(records: Records) -> str:
+def _ablations(records: Records) -> pd.DataFrame:
     table = ablation_table(records)
-    return markdown(table[table["effect in points [95 %]"] != ablations.NOT_RUN])
+    return table[table["effect in points [95 %]"] != ablations.NOT_RUN]
 
 
 BLOCKS: dict[str, Callable[[Records], str]] = {
@@ -563,7 +521,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     **{f"table{number}": _block(paper_table, number) for number in CAPTIONS},
     "verdicts": _block(verdict_table),
     "outcomes": outcomes,
-    "ablations": _ablations,
+    "ablations": _block(_ablations),
     "gains": gains_text,
     "explain": explain_text,
     "over_epochs": _block(over_epochs_table),
@@ -593,20 +551,14 @@ def render_blocks(text: str, records: Records) -> str:
     Raises:
         ValueError: for an unknown name, or a marker without its other half.
     """
-    names = [match[1] for match in _BLOCK.finditer(text)]
-    markers = _MARKER.findall(text)
+    names, markers = _BLOCK.findall(text), _MARKER.findall(text)
     if len(markers) != 2 * len(names):
         raise ValueError(f"Expected a begin and an end for each block. Received: {markers}")
-    unknown = sorted(set(names) - set(BLOCKS))
-    if unknown:
+    if unknown := sorted(set(names) - set(BLOCKS)):
         raise ValueError(f"Expected blocks among {', '.join(BLOCKS)}. Received: {unknown}")
     table = RunTable.of(records)
-
-    def rendered(match: re.Match) -> str:
-        name = match[1]
-        return f"<!-- {name}:begin -->\n\n{BLOCKS[name](table)}\n\n<!-- {name}:end -->"
-
-    return _BLOCK.sub(rendered, text)
+    block = "<!-- {0}:begin -->\n\n{1}\n\n<!-- {0}:end -->".format
+    return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](table)), text)
 
 
 def unsupported_numbers(text: str, records: Records) -> list[str]:
@@ -624,24 +576,19 @@ def unsupported_numbers(text: str, records: Records) -> list[str]:
 
 def summary(records: Records) -> pd.DataFrame:
     """Every setting that was run, on whichever digits: one row each, numbers in percent."""
-    groups: dict[tuple, list[dict]] = {}
-    for record in RunTable.of(records).records:
-        key = (
-            record["dataset"].get("name", ""),
-            record["dataset"]["digest"][:12],
-            evidence.protocol_of(record)["model"],
-            evidence.setting_name(record),
-            record["protocol"].get("epochs", 0),  # a classical method has none
-        )
-        groups.setdefault(key, []).append(record)
+    names = ("dataset", "digest", "model", "setting", "epochs")
+    groups: dict[tuple, list[dict]] = collections.defaultdict(list)
+    for record in records:
+        dataset, epochs = record["dataset"], record["protocol"].get("epochs", 0)  # or classical
+        model, setting = evidence.protocol_of(record)["model"], evidence.setting_name(record)
+        groups[dataset["name"], dataset["digest"][:12], model, setting, epochs].append(record)
     rows = []
-    for key in sorted(groups):
-        runs = groups[key]
-        row = dict(zip(("dataset", "digest", "model", "setting", "epochs"), key, strict=True))
+    for key, runs in sorted(groups.items()):
+        row = dict(zip(names, key, strict=True))
         row["epochs_done"] = min(run["result"].get("epochs", row["epochs"]) for run in runs)
         row["n"] = len(runs)
         row["diverged"] = sum(bool(run["result"].get("diverged")) for run in runs)
-        for metric, _ in _METRICS:
+        for metric in METRICS:
             ours = summarise([evidence.value_of(run, metric) for run in runs])
             for name in ("mean", "deviation", "low", "high"):
                 row[f"{metric}_{name}"] = getattr(ours, name)
@@ -670,13 +617,5 @@ def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -
         if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
             texts[path] = render_blocks(text, table)
     for path, text in texts.items():
-        _sweep_leftovers(path)
         write_atomically(path, lambda file, text=text: file.write(text.encode()))
     return [*texts]
-
-
-def _sweep_leftovers(path: Path) -> None:
-    """Delete temporary files of killed writers beside a file; a live one is younger."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        if leftover.stat().st_mtime < time.time() - 60:
-            leftover.unlink(missing_ok=True)
