@@ -131,19 +131,6 @@ def test_another_network_has_no_gain_of_a_mask():
     assert (row.effect.n, row.gain.n) == (3, 0)
 
 
-def test_the_mask_over_the_epochs_comes_from_the_histories():
-    masked, plain = make_runs([0.99] * 3), make_runs([0.98] * 3, model="lenet5")
-    for record, early in zip(masked, (0.5, 0.51, 0.52), strict=True):
-        record["history"]["test_accuracy"][19] = early
-    found = ablations.mask_over_epochs(masked + plain, (20, 100))
-    assert [*found] == [20, 100]
-    assert (found[20].n, found[20].mean) == pytest.approx((3, -47))
-    assert found[20].low < -47 < found[20].high < 0
-    assert found[20].sign_p < 0.001
-    assert found[100].mean == pytest.approx(1)
-    assert ablations.mask_over_epochs([], (20,))[20].n == 0
-
-
 def explaining(lenet, masked, high, low, **changes) -> list[dict]:
     """Runs of one setting with all that is to be explained but the half-way point."""
     return [

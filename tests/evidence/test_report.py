@@ -194,11 +194,14 @@ def test_the_differences_to_the_papers_numbers_are_signed():
     assert report.explain_text([]).startswith("No protocol was run for all of LeNet, ")
 
 
-def test_the_mask_over_the_epochs_as_a_table():
-    records = make_runs([0.98] * 3, model="lenet5") + make_runs([0.99, 0.991, 0.992])
-    table = report.over_epochs_table(records).set_index("epochs")
-    assert table["points [95 %]"]["20"].startswith("+1.10 [")
-    assert (table.n["20"], table.p["20"]) == ("3", "p = 0.003")
+def test_the_mask_over_the_epochs_comes_from_the_histories():
+    masked, plain = make_runs([0.99, 0.991, 0.992]), make_runs([0.98] * 3, model="lenet5")
+    for record, early in zip(masked, (0.5, 0.51, 0.52), strict=True):
+        record["history"]["test_accuracy"][19] = early
+    table = report.over_epochs_table(masked + plain).set_index("epochs")
+    assert table.loc["20"].tolist() == ["-47.00 [-49.48, -44.52]", "p < 0.001", "3"]
+    assert table["points [95 %]"]["100"].startswith("+1.10 [")
+    assert (table.n["50"], table.p["50"]) == ("3", "p = 0.003")
     assert set(report.over_epochs_table([])["points [95 %]"]) == {"missing"}
 
 

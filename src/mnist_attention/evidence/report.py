@@ -1,6 +1,7 @@
 """The evidence in words and tables: on the terminal, and as blocks of the Markdown files."""
 
 import collections
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -284,16 +285,18 @@ EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 50, 75, 100)
 
 
 def over_epochs_table(records: Records) -> pd.DataFrame:
-    """With minus without the mask after some numbers of epochs."""
-    return pd.DataFrame(
-        {
-            "epochs": str(epoch),
-            "points [95 %]": points(found),
-            "p": p_text(found.sign_p) if found.n > 1 else "",
-            "n": str(found.n),
-        }
-        for epoch, found in ablations.mask_over_epochs(records, EPOCHS_SHOWN).items()
+    """With minus without the mask after some numbers of epochs, from the histories of the pairs."""
+    table = RunTable.of(records)
+    masked, plain = (
+        evidence.whole_runs(evidence.setting_of(row), table) for row in ("LeNet+Attention", "LeNet")
     )
+    rows = []
+    for epochs in EPOCHS_SHOWN:
+        after = functools.partial(evidence.accuracy_after, epochs=epochs)
+        found = evidence.difference(masked, plain, after)
+        p, n = p_text(found.sign_p) if found.n > 1 else "", str(found.n)
+        rows.append({"epochs": str(epochs), "points [95 %]": points(found), "p": p, "n": n})
+    return pd.DataFrame(rows)
 
 
 def cost_table(records: Records) -> pd.DataFrame:
@@ -315,7 +318,11 @@ def p_text(value: float) -> str:
     return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
 
 
-_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+_WORDS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "twenty",
+)  # fmt: skip
 
 
 def finding(records: Records) -> str:

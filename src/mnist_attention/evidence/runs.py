@@ -58,16 +58,12 @@ NETWORKS: dict[str, Changes] = {
 }
 """Row of Table 1 -> setting. The paper does not say which ResNet; our default is ResNet-50."""
 
+_DEEP = ("AlexNet", "VGG16", "ResNet-18", "ResNet-50")
 BEYOND: dict[str, dict[str, Changes]] = {
     "another depth": {"ResNet-18": {"model": "resnet18"}},
     "with momentum 0.9 and He initialisation": {
-        f"{name}, momentum and He": {"model": model, **MOMENTUM_AND_HE}
-        for name, model in (
-            ("AlexNet", "alexnet"),
-            ("VGG16", "vgg16"),
-            ("ResNet-18", "resnet18"),
-            ("ResNet-50", "resnet50"),
-        )
+        f"{name}, momentum and He": {"model": name.lower().replace("-", ""), **MOMENTUM_AND_HE}
+        for name in _DEEP
     },
     "no network": {
         "k-nearest neighbours": {"model": "nearest_neighbours"},
@@ -208,7 +204,7 @@ class Runs:
     @property
     def diverged(self) -> int:
         """How many of them diverged."""
-        return sum(bool(record["result"].get("diverged")) for record in self.records)
+        return sum(map(is_diverged, self.records))
 
     def lack(self, seeds: int = ENOUGH_SEEDS) -> str | None:
         """What keeps these runs from being judged, in words; `None` if nothing does."""
@@ -232,6 +228,19 @@ def whole_runs(changes: Changes, records: Records) -> Runs:
     return runs if runs.whole else dataclasses.replace(runs, records=())
 
 
+def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
+    """How many there are of how many: "2 of at least 3 seeds"; `None` if there are enough."""
+    return f"{count} of at least {needed} seeds" if count < needed else None
+
+
+def plural(count: int, noun: str) -> str:
+    """A number and its noun: "1 seed", "3 seeds"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+# One run
+
+
 def protocol_of(record: dict) -> dict:
     """The protocol of a record; a field that is younger than the record has its default there."""
     return {**DEFAULTS, **record["protocol"]}
@@ -242,19 +251,24 @@ def is_mnist(record: dict) -> bool:
     return record["dataset"]["digest"] == MNIST_DIGEST
 
 
+def is_diverged(record: dict) -> bool:
+    """Whether a run diverged. It has ended: more epochs would change nothing."""
+    return bool(record["result"].get("diverged"))
+
+
 AT_CHANCE = 20.0
 """Percent of test accuracy below which a run counts as stuck at chance."""
 
 
 def is_failed(record: dict) -> bool:
     """Whether a run diverged or is stuck at chance."""
-    return bool(record["result"].get("diverged")) or value_of(record) < AT_CHANCE
+    return is_diverged(record) or value_of(record) < AT_CHANCE
 
 
 def _length(record: dict) -> int:
-    """Epochs of a run. A run that diverged has ended: more epochs would change nothing."""
+    """Epochs of a run, of a diverged one all that were asked for."""
     asked = protocol_of(record)["epochs"]
-    return asked if record["result"].get("diverged") else record["result"].get("epochs", asked)
+    return asked if is_diverged(record) else record["result"].get("epochs", asked)
 
 
 def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
@@ -271,8 +285,6 @@ def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
     return ", ".join(changed) or "our default"
 
 
-# Numbers of runs
-
 Metric = str | Callable[[dict], float | None]
 """A key of `result` that holds a fraction, or a function from a record to percent, if known."""
 
@@ -288,9 +300,17 @@ def accuracy_after(record: dict, epochs: int) -> float | None:
     A diverged run stays at its last accuracy.
     """
     history = record["history"].get("test_accuracy", [])
-    if epochs == _length(record) or (record["result"].get("diverged") and len(history) < epochs):
+    if epochs == _length(record) or (is_diverged(record) and len(history) < epochs):
         return value_of(record)
     return 100 * history[epochs - 1] if len(history) >= epochs else None
+
+
+def predictions_of(record: dict) -> np.ndarray:
+    """The class that the trained net gave each test image, integers of shape `(n,)`."""
+    return np.array(list(record["test_predictions"]), int)
+
+
+# Numbers of several runs
 
 
 def sample(runs: Runs, metric: Metric = "test_accuracy") -> Sample:
@@ -322,9 +342,41 @@ def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
     return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
 
 
-def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
-    """How many there are of how many: "2 of at least 3 seeds"; `None` if there are enough."""
-    return f"{count} of at least {needed} seeds" if count < needed else None
+def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
+    """McNemar's exact test for each pair of trained nets with the same seed.
+
+    Args:
+        first: Runs of one setting.
+        second: Runs of another.
+        labels: The true class of each test image, shape `(n,)`.
+
+    Returns:
+        One row a seed, columns only_first, only_second (images that only one of them gets right)
+        and p_value. It is about these nets, not about their settings.
+
+    Raises:
+        ValueError: if a record has not one prediction per label.
+
+    Reference:
+        McNemar: Note on the sampling error of the difference between correlated proportions,
+        Psychometrika 12, 1947.
+    """
+    from scipy import stats  # slow to import
+
+    rows = {}
+    for seed, pair in _pairs(first, second).items():
+        predictions = [predictions_of(record) for record in pair]
+        if any(each.shape != labels.shape for each in predictions):
+            raise ValueError(
+                f"Expected {len(labels)} predictions, one per label. "
+                f"Received: {' and '.join(str(len(each)) for each in predictions)}"
+            )
+        ours, theirs = (each == labels for each in predictions)
+        only = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
+        p_value = stats.binomtest(only[0], sum(only)).pvalue if any(only) else 1.0
+        rows[seed] = (*only, p_value)
+    columns = ["only_first", "only_second", "p_value"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 # Test labels that people doubt
@@ -364,50 +416,3 @@ def corrected_labels(dataset: Dataset) -> np.ndarray:
             )
         labels[index] = error.proposed_label if error.votes_proposed >= 3 else -1
     return labels
-
-
-def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
-    """McNemar's exact test for each pair of trained nets with the same seed.
-
-    Args:
-        first: Runs of one setting.
-        second: Runs of another.
-        labels: The true class of each test image, shape `(n,)`.
-
-    Returns:
-        One row a seed, columns only_first, only_second (images that only the one or the other gets
-        right) and p_value. It is about these nets, not about their settings.
-
-    Raises:
-        ValueError: if a record has not one prediction per label.
-
-    Reference:
-        McNemar: Note on the sampling error of the difference between correlated proportions,
-        Psychometrika 12, 1947.
-    """
-    from scipy import stats  # slow to import
-
-    rows = {}
-    for seed, pair in _pairs(first, second).items():
-        predictions = [predictions_of(record) for record in pair]
-        if any(each.shape != labels.shape for each in predictions):
-            raise ValueError(
-                f"Expected {len(labels)} predictions, one per label. "
-                f"Received: {' and '.join(str(len(each)) for each in predictions)}"
-            )
-        ours, theirs = (each == labels for each in predictions)
-        only = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
-        p_value = stats.binomtest(only[0], sum(only)).pvalue if any(only) else 1.0
-        rows[seed] = (*only, p_value)
-    columns = ["only_first", "only_second", "p_value"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-
-
-def predictions_of(record: dict) -> np.ndarray:
-    """The class that the trained net gave each test image, integers of shape `(n,)`."""
-    return np.array(list(record["test_predictions"]), int)
-
-
-def plural(count: int, noun: str) -> str:
-    """A number and its noun: "1 seed", "3 seeds"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
