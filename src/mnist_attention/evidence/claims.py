@@ -10,37 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from . import runs as evidence
+from . import statistics
 from .attention import COMPARED_MAPS, trained_on_noise
-from .runs import (
-    ENOUGH_SEEDS,
-    Metric,
-    Records,
-    Runs,
-    RunTable,
-    accuracy_after,
-    difference,
-    differences,
-    is_failed,
-    is_mnist,
-    reported_gain,
-    reported_value,
-    sample,
-    setting_of,
-    value_of,
-    whole_runs,
-)
-from .statistics import (
-    LEVEL,
-    MARGIN,
-    NO_RUNS,
-    Difference,
-    Sample,
-    holm,
-    paired_difference,
-    runs_for_range,
-    runs_needed,
-    summarise,
-)
+from .runs import ENOUGH_SEEDS, Records, Runs, RunTable, difference, reported_value, value_of
+from .statistics import LEVEL, MARGIN, Difference, Sample, holm, paired_difference, summarise
 
 Outcome = Literal[
     "reproduced",
@@ -62,9 +36,6 @@ and one or two runs refute a number only if each is farther away."""
 
 PLAN_FIXED = "2026-11-26T15:27:21Z"
 """When `results/PLAN.md` was committed. Runs that finished later are new."""
-
-LAST_EPOCHS = 10
-"""Epochs over which Claim 6 takes its mean, so that it does not depend on the very last."""
 
 PUBLISHED = {
     "LeNet-5 (LeCun et al. 1998)": 99.05,
@@ -123,7 +94,7 @@ class Verdict:
     outcome: Outcome
     n: int = 0
     records: Sequence[dict] = dataclasses.field(default=(), repr=False)
-    ours: Sample = NO_RUNS
+    ours: Sample = statistics.NO_RUNS
     paper: float | None = None
     unit: str = "%"
     tests: Sequence[Test] = ()
@@ -139,7 +110,7 @@ class Verdict:
     @property
     def failed(self) -> int:
         """How many of the runs diverged or ended below `runs.AT_CHANCE`."""
-        return sum(map(is_failed, self.records))
+        return sum(map(evidence.is_failed, self.records))
 
 
 def judge(claim: int, records: Records) -> list[Verdict]:
@@ -199,7 +170,7 @@ def _needed_for_number(ours: Sample) -> int | None:
     """Runs with which the range of one more run is narrow enough to confirm a number."""
     if ours.n < 2:
         return ENOUGH_SEEDS
-    found = runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
+    found = statistics.runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
     return found and max(found, ours.n + 1)
 
 
@@ -208,7 +179,7 @@ def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> 
     if paired.n < 2:
         return ENOUGH_SEEDS
     effect = max(abs(paired.mean), MARGIN) if effect is None else effect
-    found = runs_needed(paired.deviation, effect, sides=sides)
+    found = statistics.runs_needed(paired.deviation, effect, sides=sides)
     return found and max(found, paired.n + 1)
 
 
@@ -225,7 +196,7 @@ def _not_tested(said: Said, runs: Runs | None = None) -> Verdict:
 
 def _number(claim: int, part: str, row: str, table: RunTable) -> Verdict:
     """A number of Table 1, by runs of full length."""
-    runs, paper = table.runs(setting_of(row)), reported_value(row)
+    runs, paper = table.runs(evidence.setting_of(row)), reported_value(row)
     said = claim, part, f"{row} reaches {paper} %"
     if not runs.whole:
         return _not_tested(said, runs)
@@ -278,10 +249,12 @@ def _gain(table: RunTable) -> list[Verdict]:
 
     The paper does not say that its two networks shared a seed, so their spreads add up.
     """
-    paper = reported_gain()
+    paper = evidence.reported_gain()
     sign, size = (3, "sign", "the mask helps"), (3, "size", f"the mask is worth {paper:+} points")
-    groups = [whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet")]
-    by_seed = [*differences(*groups).values()]
+    groups = [
+        evidence.whole_runs(evidence.setting_of(row), table) for row in ("LeNet+Attention", "LeNet")
+    ]
+    by_seed = [*evidence.differences(*groups).values()]
     if not by_seed:
         return [_not_tested(sign), _not_tested(size)]
     paired, facts = paired_difference(by_seed), {"unit": "points", "records": _records(*groups)}
@@ -289,7 +262,7 @@ def _gain(table: RunTable) -> list[Verdict]:
     needed = _needed(paired)
     signed = Verdict(*sign, _sign_rule(tests), paired.n, **facts, tests=tests, needed=needed)
 
-    both = [sample(runs) for runs in groups]
+    both = [evidence.sample(runs) for runs in groups]
     mean, deviation = both[0].mean - both[1].mean, math.hypot(*(one.deviation for one in both))
     apart = Sample(min(one.n for one in both), mean, deviation)
     spread = math.hypot(*(one.prediction_high - one.mean for one in both)) + 2 * ROUNDING
@@ -304,7 +277,7 @@ def _resnet(table: RunTable) -> list[Verdict]:
 
     Overfitting is a reason for the shortfall if it is at least half of it, in every run.
     """
-    runs, paper = table.runs(setting_of("ResNet")), reported_value("ResNet")
+    runs, paper = table.runs(evidence.setting_of("ResNet")), reported_value("ResNet")
     values, half = [value_of(r) for r in runs.records], (reported_value("LeNet") - paper) / 2
     number = _number(5, "number", "ResNet", table)
     if values and not runs.whole and min(values) - paper > WIDEST:
@@ -326,18 +299,16 @@ def _resnet(table: RunTable) -> list[Verdict]:
 def late_accuracy(record: dict, history: str = "test_accuracy") -> float:
     """Mean of the last ten epochs in percent; of a diverged run what it ended at.
 
-    Args:
-        record: A run.
-        history: "test_accuracy", or "accuracy": of the training images, while they are learned.
+    `history` is "test_accuracy", or "accuracy": of the training images, while they are learned.
     """
-    last = [each for each in record["history"].get(history, ())[-LAST_EPOCHS:] if each is not None]
-    if record["result"].get("diverged") or not last:
+    last = [each for each in record["history"].get(history, ())[-10:] if each is not None]
+    if evidence.is_diverged(record) or not last:
         return value_of(record, history if history == "test_accuracy" else "train_accuracy")
     return 100 * sum(last) / len(last)
 
 
 def _tests(
-    name: str, values: Sequence, first: Runs, others: Sequence[Runs], metric: Metric
+    name: str, values: Sequence, first: Runs, others: Sequence[Runs], metric: evidence.Metric
 ) -> list[Test]:
     """One setting minus each of the others, corrected for their number."""
     paired = [difference(first, other, metric) for other in others]
@@ -351,7 +322,7 @@ def _tests(
 def _learning_rate(table: RunTable) -> list[Verdict]:
     """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
     rates = (0.1, 0.001)
-    best, *others = (whole_runs({"learning_rate": rate}, table) for rate in (0.01, *rates))
+    best, *others = (evidence.whole_runs({"learning_rate": rate}, table) for rate in (0.01, *rates))
     tests = _tests("0.01 minus {}", rates, best, others, late_accuracy)
     judged = []
     effects = (("high", "collapses"), ("low", "is worse than 0.01"))
@@ -371,7 +342,7 @@ def _learning_rate(table: RunTable) -> list[Verdict]:
 def _batch_size(table: RunTable) -> list[Verdict]:
     """Claim 7, of training accuracy at the end."""
     metric, larger = "train_accuracy", (128, 256)
-    found = {size: whole_runs({"batch_size": size}, table) for size in (96, 48, *larger)}
+    found = {size: evidence.whole_runs({"batch_size": size}, table) for size in (96, 48, *larger)}
     paper = {size: reported_value(f"batch_size={size}", metric) for size in found}
     worse = difference(found[96], found[48], metric)
     more = [difference(found[size], found[96], metric) for size in larger]
@@ -394,8 +365,8 @@ def _batch_size(table: RunTable) -> list[Verdict]:
 
 def _epochs(table: RunTable) -> list[Verdict]:
     """Claim 8. The runs of 100 epochs passed through 50, so they are their own pairs."""
-    ours, longer = (whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
-    halfway = [(accuracy_after(record, 50), record) for record in ours.records]
+    ours, longer = (evidence.whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
+    halfway = [(evidence.accuracy_after(record, 50), record) for record in ours.records]
     halfway = [(accuracy, record) for accuracy, record in halfway if accuracy is not None]
     before = paired_difference([value_of(record) - accuracy for accuracy, record in halfway])
     after = difference(longer, ours)
@@ -426,42 +397,31 @@ def _noise(table: RunTable) -> list[Verdict]:
     corrected = iter(holm([paired.sign_p for _, paired in (*over, *ratio, *gains)]))
     records = [record for entry in entries for record in entry["records"]]
     judged = []
-    for part, says, unit, rule, pairs in (
-        ("where", "the mask looks at the important regions", "AUROC", _where, over),
-        ("ratio", "it raises the signal-to-noise ratio", "dB", _ratio, ratio),
-        ("accuracy", "noise hurts less with it", "points", _accuracy, gains),
+    for part, says, unit, pairs in (
+        ("where", "the mask looks at the important regions", "AUROC", over),
+        ("ratio", "it raises the signal-to-noise ratio", "dB", ratio),
+        ("accuracy", "noise hurts less with it", "points", gains),
     ):
         tests, said = [Test(*pair, next(corrected)) for pair in pairs], (9, part, says)
         n = min(test.difference.n for test in tests)
-        outcome = rule([test.direction for test in tests])
+        outcome = _majority(part, [test.direction for test in tests])
         facts = {"unit": unit, "tests": tests, "needed": _needed_by(tests)}
         found = Verdict(*said, outcome, n, records, **facts)
         judged.append(found if n >= 2 else _not_tested(said))
     return judged
 
 
-def _where(directions: list[int]) -> Outcome:
-    """Higher than every map on every background; contradicted: below one of them on each."""
-    maps = len(COMPARED_MAPS)
-    backgrounds = [directions[i : i + maps] for i in range(0, len(directions), maps)]
-    return _majority(directions, opposite=all(-1 in one for one in backgrounds))
-
-
-def _ratio(directions: list[int]) -> Outcome:
-    return _majority(directions, opposite=set(directions) == {-1})
-
-
-def _majority(directions: list[int], *, opposite: bool) -> Outcome:
-    if opposite:
+def _majority(part: str, directions: list[int]) -> Outcome:
+    """How Claim 9 counts comparisons on backgrounds; "where" has several on each."""
+    higher, lower = (directions.count(sign) / len(directions) for sign in (1, -1))
+    if higher == 1:
+        return "reproduced"
+    if part == "accuracy":
+        return "direction only" if higher else "contradicted" if lower > 0.5 else "not reproduced"
+    maps = len(COMPARED_MAPS) if part == "where" else 1
+    if all(-1 in directions[i : i + maps] for i in range(0, len(directions), maps)):
         return "contradicted"
-    shown = directions.count(1) / len(directions)
-    return "reproduced" if shown == 1 else "direction only" if shown > 0.5 else "inconclusive"
-
-
-def _accuracy(directions: list[int]) -> Outcome:
-    if 1 in directions:
-        return "reproduced" if set(directions) == {1} else "direction only"
-    return "contradicted" if directions.count(-1) > len(directions) / 2 else "not reproduced"
+    return "direction only" if higher > 0.5 else "inconclusive"
 
 
 def _state_of_the_art(table: RunTable) -> list[Verdict]:
@@ -474,7 +434,7 @@ def _state_of_the_art(table: RunTable) -> list[Verdict]:
 
 def _sizes(table: RunTable) -> list[Verdict]:
     """Claim 11: the number of digits that the runs had."""
-    datasets = [record["dataset"] for record in table if is_mnist(record)]
+    datasets = [record["dataset"] for record in table if evidence.is_mnist(record)]
     found = max(((each["train_size"], each["test_size"]) for each in datasets), default=())
     outcome = "reproduced" if found == (60_000, 20_000) else "contradicted"
     said = 11, "count", "the data has 80,000 images, 60,000 + 20,000"
@@ -483,10 +443,7 @@ def _sizes(table: RunTable) -> list[Verdict]:
 
 
 CLAIMS: dict[int, tuple[str, Callable[[RunTable], list[Verdict]]]] = {
-    1: (
-        "LeNet-5 alone reaches 97.7 %",
-        lambda table: [_number(1, "number", "LeNet", table)],
-    ),
+    1: ("LeNet-5 alone reaches 97.7 %", lambda table: [_number(1, "number", "LeNet", table)]),
     2: (
         "LeNet-5 with the mask reaches 99.3 %",
         lambda table: [_number(2, "number", "LeNet+Attention", table)],
