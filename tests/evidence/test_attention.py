@@ -69,7 +69,8 @@ def test_every_lenet_is_the_mask_plain_or_a_control():
 
 
 def test_masks_have_the_names_that_the_probes_give_them():
-    assert {layer: short_name(layer) for layer in attention.MASK_LAYERS} == attention.MASK_LAYERS
+    for title, (kind, layer) in attention.LEARNED_MAPS.items():
+        assert title == short_name(layer) + " untrained" * (kind == "untrained")
 
 
 # Controls

@@ -84,9 +84,6 @@ def _plain_and_masked(changes: Changes, table: RunTable) -> list[Runs]:
 
 # Measurements
 
-MASK_LAYERS = {"c1_attention": "C1", "c3_attention": "C3"}
-"""Layer of a mask -> its name in tables."""
-
 
 def measured(changes: Changes, records: Records) -> dict[int, dict]:
     """Seed -> what was measured of the network of a setting, of full length."""
@@ -168,13 +165,12 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
 
 
 LEARNED_MAPS = {
-    title: (kind, layer)
-    for suffix, kind in (("", "masks"), (" untrained", "untrained"))
-    for layer, name in MASK_LAYERS.items()
-    for title in (name + suffix,)
+    "C1": ("masks", "c1_attention"),
+    "C3": ("masks", "c3_attention"),
+    "C1 untrained": ("untrained", "c1_attention"),
+    "C3 untrained": ("untrained", "c3_attention"),
 }
-"""Title of a mask, trained or not -> where it is in a measurement. Other maps see the image
-alone."""
+"""Title of a mask -> where it is in a measurement. Other maps see the image alone."""
 
 
 def map_scores(

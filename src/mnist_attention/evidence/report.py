@@ -28,7 +28,6 @@ CAPTIONS = {
 
 NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student's t)."
 
-
 METRICS = {"train_accuracy": "training", "test_accuracy": "test"}
 
 CUT_SHORT = "trained for fewer epochs than asked for:"
@@ -46,8 +45,7 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
 
     Returns:
         Strings. Runs of fewer epochs than asked for stand apart, below the others and without a
-        number of the paper. Table 1 has the rows of `runs.BEYOND` too, each group under its
-        heading.
+        number of the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
 
     Raises:
         ValueError: for another number.
@@ -281,17 +279,14 @@ def explain_text(records: Records) -> str:
     return markdown(table) if len(table) else lacking
 
 
-EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 50, 75, 100)
-
-
 def over_epochs_table(records: Records) -> pd.DataFrame:
     """With minus without the mask after some numbers of epochs, from the histories of the pairs."""
-    table = RunTable.of(records)
+    table, rows = RunTable.of(records), []
     masked, plain = (
-        evidence.whole_runs(evidence.setting_of(row), table) for row in ("LeNet+Attention", "LeNet")
+        evidence.whole_runs({"model": model}, table)
+        for model in (attention.MASKED, attention.PLAIN)
     )
-    rows = []
-    for epochs in EPOCHS_SHOWN:
+    for epochs in (1, 2, 5, 10, 20, 30, 50, 75, 100):
         after = functools.partial(evidence.accuracy_after, epochs=epochs)
         found = evidence.difference(masked, plain, after)
         p, n = p_text(found.sign_p) if found.n > 1 else "", str(found.n)
@@ -357,25 +352,18 @@ def clause(verdict: Verdict) -> str:
         said.append(f"{ours.mean:{form}} {unit}{cut}{n}{paper}")
     if tests := _tests(verdict):
         said.append(tests + ("" if ours.n else paper))
-    if verdict.failed:
-        of = f"{verdict.failed} of {len(verdict.records)}"
-        said.append(f"{of} runs diverged or stayed at chance")
+    if failed := verdict.failed:
+        said.append(f"{failed} of {len(verdict.records)} runs diverged or stayed at chance")
     if verdict.outcome == "inconclusive":
-        some = f"about {plural(verdict.needed or 0, 'seed')}"
-        said.append(
-            f"{some if verdict.needed else 'no number of runs up to 1,000'} would settle it"
-        )
+        seeds = f"about {plural(verdict.needed, 'seed')}" if verdict.needed else None
+        said.append(f"{seeds or 'no number of runs up to 1,000'} would settle it")
     return "; ".join([*said, *_NOTES.get(verdict.claim, ())])
 
 
-MANY = 4
-"""Comparisons above which a clause counts them."""
-
-
 def _tests(verdict: Verdict) -> str:
-    """Each comparison with its mean and p value, or of many how often they are above zero."""
+    """Each comparison with its mean and p value; more than four are counted."""
     unit = "points" if verdict.unit == "%" else verdict.unit
-    if len(verdict.tests) > MANY:
+    if len(verdict.tests) > 4:
         directions = [test.direction for test in verdict.tests]
         means = [test.difference.mean for test in verdict.tests]
         return (
@@ -458,16 +446,11 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
 
     Args:
         results: Folder of the records.
-        write: Whether to rewrite `summary.csv` and the blocks of the Markdown files first; nothing
-            is written if a file or folder cannot be read.
+        write: Whether to call `write_everything` first; not where something cannot be read.
         folder: Of the Markdown files.
 
     Returns:
         Exit code: 1 if something cannot be read or there is nothing to write, else 0.
-
-    Raises:
-        ValueError: if a Markdown file has an unknown block; nothing is written.
-        OSError: if a file cannot be written.
     """
     table = RunTable.read(results)
     problems = table.problems
@@ -542,18 +525,12 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
 }
 """Name of a generated block in a Markdown file -> its content."""
 
-
 _BLOCK = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
 _MARKER = re.compile(r"<!-- \w+:(?:begin|end) -->")
 
 
 def render_blocks(text: str, records: Records) -> str:
-    """Fill the blocks of a Markdown text.
-
-    Args:
-        text: With blocks like `<!-- table1:begin -->` ... `<!-- table1:end -->`, names as in
-            `BLOCKS`. Everything outside of them stays as it is.
-        records: As `read_records` gives them.
+    """Fill the blocks of a Markdown text: `<!-- table1:begin -->` ... `<!-- table1:end -->`.
 
     Raises:
         ValueError: for an unknown name, or a marker without its other half.
@@ -593,12 +570,10 @@ def summary(records: Records) -> pd.DataFrame:
     for key, runs in sorted(groups.items()):
         row = dict(zip(names, key, strict=True))
         row["epochs_done"] = min(run["result"].get("epochs", row["epochs"]) for run in runs)
-        row["n"] = len(runs)
-        row["diverged"] = sum(bool(run["result"].get("diverged")) for run in runs)
+        row |= {"n": len(runs), "diverged": sum(map(evidence.is_diverged, runs))}
         for metric in METRICS:
-            ours = summarise([evidence.value_of(run, metric) for run in runs])
-            for name in ("mean", "deviation", "low", "high"):
-                row[f"{metric}_{name}"] = getattr(ours, name)
+            ours = vars(summarise([evidence.value_of(run, metric) for run in runs]))
+            row |= {f"{metric}_{name}": ours[name] for name in ("mean", "deviation", "low", "high")}
         rows.append(row)
     return pd.DataFrame(rows)
 

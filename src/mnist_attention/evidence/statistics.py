@@ -228,11 +228,8 @@ def detectable_difference(deviation: float, n: int) -> float:
     Args:
         deviation: Standard deviation of the differences.
         n: Number of pairs, at least 2.
-
-    Returns:
-        `d` such that T, noncentral t with n - 1 degrees of freedom and noncentrality
-        `d sqrt(n) / deviation`, satisfies `P(T > critical value) = 0.8`.
     """
+    # T is noncentral t with noncentrality `d sqrt(n) / deviation` where `d` is the difference.
     critical = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)
     # P(T < -critical) is left out: below 1e-4 where P(T > critical) is 0.8.
     noncentrality = special.nctdtrinc(n - 1, 1 - POWER, critical)
