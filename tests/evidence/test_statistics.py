@@ -218,16 +218,3 @@ def test_the_direction_is_that_of_the_mean():
     assert paired_difference([-0.3, -0.31, -0.32]).direction == -1
     assert paired_difference([0.3, -0.31, 0.32]).direction == 0
     assert paired_difference([-1, -2, -3, -4, -5, -6]).direction == -1
-
-
-def test_a_difference_in_print():
-    assert statistics.with_interval(0.041, -0.019, 0.111) == "+0.04 [-0.02, 0.11]"
-    assert statistics.with_interval(-0.001, math.nan, math.nan) == "+0.00"
-    assert statistics.with_interval(-0.0624, -0.1, 0, digits=3) == "-0.062 [-0.100, 0.000]"
-    assert statistics.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
-
-
-def test_an_end_near_zero_shows_on_which_side_it_is():
-    assert statistics.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
-    assert statistics.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
-    assert statistics.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"

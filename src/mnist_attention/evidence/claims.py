@@ -308,34 +308,33 @@ def late_accuracy(record: dict, history: str = "test_accuracy") -> float:
 
 
 def _tests(
-    name: str, values: Sequence, first: Runs, others: Sequence[Runs], metric: evidence.Metric
+    name: str, first: Runs, others: dict[float, Runs], metric: evidence.Metric
 ) -> list[Test]:
     """One setting minus each of the others, corrected for their number."""
-    paired = [difference(first, other, metric) for other in others]
-    corrected = holm([one.sign_p for one in paired])
-    return [
-        Test(name.format(value), *one)
-        for value, *one in zip(values, paired, corrected, strict=True)
-    ]
+    paired = [difference(first, runs, metric) for runs in others.values()]
+    tested = zip(others, paired, holm([one.sign_p for one in paired]), strict=True)
+    return [Test(name.format(value), *one) for value, *one in tested]
 
 
 def _learning_rate(table: RunTable) -> list[Verdict]:
     """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
-    rates = (0.1, 0.001)
-    best, *others = (evidence.whole_runs({"learning_rate": rate}, table) for rate in (0.01, *rates))
-    tests = _tests("0.01 minus {}", rates, best, others, late_accuracy)
+    best, high, low = (
+        evidence.whole_runs({"learning_rate": rate}, table) for rate in (0.01, 0.1, 0.001)
+    )
+    others = {0.1: high, 0.001: low}
+    tests = _tests("0.01 minus {}", best, others, late_accuracy)
     judged = []
     effects = (("high", "collapses"), ("low", "is worse than 0.01"))
-    for (part, effect), test, rate, runs in zip(effects, tests, rates, others, strict=True):
+    for (part, effect), test, (rate, runs) in zip(effects, tests, others.items(), strict=True):
         paper = reported_value(f"learning_rate={rate}")
         said = 6, part, f"rate {rate} {effect} ({paper} %)"
         values = [late_accuracy(record) for record in runs.records]
         judged.insert(0, _worse(said, test, values, paper, _records(best, runs)))
     training = functools.partial(late_accuracy, history="accuracy")
-    shown = tests + _tests("training, 0.01 minus {}", rates, best, others, training)
+    shown = tests + _tests("training, 0.01 minus {}", best, others, training)
     said, n = (6, "best", "rate 0.01 is best"), min(test.difference.n for test in tests)
     facts = {"unit": "points", "tests": shown, "needed": _needed_by(tests)}
-    found = Verdict(*said, _sign_rule(tests), n, _records(best, *others), **facts)
+    found = Verdict(*said, _sign_rule(tests), n, _records(best, high, low), **facts)
     return [*judged, found if n else _not_tested(said)]
 
 

@@ -17,7 +17,7 @@ from . import ablations, attention, costs
 from . import runs as evidence
 from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
-from .statistics import Difference, Sample, summarise, with_interval
+from .statistics import Difference, Sample, summarise
 
 CAPTIONS = {
     1: "Test accuracy in percent",
@@ -159,11 +159,17 @@ def _decimals(number: float, missing: str = "") -> str:
 
 
 def points(paired: Difference, digits: int = 2, missing: str = "missing") -> str:
-    """A difference with its interval, or that there is none."""
+    """Print a difference: "+0.04 [-0.02, 0.11]", or that there is none.
+
+    An end near zero gets up to two digits more, so that its sign can be seen.
+    """
     if not paired.n:
         return missing
-    shown = with_interval(paired.mean, paired.low, paired.high, digits)
-    return shown + " no interval" * math.isnan(paired.low)
+    most, ends = digits + 2, (paired.low, paired.high)
+    while digits < most and any(end and round(end, digits) == 0 for end in ends):
+        digits += 1
+    interval = " [{:z.{d}f}, {:z.{d}f}]".format(*ends, d=digits)
+    return f"{paired.mean:+z.{digits}f}" + (" no interval" if math.isnan(ends[0]) else interval)
 
 
 def gains_text(records: Records) -> str:
@@ -543,19 +549,6 @@ def render_blocks(text: str, records: Records) -> str:
     table = RunTable.of(records)
     block = "<!-- {0}:begin -->\n\n{1}\n\n<!-- {0}:end -->".format
     return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](table)), text)
-
-
-def unsupported_numbers(text: str, records: Records) -> list[str]:
-    """Percentages, points and decibels in a text that are in no table made from the records.
-
-    Only numbers with decimals are looked at ("98.93 %", "+0.04 points"), signs are not compared,
-    and a number passes wherever it comes from: this finds a stale digit, not every wrong claim.
-    """
-    table = RunTable.of(records)
-    blocks = "\n".join(block(table) for name, block in BLOCKS.items() if name != "cost")
-    supported = {*re.findall(r"\d+\.\d+", blocks), *map(str, PUBLISHED.values())}
-    quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points|dB)", text)
-    return [match[0] for match in quoted if match[1] not in supported]
 
 
 def summary(records: Records) -> pd.DataFrame:

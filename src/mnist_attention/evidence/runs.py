@@ -343,7 +343,7 @@ def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
 
 
 def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
-    """McNemar's exact test for each pair of trained nets with the same seed.
+    """McNemar's exact test for each pair of trained nets with the same seed, not of their settings.
 
     Args:
         first: Runs of one setting.
@@ -351,15 +351,10 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
         labels: The true class of each test image, shape `(n,)`.
 
     Returns:
-        One row a seed, columns only_first, only_second (images that only one of them gets right)
-        and p_value. It is about these nets, not about their settings.
+        One row a seed. Columns only_first, only_second (images that only one gets right), p_value.
 
     Raises:
         ValueError: if a record has not one prediction per label.
-
-    Reference:
-        McNemar: Note on the sampling error of the difference between correlated proportions,
-        Psychometrika 12, 1947.
     """
     from scipy import stats  # slow to import
 

@@ -70,18 +70,6 @@ def summarise(values: Sequence[float]) -> Sample:
     return Sample(n, mean, deviation, mean - of_mean, mean + of_mean, mean - of_one, mean + of_one)
 
 
-def with_interval(mean: float, low: float, high: float, digits: int = 2, unit: str = "") -> str:
-    """Print a difference: "+0.04 [-0.02, 0.11]", without the brackets where the ends are NaN.
-
-    An end near zero gets up to two digits more, so that its sign can be seen.
-    """
-    most = digits + 2
-    while digits < most and any(end and round(end, digits) == 0 for end in (low, high)):
-        digits += 1
-    interval = "" if math.isnan(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]"
-    return f"{mean:+z.{digits}f}{unit}{interval}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """Mean of n paired differences and its tests, in the unit of the differences.
