@@ -58,11 +58,7 @@ BLOCK_NAMES = {MASKED: "the mask", **CONTROLS}
 
 
 def controls(records: Records, changes: Changes = SHORT_RUNS) -> pd.DataFrame:
-    """Compare the mask and its controls with LeNet-5 alone.
-
-    Args:
-        records: Any records.
-        changes: The setting that all were trained in, `SHORT_RUNS` or `ON_NOISE`.
+    """Compare the mask and its controls with LeNet-5 alone, all trained in one setting.
 
     Returns:
         One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
@@ -127,9 +123,9 @@ def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, lis
     """How far maps survive when weights are re-initialised.
 
     Returns:
-        Mask layer -> layer down to which the weights are re-initialised, from the top -> rank
+        Mask layer -> layer down to which weights are re-initialised, from the top -> rank
         correlation with the trained map, of each seed: a list of the network's own draws, or one
-        number where not all networks have these. Empty without measurements.
+        number where not all networks have these.
     """
     networks = measured({**changes, "model": MASKED}, records).values()
     drawn = all("reinitialised_draws" in one for one in networks)
@@ -143,10 +139,6 @@ def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, lis
 
 def robustness(changes: Changes, records: Records) -> pd.DataFrame:
     """Compare networks on test digits that are disturbed as their training digits were not.
-
-    Args:
-        changes: The setting that both networks were trained in.
-        records: With their measurements.
 
     Returns:
         One row a condition. Columns name, strength, gamma, plain, masked (mean accuracies), n and
@@ -298,17 +290,15 @@ def rivals(records: Records) -> dict[str, Difference]:
     }
     for model, words in PLACELESS.items():
         changes = {} if model == PLAIN else SHORT_RUNS
-        masked, other = (whole_runs({**changes, "model": m}, table) for m in (MASKED, model))
-        leads[words] = difference(masked, other)
+        masked = whole_runs({**changes, "model": MASKED}, table)
+        leads[words] = difference(masked, whole_runs({**changes, "model": model}, table))
     return leads
 
 
 def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[str, Standing]:
-    """What the leads of the mask over its rivals show.
+    """What the leads of the mask over its `rivals` show.
 
-    Args:
-        leads: As `rivals` gives them.
-        shared: Whether all tests share one error rate (Holm), or each has 0.05 of its own.
+    With `shared`, all tests share one error rate (Holm); else each has 0.05 of its own.
 
     Returns:
         Rival -> "missing" with fewer than three seeds; "as good" if the mask is shown to be better
@@ -327,12 +317,9 @@ def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[s
 
 
 def attends(found: Mapping[str, Standing]) -> Answer:
-    """Whether the mask attends: it must beat every rival; one that is as good is enough for "no".
+    """Whether the mask attends, by its `standings`: it must beat every rival.
 
-    Nothing is decided while a rival is missing.
-
-    Args:
-        found: As `standings` gives them.
+    One that is as good is enough for "no". Nothing is decided while a rival is missing.
     """
     if "missing" in found.values():
         return "undecided"

@@ -17,15 +17,9 @@ from .runs import ENOUGH_SEEDS, Records, Runs, RunTable, difference, reported_va
 from .statistics import LEVEL, MARGIN, Difference, Sample, holm, paired_difference, summarise
 
 Outcome = Literal[
-    "reproduced",
-    "direction only",
-    "not reproduced (higher)",
-    "not reproduced (lower)",
-    "not reproduced",
-    "contradicted",
-    "inconclusive",
-    "not tested",
-]
+    "reproduced", "direction only", "not reproduced (higher)", "not reproduced (lower)",
+    "not reproduced", "contradicted", "inconclusive", "not tested",
+]  # fmt: skip
 
 ROUNDING = 0.05
 """The paper rounds to 0.1: its number may be this far from what was measured."""
@@ -346,16 +340,11 @@ def _batch_size(table: RunTable) -> list[Verdict]:
     worse = difference(found[96], found[48], metric)
     more = [difference(found[size], found[96], metric) for size in larger]
     p_small, *p_more = holm([worse.sign_p, *map(_bound_p, more)])
-    judged = [
-        _no_better(
-            (7, str(size), f"batch 96 is as good as {size}"),
-            Test(f"{size} minus 96, training", *tested),
-            paper[size] - paper[96],
-            found[size],
-            found[96],
-        )
-        for size, *tested in zip(larger, more, p_more, strict=True)
-    ]
+    judged = []
+    for size, *tested in zip(larger, more, p_more, strict=True):
+        said = 7, str(size), f"batch 96 is as good as {size}"
+        test, apart = Test(f"{size} minus 96, training", *tested), paper[size] - paper[96]
+        judged.append(_no_better(said, test, apart, found[size], found[96]))
     said = 7, "small", f"batch 48 is worse ({paper[48]} % in training)"
     test = Test("96 minus 48, training", worse, p_small)
     values = [value_of(record, metric) for record in found[48].records]
@@ -365,19 +354,15 @@ def _batch_size(table: RunTable) -> list[Verdict]:
 def _epochs(table: RunTable) -> list[Verdict]:
     """Claim 8. The runs of 100 epochs passed through 50, so they are their own pairs."""
     ours, longer = (evidence.whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
-    halfway = [(evidence.accuracy_after(record, 50), record) for record in ours.records]
-    halfway = [(accuracy, record) for accuracy, record in halfway if accuracy is not None]
-    before = paired_difference([value_of(record) - accuracy for accuracy, record in halfway])
+    reached = [run for run in ours.records if evidence.accuracy_after(run, 50) is not None]
+    values = [evidence.accuracy_after(run, 50) for run in reached]
+    before = paired_difference([value_of(r) - v for r, v in zip(reached, values, strict=True)])
     after = difference(longer, ours)
     p_before, p_after = holm([before.sign_p, _bound_p(after)])
     paper = {epochs: reported_value(f"epochs={epochs}") for epochs in (50, 100, 150)}
-    fifty = _worse(
-        (8, "fifty", f"50 epochs are worse ({paper[50]} %)"),
-        Test("100 minus 50 epochs", before, p_before),
-        [accuracy for accuracy, _ in halfway],
-        paper[50],
-        [record for _, record in halfway],
-    )
+    said = 8, "fifty", f"50 epochs are worse ({paper[50]} %)"
+    test = Test("100 minus 50 epochs", before, p_before)
+    fifty = _worse(said, test, values, paper[50], reached)
     said = 8, "more", "150 epochs are no better than 100"
     test = Test("150 minus 100 epochs", after, p_after)
     return [fifty, _no_better(said, test, paper[150] - paper[100], longer, ours)]

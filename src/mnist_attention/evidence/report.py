@@ -133,8 +133,9 @@ def systems_table(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows + cut * (len(cut) > 1)).fillna("")
 
 
-def ablation_table(records: Records) -> pd.DataFrame:
+def ablation_table(records: Records, only_measured: bool = False) -> pd.DataFrame:
     """The ablation table: effects in points, option minus ours."""
+    rows = ablations.effects(records)
     return pd.DataFrame(
         {
             "open choice": row.choice,
@@ -150,7 +151,8 @@ def ablation_table(records: Records) -> pd.DataFrame:
             "n": str(row.effect.n),
             "epochs": str(row.epochs or ""),
         }
-        for row in ablations.effects(records)
+        for row in rows
+        if not (only_measured and row.lack == ablations.NOT_RUN)
     )
 
 
@@ -506,18 +508,13 @@ def _block(table: Callable[..., pd.DataFrame], *arguments) -> Callable[[Records]
     return lambda records: markdown(table(records, *arguments))
 
 
-def _ablations(records: Records) -> pd.DataFrame:
-    table = ablation_table(records)
-    return table[table["effect in points [95 %]"] != ablations.NOT_RUN]
-
-
 BLOCKS: dict[str, Callable[[Records], str]] = {
     "finding": finding,
     "systems5": _block(systems5_table),
     **{f"table{number}": _block(paper_table, number) for number in CAPTIONS},
     "verdicts": _block(verdict_table),
     "outcomes": outcomes,
-    "ablations": _block(_ablations),
+    "ablations": _block(ablation_table, True),
     "gains": gains_text,
     "explain": explain_text,
     "over_epochs": _block(over_epochs_table),
