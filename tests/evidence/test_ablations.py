@@ -131,12 +131,6 @@ def test_another_network_has_no_gain_of_a_mask():
     assert (row.effect.n, row.gain.n) == (3, 0)
 
 
-def test_the_mask_over_the_epochs():
-    records = make_runs([0.98, 0.981], model="lenet5") + make_runs([0.99, 0.99])
-    assert [*ablations.mask_over_epochs(records)["mean"]] == pytest.approx([0.95] * 100)
-    assert {*ablations.mask_over_epochs([], (20,)).n} == {0}
-
-
 def explaining(lenet, masked, high, low, **changes) -> list[dict]:
     """Runs of one setting with all that is to be explained but the half-way point."""
     return [

@@ -69,7 +69,8 @@ def test_every_lenet_is_the_mask_plain_or_a_control():
 
 
 def test_masks_have_the_names_that_the_probes_give_them():
-    assert {layer: short_name(layer) for layer in attention.MASK_LAYERS} == attention.MASK_LAYERS
+    for title, (kind, layer) in attention.LEARNED_MAPS.items():
+        assert title == short_name(layer) + " untrained" * (kind == "untrained")
 
 
 # Controls
@@ -179,17 +180,6 @@ def test_robustness_compares_each_condition_seed_by_seed():
     assert attention.robustness({}, plain).empty
 
 
-def test_gains_on_backgrounds_are_paired_by_seed():
-    plain = networks([make_measured(accuracy=0.5), make_measured(accuracy=0.6)], model=PLAIN)
-    swish = networks([make_measured(accuracy=0.52)] * 3, model="lenet5_swish")
-    noisy = Condition("uniform", 1.0)
-    found = attention.gains_on_noise("lenet5_swish", {}, plain + swish, (CLEAN, noisy))
-    assert [*found] == [CLEAN, noisy]
-    assert (found[noisy].n, found[noisy].mean) == pytest.approx((2, -3))  # 2, -8
-    assert (found[CLEAN].n, found[CLEAN].mean) == (2, 0)
-    assert attention.gains_on_noise(MASKED, {}, plain + swish, (noisy,))[noisy].n == 0
-
-
 def test_map_scores_put_masks_beside_what_learned_nothing():
     records = networks([make_measured(c1=0.9), make_measured(c1=0.7)])
     found = attention.map_scores({}, records)
@@ -232,12 +222,6 @@ def test_a_score_that_one_network_lacks_is_left_out():
     found = attention.map_scores({}, networks([with_areas(0.2), make_measured()]))
     assert all("deletion" not in scores for scores in found.values())
     assert found["C1"]["ink_auroc"].n == 2
-
-
-def test_mask_quality_is_accuracy_and_auroc_of_each_seed():
-    table = attention.mask_quality({}, networks([make_measured(0.98), make_measured(0.97, c1=0.7)]))
-    assert table.to_dict("list") == {"accuracy": [0.98, 0.97], "C1": [0.9, 0.7], "C3": [0.6, 0.6]}
-    assert attention.mask_quality({}, []).empty
 
 
 def test_map_scores_are_of_the_condition_asked_for():

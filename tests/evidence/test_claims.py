@@ -302,23 +302,23 @@ def test_the_range_of_a_number_is_that_of_one_more_run_and_the_rounding():
 def test_the_runs_that_would_settle_a_wide_number():
     found = judged(1, "number", make_runs(around(0.977, 4, wide=5), model="lenet5"))
     assert found.outcome == "inconclusive"
-    assert found.facts.needed > 4
+    assert found.needed > 4
     settled = make_runs(around(0.977, 10, wide=5) * 9, model="lenet5")
     assert len(settled) == 90
     assert judged(1, "number", settled).outcome == "reproduced"
     hopeless = judged(1, "number", make_runs(around(0.977, wide=30), model="lenet5"))
-    assert hopeless.facts.needed is None
+    assert hopeless.needed is None
     assert "no number of runs up to 1,000" in report.clause(hopeless)
 
 
 def test_holm_is_within_a_claim():
     """At n = 3, p = 0.03 is shown by a claim of one test and not by one of three."""
     (sign, _) = judge(3, plain(0.977) + masked(0.98))
-    assert sign.facts.tests[0].p_value == sign.facts.tests[0].difference.sign_p
+    assert sign.tests[0].p_value == sign.tests[0].difference.sign_p
     large = judged(7, "128", batches())
-    alone = large.facts.tests[0].difference
-    assert large.facts.tests[0].p_value > alone.p_below(0.1)
-    noise = judged(9, "ratio", on_noise()).facts.tests[0]
+    alone = large.tests[0].difference
+    assert large.tests[0].p_value > alone.p_below(0.1)
+    noise = judged(9, "ratio", on_noise()).tests[0]
     assert noise.p_value > noise.difference.sign_p
 
 
@@ -326,20 +326,20 @@ def test_a_diverged_run_stays_in_the_mean():
     records = plain(0.989, n=4)
     records[1]["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
     found = judged(1, "number", records)
-    assert found.facts.ours.mean < 80
+    assert found.ours.mean < 80
     assert "; 1 of 4 runs diverged or stayed at chance" in report.clause(found)
     high = rates()
     for record in high[10:13]:  # three of ten collapsed early
         record["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
         record["history"]["test_accuracy"] = [0.5, None]
-    assert judged(6, "high", high).facts.ours.mean < 65
+    assert judged(6, "high", high).ours.mean < 65
 
 
 def test_claim_6_takes_the_mean_of_the_last_ten_epochs():
     records = rates(high=0.98)
     for record in records[10:20]:  # rate 0.1
         record["history"]["test_accuracy"][-10:] = [0.995, 0.999] * 5
-    assert judged(6, "high", records).facts.ours.mean == pytest.approx(99.7)
+    assert judged(6, "high", records).ours.mean == pytest.approx(99.7)
     assert judged(6, "best", records).outcome == "contradicted"
 
 
@@ -349,7 +349,7 @@ def test_claim_6_shows_the_training_column_beside_the_verdict():
 
 def test_claim_8_uses_the_histories_and_not_the_runs_of_50_epochs():
     records = halfway(0.934) + runs(0.5, epochs=50)
-    assert judged(8, "fifty", records).facts.ours.mean == pytest.approx(93.4)
+    assert judged(8, "fifty", records).ours.mean == pytest.approx(93.4)
 
 
 def test_claim_9_does_not_judge_by_brightness():
@@ -389,7 +389,7 @@ def test_runs_after_the_plan_are_counted():
         records, ("2026-11-26T04:00:00Z", "2026-11-27T04:00:00Z", ""), strict=True
     ):
         record["environment"]["finished"] = finished
-    assert judged(1, "number", records).facts.new == 1
+    assert judged(1, "number", records).new == 1
 
 
 def test_noise_alone_is_seldom_taken_for_the_opposite_of_a_claim():

@@ -7,7 +7,6 @@ from scipy import stats
 from mnist_attention.evidence import statistics
 from mnist_attention.evidence.statistics import (
     detectable_difference,
-    mcnemar,
     paired_difference,
     summarise,
 )
@@ -65,7 +64,6 @@ def test_a_difference_agrees_with_scipy():
     found = paired_difference(values)
     bootstrap = stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(0))
     assert (found.low, found.high) == pytest.approx(tuple(bootstrap.confidence_interval))
-    assert found.method == "BCa bootstrap"
     exact = stats.permutation_test(
         (values,), np.mean, permutation_type="samples", n_resamples=2**10, vectorized=False
     )
@@ -73,7 +71,7 @@ def test_a_difference_agrees_with_scipy():
     below = stats.ttest_1samp(values, 0.1, alternative="less").pvalue
     above = stats.ttest_1samp(values, -0.1, alternative="greater").pvalue
     assert (found.p_below(0.1), found.p_above(-0.1)) == pytest.approx((below, above))
-    assert found.equivalence == pytest.approx(max(below, above))
+    assert found.equivalent == (max(below, above) < 0.05)
 
 
 def test_the_sign_flip_test_by_hand():
@@ -143,11 +141,10 @@ def test_the_sign_flip_test_finds_what_is_not_there_5_times_in_100():
     assert np.mean(found) == pytest.approx(0.05, abs=0.025)
 
 
-@pytest.mark.parametrize(("n", "method", "expected"), [(3, "t", 0.95), (10, "BCa bootstrap", 0.90)])
-def test_the_interval_of_a_difference_holds_the_truth(n, method, expected):
+@pytest.mark.parametrize(("n", "expected"), [(3, 0.95), (10, 0.90)])
+def test_the_interval_of_a_difference_holds_the_truth(n, expected):
     found = [paired_difference(values) for values in simulate(400, n, seed=5, mean=0.03)]
     coverage = np.mean([each.low <= 0.03 <= each.high for each in found])
-    assert {each.method for each in found} == {method}
     # The bootstrap of ten values is known to be somewhat too narrow; at three it would be 0.71.
     assert coverage == pytest.approx(expected, abs=0.03)
 
@@ -221,34 +218,3 @@ def test_the_direction_is_that_of_the_mean():
     assert paired_difference([-0.3, -0.31, -0.32]).direction == -1
     assert paired_difference([0.3, -0.31, 0.32]).direction == 0
     assert paired_difference([-1, -2, -3, -4, -5, -6]).direction == -1
-
-
-def test_mcnemar_by_hand():
-    labels = np.zeros(20, int)
-    first, second = labels.copy(), labels.copy()
-    first[:1] = 1  # only the second net is right
-    second[1:9] = 1  # only the first net is right
-    first[10] = second[10] = 1  # neither is
-    found = mcnemar(first, second, labels)
-    assert (found.only_first, found.only_second) == (8, 1)
-    # 2 (C(9, 0) + C(9, 1)) / 2**9
-    assert found.p_value == pytest.approx(20 / 512)
-    assert mcnemar(first, first, labels).p_value == 1
-
-
-def test_mcnemar_wants_predictions_of_the_same_images():
-    with pytest.raises(ValueError, match=r"shapes \(3,\), \(2,\)"):
-        mcnemar(np.zeros(3), np.zeros(2), np.zeros(3))
-
-
-def test_a_difference_in_print():
-    assert statistics.with_interval(0.041, -0.019, 0.111) == "+0.04 [-0.02, 0.11]"
-    assert statistics.with_interval(-0.001, math.nan, math.nan) == "+0.00"
-    assert statistics.with_interval(-0.0624, -0.1, 0, digits=3) == "-0.062 [-0.100, 0.000]"
-    assert statistics.with_interval(0.041, -0.019, 0.111, unit=" dB") == "+0.04 dB [-0.02, 0.11]"
-
-
-def test_an_end_near_zero_shows_on_which_side_it_is():
-    assert statistics.with_interval(-0.38, -0.763, -0.0012) == "-0.380 [-0.763, -0.001]"
-    assert statistics.with_interval(0.17, 0.0004, 0.34) == "+0.1700 [0.0004, 0.3400]"
-    assert statistics.with_interval(0.17, 1e-9, 0.34) == "+0.1700 [0.0000, 0.3400]"

@@ -6,54 +6,31 @@ Accuracies are in percent and differences in percentage points.
 import dataclasses
 import itertools
 import math
-import types
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..protocol import PAPER, SHORT
+from . import runs as evidence
 from .attention import MASKED, PLAIN
-from .runs import (
-    DEFAULTS,
-    ENOUGH_SEEDS,
-    Changes,
-    Records,
-    RunTable,
-    difference,
-    difference_over_epochs,
-    is_failed,
-    is_mnist,
-    protocol_of,
-    reported_value,
-    sample,
-    setting_name,
-    setting_of,
-    too_few,
-    whole_runs,
-)
+from .runs import DEFAULTS, ENOUGH_SEEDS, Changes, Records, RunTable, too_few, value_of, whole_runs
 from .statistics import NO_PAIRS, Difference, paired_difference
 
 # The ablation table
 
 
 class Option(NamedTuple):
-    """Another interpretation of something that the paper leaves open.
+    """Another interpretation (`name`) of a choice that the paper leaves open.
 
-    Attributes:
-        choice: What is open.
-        ours: Our default.
-        name: The other interpretation.
-        changes: How it changes the protocol.
-        base: Setting in which the two are compared.
+    `changes` is how it changes the protocol, `base` the setting in which it is compared with ours.
     """
 
     choice: str
     ours: str
     name: str
     changes: Changes
-    base: Changes = types.MappingProxyType({})
+    base: Changes = {}  # noqa: RUF012 (never changed)
 
 
 _PLACE = ("where the mask sits", "after C1 and C3, before pooling")
@@ -97,18 +74,14 @@ _OF_THE_MASK = ("mask_placement", "mask_channels", "mask_activation")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of the ablation table: an option at one number of epochs.
+    """An option at one number of epochs: a row of the ablation table.
 
     Attributes:
-        choice: What is open.
-        ours: Our default.
-        option: Another interpretation.
         epochs: Of training; `None` without runs.
         accuracy: Mean test accuracy with the option in percent; NaN without runs.
-        effect: Option minus ours, paired by seed, in points.
+        effect: Option minus ours, paired by seed, in points of `metric`.
         gain: With the option, LeNet+Attention minus LeNet-5 trained the same way.
-        stuck: Runs of the option that diverged or ended below `runs.AT_CHANCE`.
-        metric: What `effect` is measured in.
+        stuck: Runs of the option that diverged or are stuck at chance.
         lack: Why the numbers must not be quoted; `None` if they may be.
     """
 
@@ -142,31 +115,25 @@ def _measured(option: Option, table: RunTable) -> list[Row]:
     named = Row(option.choice, option.ours, option.name)
     wanted, rows = {**option.base, **option.changes}, []
     for epochs in table.lengths(wanted):
-        theirs = whole_runs({**wanted, "epochs": epochs}, table)
-        ours = table.after(option.base, epochs)
-        paired = paired_difference(
-            [
-                100 * record["result"]["test_accuracy"] - ours[seed]
-                for seed, record in theirs.by_seed.items()
-                if seed in ours
-            ]
+        theirs, ours = (
+            whole_runs({**wanted, "epochs": epochs}, table),
+            table.after(option.base, epochs),
         )
-        if paired.n:
-            rows.append(
-                dataclasses.replace(
-                    named,
-                    epochs=epochs,
-                    accuracy=sample(theirs).mean,
-                    effect=paired,
-                    gain=_over_lenet({**wanted, "epochs": epochs}, table),
-                    stuck=sum(map(is_failed, theirs.records)),
-                    lack=too_few(paired.n),
-                )
-            )
-    if rows:
-        return rows
+        pairs = {seed: run for seed, run in theirs.by_seed.items() if seed in ours}
+        paired = paired_difference([value_of(run) - ours[seed] for seed, run in pairs.items()])
+        row = dataclasses.replace(
+            named,
+            epochs=epochs,
+            accuracy=evidence.sample(theirs).mean,
+            effect=paired,
+            gain=_over_lenet({**wanted, "epochs": epochs}, table),
+            stuck=sum(map(evidence.is_failed, theirs.records)),
+            lack=too_few(paired.n),
+        )
+        rows += [row] * bool(pairs)
     there = table.runs(wanted)
-    return [dataclasses.replace(named, lack=there.lack() if there.records else NOT_RUN)]
+    lack = there.lack() if there.records else NOT_RUN
+    return rows or [dataclasses.replace(named, lack=lack)]
 
 
 def _over_lenet(changes: Changes, table: RunTable) -> Difference:
@@ -175,62 +142,36 @@ def _over_lenet(changes: Changes, table: RunTable) -> Difference:
         return NO_PAIRS
     without = {name: value for name, value in changes.items() if name not in _OF_THE_MASK}
     plain = table.runs({**without, "model": PLAIN})
-    gain = difference(whole_runs(changes, table), plain)
+    gain = evidence.difference(whole_runs(changes, table), plain)
     return gain if gain.n >= ENOUGH_SEEDS else NO_PAIRS
 
 
 def _running_accuracy(table: RunTable) -> Row:
     """How much the last epoch's running accuracy differs from that on clean images at the end."""
-    runs = table.runs({})
-    paired = paired_difference(
-        [
-            100 * (record["history"]["accuracy"][-1] - record["result"]["train_accuracy"])
-            for record in runs.records
-            if record["history"].get("accuracy")  # a run may diverge in its first epoch
-        ]
-    )
-    return Row(
-        "images that training accuracy is measured on",
-        "clean, at the end",
-        "augmented, over the last epoch",
-        runs.done or None,
-        effect=paired,
-        metric="training accuracy",
-        lack=too_few(paired.n) if paired.n else NOT_RUN,
-    )
+    runs, metric = table.runs({}), "train_accuracy"
+    running = [(run["history"].get("accuracy"), run["result"][metric]) for run in runs.records]
+    # Without a history: a run may diverge in its first epoch.
+    paired = paired_difference([100 * (epochs[-1] - end) for epochs, end in running if epochs])
+    names = "images that training accuracy is measured on", "clean, at the end"
+    row = Row(*names, "augmented, over the last epoch", runs.done or None, effect=paired)
+    lack = too_few(paired.n) if paired.n else NOT_RUN
+    return dataclasses.replace(row, metric="training accuracy", lack=lack)
 
 
 def _best_seed(table: RunTable) -> Row:
     """How much the best seed is above the mean: what reporting one chosen run is worth."""
     named, runs = Row("seeds", "the mean of all", "the best of n"), table.runs({})
-    ours = sample(runs)
-    if ours.n < 2:  # the best of one is the mean
+    if len(runs.records) < 2:  # the best of one is the mean
         return named
-    best = max(100 * record["result"]["test_accuracy"] for record in runs.records)
-    effect = Difference(ours.n, best - ours.mean)
+    ours = evidence.sample(runs)
+    effect = Difference(ours.n, max(map(value_of, runs.records)) - ours.mean)
     return dataclasses.replace(named, epochs=runs.done, effect=effect, lack=too_few(ours.n))
-
-
-# With and without the mask, over the epochs
-
-
-def mask_over_epochs(records: Records, epochs: Iterable[int] | None = None) -> pd.DataFrame:
-    """LeNet+Attention minus LeNet after each epoch; see `runs.difference_over_epochs`."""
-    table = RunTable.of(records)
-    rows = (whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet"))
-    return difference_over_epochs(*rows, epochs)
 
 
 # Which protocol explains the paper's numbers
 
 
-EXPLAINED = (
-    "LeNet",
-    "LeNet+Attention",
-    "learning_rate=0.1",
-    "learning_rate=0.001",
-    "epochs=50",
-)
+EXPLAINED = ("LeNet", "LeNet+Attention", "learning_rate=0.1", "learning_rate=0.001", "epochs=50")
 """Rows of the tables that one interpretation of the paper should give together. A setting explains
 the paper if all but the last are near."""
 
@@ -258,9 +199,14 @@ def explain(records: Records) -> pd.DataFrame:
         measure.
     """
     table, rows = RunTable.of(records), []
-    paper = np.array([reported_value(row) for row in EXPLAINED])
-    for (name, setting), epochs in itertools.product(_settings(table).items(), LENGTHS):
-        found = {row: _accuracies(setting_of(row), epochs, setting, table) for row in EXPLAINED}
+    paper = np.array([evidence.reported_value(row) for row in EXPLAINED])
+    settings = {
+        evidence.setting_name(record, leave_out=_FREE): evidence.protocol_of(record)
+        for record in table
+        if evidence.is_mnist(record) and record["protocol"]["model"] in (PLAIN, MASKED)
+    }
+    for (name, setting), epochs in itertools.product(sorted(settings.items()), LENGTHS):
+        found = {row: _accuracies(row, epochs, setting, table) for row in EXPLAINED}
         found = pd.DataFrame(found).dropna()
         if len(found) >= ENOUGH_SEEDS:
             apart = found.mean() - paper
@@ -272,17 +218,8 @@ def explain(records: Records) -> pd.DataFrame:
     return found.sort_values(["explains", "setting", "epochs"], ascending=[False, True, True])
 
 
-def _accuracies(row: Changes, epochs: int, setting: Changes, table: RunTable) -> dict[int, float]:
+def _accuracies(row: str, epochs: int, setting: Changes, table: RunTable) -> dict[int, float]:
     """Seed -> test accuracy in percent when a run has had `epochs` of 100."""
-    wanted = {**setting, **{name: {**DEFAULTS, **row}[name] for name in _FREE}}
+    of_row = {**DEFAULTS, **evidence.setting_of(row)}
+    wanted = {**setting, **{name: of_row[name] for name in _FREE}}
     return table.after(wanted, epochs * wanted["epochs"] // PAPER.epochs)
-
-
-def _settings(table: RunTable) -> dict[str, Changes]:
-    """Name of every setting that LeNet was trained in -> its protocol."""
-    settings = {
-        setting_name(record, leave_out=_FREE): protocol_of(record)
-        for record in table.records
-        if is_mnist(record) and protocol_of(record)["model"] in (PLAIN, MASKED)
-    }
-    return dict(sorted(settings.items()))

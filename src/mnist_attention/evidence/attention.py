@@ -5,9 +5,10 @@ Differences are paired by seed.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from ..noise import (
@@ -19,16 +20,7 @@ from ..noise import (
     Condition,
 )
 from ..protocol import SHORT
-from .runs import (
-    ENOUGH_SEEDS,
-    Changes,
-    Records,
-    RunTable,
-    difference,
-    protocol_of,
-    sample,
-    whole_runs,
-)
+from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, difference, sample, whole_runs
 from .statistics import (
     LEVEL,
     MARGIN,
@@ -66,48 +58,33 @@ BLOCK_NAMES = {MASKED: "the mask", **CONTROLS}
 
 
 def controls(records: Records, changes: Changes = SHORT_RUNS) -> pd.DataFrame:
-    """Compare the mask and its controls with LeNet-5 alone.
-
-    Args:
-        records: Any records.
-        changes: The setting that all were trained in, `SHORT_RUNS` or `ON_NOISE`.
+    """Compare the mask and its controls with LeNet-5 alone, all trained in one setting.
 
     Returns:
         One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
-        gain (over LeNet-5) and under (the mask minus this network), each a `Difference`. Runs that
-        were cut short are not used.
+        gain (over LeNet-5) and under (the mask minus this network), each a `Difference`.
     """
-    table = RunTable.of(records)
-    plain, masked = (whole_runs({**changes, "model": model}, table) for model in (PLAIN, MASKED))
+    plain, masked = _plain_and_masked(changes, table := RunTable.of(records))
     rows = []
     for model, name in BLOCK_NAMES.items():
         runs = whole_runs({**changes, "model": model}, table)
         gain = difference(runs, plain)
-        rows.append(
-            {
-                "network": name,
-                "n": gain.n,
-                "accuracy": sample(runs).mean if gain.n else math.nan,
-                "gain": gain,
-                "under": difference(masked, runs) if model != MASKED else NO_PAIRS,
-            }
-        )
-    return pd.DataFrame(rows)
+        under = difference(masked, runs) if model != MASKED else NO_PAIRS
+        rows.append((name, gain.n, sample(runs).mean if gain.n else math.nan, gain, under))
+    return pd.DataFrame(rows, columns=["network", "n", "accuracy", "gain", "under"])
+
+
+def _plain_and_masked(changes: Changes, table: RunTable) -> list[Runs]:
+    return [whole_runs({**changes, "model": model}, table) for model in (PLAIN, MASKED)]
 
 
 # Measurements
 
-MASK_LAYERS = {"c1_attention": "C1", "c3_attention": "C3"}
-"""Layer of a mask -> its name in tables."""
-
 
 def measured(changes: Changes, records: Records) -> dict[int, dict]:
     """Seed -> what was measured of the network of a setting, of full length."""
-    return {
-        protocol_of(record)["seed"]: record["measured"]
-        for record in whole_runs(changes, records).records
-        if "measured" in record
-    }
+    found = whole_runs(changes, records).by_seed
+    return {seed: run["measured"] for seed, run in found.items() if "measured" in run}
 
 
 def _number(found: Mapping, *keys: str) -> float:
@@ -115,6 +92,10 @@ def _number(found: Mapping, *keys: str) -> float:
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
     return math.nan if found is None or isinstance(found, Mapping | list) else found
+
+
+def _accuracy(found: Mapping, condition: Condition) -> float:
+    return _number(found, "conditions", str(condition), "accuracy")
 
 
 def _known(values: Iterable[float]) -> list[float]:
@@ -142,9 +123,9 @@ def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, lis
     """How far maps survive when weights are re-initialised.
 
     Returns:
-        Mask layer -> layer down to which the weights are re-initialised, from the top -> rank
+        Mask layer -> layer down to which weights are re-initialised, from the top -> rank
         correlation with the trained map, of each seed: a list of the network's own draws, or one
-        number where not all networks have these. Empty without measurements.
+        number where not all networks have these.
     """
     networks = measured({**changes, "model": MASKED}, records).values()
     drawn = all("reinitialised_draws" in one for one in networks)
@@ -156,80 +137,32 @@ def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, lis
     }
 
 
-def gains_on_noise(
-    model: str,
-    trained: Changes,
-    records: Records,
-    conditions: Sequence[Condition],
-    over: str = PLAIN,
-) -> dict[Condition, Difference]:
-    """What a network gains over another on disturbed test digits, in points, paired by seed.
-
-    Args:
-        model: The network.
-        trained: The setting that both were trained in.
-        records: With their measurements.
-        conditions: How the test digits are disturbed.
-        over: The other network, by default LeNet-5 alone.
-    """
-    table = RunTable.of(records)
-    base, other = (measured({**trained, "model": name}, table) for name in (over, model))
-    seeds = sorted(base.keys() & other.keys())
-    return {
-        condition: paired_difference(
-            _known(
-                100 * (_accuracy(other[seed], condition) - _accuracy(base[seed], condition))
-                for seed in seeds
-            )
-        )
-        for condition in conditions
-    }
-
-
-def _accuracy(found: Mapping, condition: Condition) -> float:
-    return _number(found, "conditions", str(condition), "accuracy")
-
-
 def robustness(changes: Changes, records: Records) -> pd.DataFrame:
     """Compare networks on test digits that are disturbed as their training digits were not.
 
-    Args:
-        changes: The setting that both networks were trained in.
-        records: With their measurements.
-
     Returns:
         One row a condition. Columns name, strength, gamma, plain, masked (mean accuracies), n and
-        gain (with minus without the mask, a `Difference`).
+        gain (with minus without the mask, a `Difference`). Empty without pairs.
     """
     table = RunTable.of(records)
     plain, masked = (measured({**changes, "model": model}, table) for model in (PLAIN, MASKED))
-    seeds = sorted(plain.keys() & masked.keys())
-    conditions = (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if seeds else ()
-    return pd.DataFrame(
-        {
-            **vars(condition),
-            **{
-                name: summarise([100 * _accuracy(found[seed], condition) for seed in seeds]).mean
-                for name, found in (("plain", plain), ("masked", masked))
-            },
-            "n": gain.n,
-            "gain": gain,
-        }
-        for condition, gain in gains_on_noise(MASKED, changes, table, conditions).items()
-    )
+    pairs = [(plain[seed], masked[seed]) for seed in sorted(plain.keys() & masked.keys())]
+    rows = []
+    for condition in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if pairs else ():
+        values = np.array([[_accuracy(found, condition) for found in pair] for pair in pairs])
+        gain = paired_difference(_known(100 * (values[:, 1] - values[:, 0])))
+        means = dict(zip(("plain", "masked"), (100 * values).mean(axis=0), strict=True))
+        rows.append({**vars(condition), **means, "n": gain.n, "gain": gain})
+    return pd.DataFrame(rows)
 
-
-AREAS = ("deletion", "insertion")
-"""Scores of a map that depend on the trained network."""
 
 LEARNED_MAPS = {
-    title: (kind, layer)
-    for suffix, kind in (("", "masks"), (" untrained", "untrained"))
-    for layer, name in MASK_LAYERS.items()
-    for title in (name + suffix,)
+    "C1": ("masks", "c1_attention"),
+    "C3": ("masks", "c3_attention"),
+    "C1 untrained": ("untrained", "c1_attention"),
+    "C3 untrained": ("untrained", "c3_attention"),
 }
-"""Title of a mask, trained or not -> where it is in a measurement. Other maps see the image
-alone."""
+"""Title of a mask -> where it is in a measurement. Other maps see the image alone."""
 
 
 def map_scores(
@@ -242,36 +175,17 @@ def map_scores(
         have no spread, as they see the images alone; deletion and insertion, of clean digits only,
         depend on the network too. A score that was not measured of all seeds is left out.
     """
-    networks = [
-        _scores_by_map(found, condition)
-        for found in measured({**changes, "model": MASKED}, records).values()
-    ]
+    found = measured({**changes, "model": MASKED}, records).values()
+    networks = [_scores_by_map(each, condition) for each in found]
     shown: dict[str, dict[str, Sample]] = {}
     for title, scores in networks[0].items() if networks else ():
         shown[title] = {}
         for score in scores:
             values = _known(_number(one, title, score) for one in networks)
             if len(values) == len(networks):
-                varies = title in LEARNED_MAPS or score in AREAS
+                varies = title in LEARNED_MAPS or score in ("deletion", "insertion")
                 shown[title][score] = summarise(values if varies else values[:1])
     return shown
-
-
-def mask_quality(changes: Changes, records: Records) -> pd.DataFrame:
-    """Accuracy on clean digits and AUROC of the masks, network by network.
-
-    Returns:
-        One row a seed. Columns accuracy (a fraction) and, for each mask, "C1" or "C3", its AUROC
-        for ink. Empty without measurements.
-    """
-    rows = {}
-    for seed, found in measured({**changes, "model": MASKED}, records).items():
-        ranked = {
-            name: _number(found, "conditions", str(CLEAN), "masks", layer, "ink_auroc")
-            for layer, name in MASK_LAYERS.items()
-        }
-        rows[seed] = {"accuracy": _accuracy(found, CLEAN), **ranked}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=None if rows else ["accuracy"])
 
 
 def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, float]]:
@@ -281,14 +195,12 @@ def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, 
     areas = found.get("perturbation", {}) if condition == CLEAN else {}
     if not trivial.keys() <= areas.keys():
         areas = {}  # on other images, of the masks alone: how networks were measured at first
-    shown = {}
-    for title, (kind, layer) in LEARNED_MAPS.items():
-        if layer in covered.get(kind, {}):
-            area = layer + " untrained" * (kind == "untrained")
-            shown[title] = {**covered[kind][layer], **areas.get(area, {})}
-    for name, scores in trivial.items():
-        shown[name] = {**scores, **areas.get(name, {})}
-    return shown
+    learned = {
+        title: {**covered[kind][layer], **areas.get(layer + " untrained" * (kind != "masks"), {})}
+        for title, (kind, layer) in LEARNED_MAPS.items()
+        if layer in covered.get(kind, {})
+    }
+    return learned | {name: {**scores, **areas.get(name, {})} for name, scores in trivial.items()}
 
 
 COMPARED_MAPS = ("edges", "centre", "untrained")
@@ -311,54 +223,36 @@ def trained_on_noise(records: Records) -> list[dict]:
         masks that are not. n is 0 where runs or measurements are missing.
     """
     table = RunTable.of(records)
-    entries = []
-    for condition in TRAINING_CONDITIONS:
-        changes = {**SHORT_RUNS, **condition.fields}
-        plain, masked = (
-            whole_runs({**changes, "model": model}, table) for model in (PLAIN, MASKED)
-        )
-        ours, frozen = (
-            {
-                seed: found.get("conditions", {}).get(str(condition), {})
-                for seed, found in measured({**changes, "model": model}, table).items()
-            }
-            for model in (MASKED, "lenet5_frozen")
-        )
-        networks = [*ours.values()]
+    return [_trained_on(condition, table) for condition in TRAINING_CONDITIONS]
 
-        def minus(score: str, *other: str, networks=networks) -> Difference:
-            """The C1 mask's score minus another map's; without another, the score itself."""
-            return paired_difference(
-                _known(
-                    _number(one, "masks", _C1, score)
-                    - (_number(one, *other, score) if other else 0)
-                    for one in networks
-                )
-            )
 
-        places = {name: ("trivial", name) for name in COMPARED_MAPS}
-        places["untrained"] = ("untrained", _C1)
-        entries.append(
-            {
-                "condition": condition,
-                "plain": sample(plain),
-                "masked": sample(masked),
-                "records": (*plain.records, *masked.records),
-                "gain": difference(masked, plain),
-                "over": {name: minus("ink_auroc", *place) for name, place in places.items()},
-                "focus": minus("ink_auroc", "trivial", "brightness"),
-                "snr": minus("snr_gain_db"),
-                "snr_over_untrained": minus("snr_gain_db", "untrained", _C1),
-                "snr_over_frozen": paired_difference(
-                    _known(
-                        _number(ours[seed], "masks", _C1, "snr_gain_db")
-                        - _number(frozen[seed], "masks", _C1, "snr_gain_db")
-                        for seed in ours.keys() & frozen.keys()
-                    )
-                ),
-            }
-        )
-    return entries
+def _trained_on(condition: Condition, table: RunTable) -> dict:
+    changes = {**SHORT_RUNS, **condition.fields}
+    plain, masked = _plain_and_masked(changes, table)
+
+    def scores(score: str, *place: str, model: str = MASKED) -> dict[int, float]:
+        """Seed -> score of a map on the background; by default of the trained C1 mask."""
+        found = measured({**changes, "model": model}, table)
+        place = place or ("masks", _C1)
+        return {s: _number(found[s], "conditions", str(condition), *place, score) for s in found}
+
+    def minus(first: dict[int, float], second: dict[int, float]) -> Difference:
+        return paired_difference(_known(first[s] - second[s] for s in first if s in second))
+
+    auroc, snr = scores("ink_auroc"), scores("snr_gain_db")
+    places = {name: ("trivial", name) for name in COMPARED_MAPS} | {"untrained": ("untrained", _C1)}
+    return {
+        "condition": condition,
+        "plain": sample(plain),
+        "masked": sample(masked),
+        "records": (*plain.records, *masked.records),
+        "gain": difference(masked, plain),
+        "over": {name: minus(auroc, scores("ink_auroc", *at)) for name, at in places.items()},
+        "focus": minus(auroc, scores("ink_auroc", "trivial", "brightness")),
+        "snr": paired_difference(_known(snr.values())),
+        "snr_over_untrained": minus(snr, scores("snr_gain_db", "untrained", _C1)),
+        "snr_over_frozen": minus(snr, scores("snr_gain_db", model="lenet5_frozen")),
+    }
 
 
 # Does the mask attend?
@@ -390,29 +284,21 @@ def rivals(records: Records) -> dict[str, Difference]:
     """
     table = RunTable.of(records)
     changed = changed_by_seed(SHORT_RUNS, table)
-    return {
-        **{
-            words: paired_difference([-points for points in changed.get(name, ())])
-            for name, words in MOVED.items()
-        },
-        **{
-            words: _lead(model, {} if model == PLAIN else SHORT_RUNS, table)
-            for model, words in PLACELESS.items()
-        },
+    leads = {
+        words: paired_difference([-points for points in changed.get(name, ())])
+        for name, words in MOVED.items()
     }
-
-
-def _lead(model: str, changes: Changes, records: Records) -> Difference:
-    masked, other = (whole_runs({**changes, "model": m}, records) for m in (MASKED, model))
-    return difference(masked, other)
+    for model, words in PLACELESS.items():
+        changes = {} if model == PLAIN else SHORT_RUNS
+        masked = whole_runs({**changes, "model": MASKED}, table)
+        leads[words] = difference(masked, whole_runs({**changes, "model": model}, table))
+    return leads
 
 
 def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[str, Standing]:
-    """What the leads of the mask over its rivals show.
+    """What the leads of the mask over its `rivals` show.
 
-    Args:
-        leads: As `rivals` gives them.
-        shared: Whether all tests share one error rate (Holm), or each has 0.05 of its own.
+    With `shared`, all tests share one error rate (Holm); else each has 0.05 of its own.
 
     Returns:
         Rival -> "missing" with fewer than three seeds; "as good" if the mask is shown to be better
@@ -422,27 +308,18 @@ def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[s
     correct = holm if shared else list
     better = correct([lead.sign_p for lead in leads.values()])
     no_better = correct([lead.p_below(MARGIN) for lead in leads.values()])
-    return {
-        rival: _standing(lead, *p_values)
-        for (rival, lead), *p_values in zip(leads.items(), better, no_better, strict=True)
-    }
-
-
-def _standing(lead: Difference, better: float, no_better: float) -> Standing:
-    if lead.n < ENOUGH_SEEDS:
-        return "missing"
-    if no_better < LEVEL:
-        return "as good"
-    return "beaten" if lead.direction_at(better) > 0 else "open"
+    found: dict[str, Standing] = {}
+    for (rival, lead), p_better, p_no_better in zip(leads.items(), better, no_better, strict=True):
+        shown = "beaten" if lead.direction_at(p_better) > 0 else "open"
+        shown = "as good" if p_no_better < LEVEL else shown
+        found[rival] = "missing" if lead.n < ENOUGH_SEEDS else shown
+    return found
 
 
 def attends(found: Mapping[str, Standing]) -> Answer:
-    """Whether the mask attends: it must beat every rival; one that is as good is enough for "no".
+    """Whether the mask attends, by its `standings`: it must beat every rival.
 
-    Nothing is decided while a rival is missing.
-
-    Args:
-        found: As `standings` gives them.
+    One that is as good is enough for "no". Nothing is decided while a rival is missing.
     """
     if "missing" in found.values():
         return "undecided"

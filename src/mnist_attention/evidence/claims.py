@@ -1,56 +1,25 @@
 """Judge the claims of the paper by the rules of `results/PLAN.md`, from records only.
 
-A claim has one or more sub-claims. A rule returns an outcome and the facts that it rests on;
-`report` turns both into sentences.
+A claim has one or more sub-claims. Its rule returns a `Verdict` on each, with the facts that the
+outcome rests on; `report` turns them into sentences.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from . import runs as evidence
+from . import statistics
 from .attention import COMPARED_MAPS, trained_on_noise
-from .runs import (
-    ENOUGH_SEEDS,
-    Metric,
-    Records,
-    Runs,
-    RunTable,
-    accuracy_after,
-    difference,
-    differences,
-    is_failed,
-    is_mnist,
-    reported_gain,
-    reported_value,
-    sample,
-    setting_of,
-    value_of,
-    whole_runs,
-)
-from .statistics import (
-    LEVEL,
-    MARGIN,
-    NO_RUNS,
-    Difference,
-    Sample,
-    holm,
-    paired_difference,
-    runs_for_range,
-    runs_needed,
-    summarise,
-)
+from .runs import ENOUGH_SEEDS, Records, Runs, RunTable, difference, reported_value, value_of
+from .statistics import LEVEL, MARGIN, Difference, Sample, holm, paired_difference, summarise
 
 Outcome = Literal[
-    "reproduced",
-    "direction only",
-    "not reproduced (higher)",
-    "not reproduced (lower)",
-    "not reproduced",
-    "contradicted",
-    "inconclusive",
-    "not tested",
-]
+    "reproduced", "direction only", "not reproduced (higher)", "not reproduced (lower)",
+    "not reproduced", "contradicted", "inconclusive", "not tested",
+]  # fmt: skip
 
 ROUNDING = 0.05
 """The paper rounds to 0.1: its number may be this far from what was measured."""
@@ -61,9 +30,6 @@ and one or two runs refute a number only if each is farther away."""
 
 PLAN_FIXED = "2026-11-26T15:27:21Z"
 """When `results/PLAN.md` was committed. Runs that finished later are new."""
-
-LAST_EPOCHS = 10
-"""Epochs over which Claim 6 takes its mean, so that it does not depend on the very last."""
 
 PUBLISHED = {
     "LeNet-5 (LeCun et al. 1998)": 99.05,
@@ -82,19 +48,13 @@ Ciresan, Meier, Schmidhuber: Multi-column deep neural networks for image classif
 
 @dataclasses.dataclass(frozen=True)
 class Test:
-    """A paired comparison of a sub-claim.
-
-    Attributes:
-        name: What is compared, e.g. "0.01 minus 0.001".
-        difference: Its difference.
-        p_value: After Holm's correction within the claim; NaN if it was not tested.
-    """
+    """A paired comparison, e.g. "0.01 minus 0.001", and its p value after Holm's correction."""
 
     __test__ = False  # not a test of ours to pytest
 
     name: str
     difference: Difference
-    p_value: float = math.nan
+    p_value: float
 
     @property
     def direction(self) -> int:
@@ -103,72 +63,52 @@ class Test:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """What an outcome rests on.
-
-    Attributes:
-        n: Runs or pairs; of several comparisons the fewest.
-        records: Of all runs that were used. Diverged ones and those at chance are among them.
-        ours: Our number, in `unit`.
-        paper: The paper's number, `None` where it has none.
-        unit: Of the numbers and of the differences.
-        tests: Paired comparisons.
-        epochs: Epochs done and epochs asked for, where runs were cut short.
-        needed: Of an inconclusive sub-claim, the runs with which its rule would have power 0.8;
-            `None` where no number of runs up to a thousand would do.
-    """
-
-    n: int = 0
-    records: Sequence[dict] = dataclasses.field(default=(), repr=False)
-    ours: Sample = NO_RUNS
-    paper: float | None = None
-    unit: str = "%"
-    tests: tuple[Test, ...] = ()
-    epochs: tuple[int, int] | None = None
-    needed: int | None = None
-
-    @property
-    def new(self) -> int:
-        """How many of the runs finished after the plan was fixed."""
-        finished = (record["environment"].get("finished") or "" for record in self.records)
-        return sum(time > PLAN_FIXED for time in finished)
-
-    @property
-    def failed(self) -> int:
-        """How many of the runs diverged or ended below `runs.AT_CHANCE`."""
-        return sum(map(is_failed, self.records))
-
-
-@dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The outcome of one sub-claim.
+    """The outcome of one sub-claim, and what it rests on.
 
     Attributes:
         claim: 1 to 11.
         part: Name of the sub-claim within the claim.
         says: What the paper says.
         outcome: See `results/PLAN.md`, "Words".
-        facts: What it rests on.
+        n: Runs or pairs; of several comparisons the fewest.
+        records: Of all runs that were used. Diverged ones and those at chance are among them.
+        ours: Our number, in `unit`.
+        paper: The paper's number, `None` where it has none.
+        unit: Of the numbers and of the differences.
+        tests: Paired comparisons, corrected within the claim.
+        epochs: Epochs done and epochs asked for, where runs were cut short.
+        needed: Runs with which the rule would have power 0.8, where the outcome is inconclusive;
+            `None` where no number of runs up to a thousand would do.
     """
 
     claim: int
     part: str
     says: str
     outcome: Outcome
-    facts: Facts
+    n: int = 0
+    records: Sequence[dict] = dataclasses.field(default=(), repr=False)
+    ours: Sample = statistics.NO_RUNS
+    paper: float | None = None
+    unit: str = "%"
+    tests: Sequence[Test] = ()
+    epochs: tuple[int, int] | None = None
+    needed: int | None = None
 
+    @property
+    def new(self) -> int:
+        """How many of the runs finished after the plan was fixed."""
+        finished = (str(record["environment"].get("finished") or "") for record in self.records)
+        return sum(time > PLAN_FIXED for time in finished)
 
-Judged = tuple[Outcome, Facts]
-SubClaim = tuple[str, str, Outcome, Facts]
-"""Part, what the paper says, outcome and facts."""
+    @property
+    def failed(self) -> int:
+        """How many of the runs diverged or ended below `runs.AT_CHANCE`."""
+        return sum(map(evidence.is_failed, self.records))
 
 
 def judge(claim: int, records: Records) -> list[Verdict]:
     """Judge the sub-claims of a claim.
-
-    Args:
-        claim: 1 to 11.
-        records: Any records; those of other digits than MNIST are not used.
 
     Raises:
         ValueError: for a claim that the paper does not make.
@@ -176,7 +116,7 @@ def judge(claim: int, records: Records) -> list[Verdict]:
     if claim not in CLAIMS:
         raise ValueError(f"Expected a claim from 1 to {len(CLAIMS)}. Received: claim={claim!r}")
     _, rule = CLAIMS[claim]
-    return [Verdict(claim, *judged) for judged in rule(RunTable.of(records))]
+    return rule(RunTable.of(records))
 
 
 def verdicts(records: Records) -> list[Verdict]:
@@ -187,62 +127,45 @@ def verdicts(records: Records) -> list[Verdict]:
 
 # Rules that several claims share
 
+Said = tuple[int, str, str]
+"""Claim, part, and what the paper says: the start of a `Verdict`."""
+
 
 def number_rule(values: Sequence[float], paper: float) -> Outcome:
-    """Whether a published number could be one more run of ours.
-
-    Args:
-        values: Ours, in percent.
-        paper: The paper's.
-    """
-    return _in_range(values, paper, _prediction(summarise(values)))
+    """Whether a published number could be one more run of ours, all in percent."""
+    ours = summarise(values)
+    return _in_range(values, paper, ours.prediction_low - ROUNDING, ours.prediction_high + ROUNDING)
 
 
-def _in_range(values: Sequence[float], paper: float, reach: tuple[float, float]) -> Outcome:
+def _in_range(values: Sequence[float], paper: float, low: float, high: float) -> Outcome:
     """The number rule for a given range; below three values by the distance of each."""
     if not len(values):
         return "not tested"
-    low, high = reach if len(values) >= ENOUGH_SEEDS else (-math.inf, math.inf)
+    inside = "reproduced" if high - low <= WIDEST else "inconclusive"
     if len(values) < ENOUGH_SEEDS:
-        low, high = max(values) - paper < -WIDEST, min(values) - paper > WIDEST
-        return _beyond(higher=high, lower=low, inside="inconclusive")
-    inside = "inconclusive" if high - low > WIDEST else "reproduced"
-    return _beyond(higher=paper < low, lower=paper > high, inside=inside)
+        low, high, inside = min(values) - WIDEST, max(values) + WIDEST, "inconclusive"
+    if low <= paper <= high:
+        return inside
+    return "not reproduced (higher)" if paper < low else "not reproduced (lower)"
 
 
-def _beyond(*, higher: bool, lower: bool, inside: Outcome) -> Outcome:
-    if higher:
-        return "not reproduced (higher)"
-    return "not reproduced (lower)" if lower else inside
-
-
-def _prediction(ours: Sample) -> tuple[float, float]:
-    return ours.prediction_low - ROUNDING, ours.prediction_high + ROUNDING
+def _sign_rule(tests: Sequence[Test]) -> Outcome:
+    """Shown to be better in every comparison; contradicted if shown to be worse in one."""
+    directions = {test.direction for test in tests}
+    if -1 in directions:
+        return "contradicted"
+    if directions == {1}:
+        return "reproduced"
+    equal = any(not test.direction and test.difference.equivalent for test in tests)
+    return "not reproduced" if equal else "inconclusive"
 
 
 def _needed_for_number(ours: Sample) -> int | None:
     """Runs with which the range of one more run is narrow enough to confirm a number."""
     if ours.n < 2:
         return ENOUGH_SEEDS
-    found = runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
+    found = statistics.runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
     return found and max(found, ours.n + 1)
-
-
-def _number(row: str, table: RunTable) -> Judged:
-    """A number of Table 1, by runs of full length."""
-    runs, paper = table.runs(setting_of(row)), reported_value(row)
-    if not runs.whole:
-        return "not tested", _facts_of(runs, paper)
-    values = [value_of(record) for record in runs.records]
-    outcome, ours = number_rule(values, paper), summarise(values)
-    needed = _needed_for_number(ours) if outcome == "inconclusive" else None
-    return outcome, Facts(ours.n, runs.records, ours, paper, needed=needed)
-
-
-def _facts_of(runs: Runs, paper: float | None = None) -> Facts:
-    """Facts of runs that cannot be judged: why not, and no number of theirs."""
-    cut = (runs.done, runs.asked) if runs.records else None
-    return Facts(paper=paper, epochs=cut)
 
 
 def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> int | None:
@@ -250,7 +173,7 @@ def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> 
     if paired.n < 2:
         return ENOUGH_SEEDS
     effect = max(abs(paired.mean), MARGIN) if effect is None else effect
-    found = runs_needed(paired.deviation, effect, sides=sides)
+    found = statistics.runs_needed(paired.deviation, effect, sides=sides)
     return found and max(found, paired.n + 1)
 
 
@@ -260,21 +183,35 @@ def _needed_by(tests: Iterable[Test]) -> int | None:
     return None if None in needed else max(needed, default=None)
 
 
-def _worse(test: Test, values: Sequence[float], paper: float, records: Iterable[dict]) -> Judged:
+def _not_tested(said: Said, runs: Runs | None = None) -> Verdict:
+    cut = (runs.done, runs.asked) if runs and runs.records else None
+    return Verdict(*said, "not tested", epochs=cut)
+
+
+def _number(claim: int, part: str, row: str, table: RunTable) -> Verdict:
+    """A number of Table 1, by runs of full length."""
+    runs, paper = table.runs(evidence.setting_of(row)), reported_value(row)
+    said = claim, part, f"{row} reaches {paper} %"
+    if not runs.whole:
+        return _not_tested(said, runs)
+    values = [value_of(record) for record in runs.records]
+    outcome, ours = number_rule(values, paper), summarise(values)
+    needed = _needed_for_number(ours)
+    return Verdict(*said, outcome, ours.n, runs.records, ours, paper, needed=needed)
+
+
+def _worse(
+    said: Said, test: Test, values: Sequence[float], paper: float, records: Iterable[dict]
+) -> Verdict:
     """A setting is worse than the paper's choice (`test`: that minus this), and by how much."""
-    ours, paired, number = summarise(values), test.difference, number_rule(values, paper)
-    if not (ours.n and paired.n):
-        return "not tested", Facts(paper=paper)
-    facts = Facts(min(ours.n, paired.n), records, ours, paper, tests=(test,))
-    if test.direction < 0:
-        return "contradicted", facts
-    if test.direction > 0 and number == "inconclusive":
-        return number, dataclasses.replace(facts, needed=_needed_for_number(ours))
-    if test.direction > 0:
-        return "reproduced" if number == "reproduced" else "direction only", facts
-    if paired.equivalent:
-        return "not reproduced", facts
-    return "inconclusive", dataclasses.replace(facts, needed=_needed(paired))
+    ours, outcome = summarise(values), _sign_rule([test])
+    if outcome == "reproduced":
+        number = number_rule(values, paper)
+        outcome = number if number in ("reproduced", "inconclusive") else "direction only"
+    needed = _needed_for_number(ours) if test.direction else _needed(test.difference)
+    n = min(ours.n, test.difference.n)
+    found = Verdict(*said, outcome, n, records, ours, paper, tests=(test,), needed=needed)
+    return found if n else _not_tested(said)
 
 
 def _bound_p(paired: Difference) -> float:
@@ -282,307 +219,223 @@ def _bound_p(paired: Difference) -> float:
     return min(paired.p_below(MARGIN), paired.p_above(MARGIN))
 
 
-def _no_better(test: Test, paper: float, groups: Sequence[Runs]) -> Judged:
+def _no_better(said: Said, test: Test, paper: float, *groups: Runs) -> Verdict:
     """More is no better: reproduced if better by less than `MARGIN`, contradicted if by more."""
-    paired = test.difference
+    paired, outcome = test.difference, "inconclusive"
     if not paired.n:
-        return "not tested", Facts(paper=paper)
-    records = [record for runs in groups for record in runs.records]
-    facts = Facts(paired.n, records, paper=paper, unit="points", tests=(test,))
+        return _not_tested(said)
     if test.p_value < LEVEL:
-        return "reproduced" if paired.mean < MARGIN else "contradicted", facts
+        outcome = "reproduced" if paired.mean < MARGIN else "contradicted"
+    facts = {"unit": "points", "paper": round(paper, 1), "tests": (test,)}
     needed = _needed(paired, paired.mean - MARGIN, sides=1)
-    return "inconclusive", dataclasses.replace(facts, needed=needed)
+    return Verdict(*said, outcome, paired.n, _records(*groups), **facts, needed=needed)
+
+
+def _records(*groups: Runs) -> list[dict]:
+    return [record for runs in groups for record in runs.records]
 
 
 # The claims
 
 
-def _numbers(table: RunTable, **rows: str) -> list[SubClaim]:
-    """Claims 1, 2 and 4: part -> row of Table 1."""
-    return [
-        (part, f"{row} reaches {reported_value(row)} %", *_number(row, table))
-        for part, row in rows.items()
-    ]
+def _gain(table: RunTable) -> list[Verdict]:
+    """Claim 3: the sign of the mask's gain by pairs, its size by single runs.
 
-
-def _gain(table: RunTable) -> list[SubClaim]:
-    """Claim 3: the sign of the mask's gain by pairs, its size by single runs."""
-    masked, plain = (whole_runs(setting_of(row), table) for row in ("LeNet+Attention", "LeNet"))
-    paper = reported_gain()
-    by_seed = differences(masked, plain)
-    paired = paired_difference([*by_seed.values()])
-    test = Test("with minus without the mask", paired, *holm([paired.sign_p]))
-    facts = Facts(paired.n, masked.records + plain.records, unit="points", tests=(test,))
-    if not paired.n:
-        outcome, facts = "not tested", Facts(unit="points")
-    elif test.direction:
-        outcome = "reproduced" if test.direction > 0 else "contradicted"
-    elif paired.equivalent:
-        outcome = "not reproduced"
-    else:
-        outcome, facts = "inconclusive", dataclasses.replace(facts, needed=_needed(paired))
-    size = "size", f"the mask is worth {paper:+} points"
-    return [
-        ("sign", "the mask helps", outcome, facts),
-        (*size, *_size(masked, plain, by_seed, paper)),
-    ]
-
-
-def _size(masked: Runs, plain: Runs, by_seed: dict[int, float], paper: float) -> Judged:
-    """Whether the reported gain could be that of one more run of each network.
-
-    The paper does not say that its two networks shared a seed, so the spreads add up.
+    The paper does not say that its two networks shared a seed, so their spreads add up.
     """
-    both = [sample(runs) for runs in (masked, plain)]
-    n, mean = min(one.n for one in both), both[0].mean - both[1].mean
-    if not by_seed:
-        return "not tested", Facts(paper=paper, unit="points")
-    spread = math.hypot(*(one.prediction_high - one.mean for one in both)) + 2 * ROUNDING
-    values = [*by_seed.values()] if n < ENOUGH_SEEDS else [mean] * n
-    outcome = _in_range(values, paper, (mean - spread, mean + spread))
-    apart = Sample(n, mean, math.hypot(*(one.deviation for one in both)))
-    needed = _needed_for_number(apart) if outcome == "inconclusive" else None
-    records = masked.records + plain.records
-    return outcome, Facts(n, records, apart, paper, "points", needed=needed)
-
-
-def _resnet(table: RunTable) -> list[SubClaim]:
-    """Claim 5: runs that were cut short may refute the number, but confirm nothing."""
-    runs, paper = table.runs(setting_of("ResNet")), reported_value("ResNet")
-    outcome, facts = _number("ResNet", table)
-    values = [value_of(record) for record in runs.records]
-    if values and not runs.whole and min(values) - paper > WIDEST:
-        outcome, ours = "not reproduced (higher)", summarise(values)
-        facts = Facts(ours.n, runs.records, ours, paper, epochs=(runs.done, runs.asked))
-    half = (reported_value("LeNet") - paper) / 2
-    says = f"because it overfits: training would be {half:.1f} points above test, or more"
-    return [
-        ("number", f"ResNet reaches only {paper} %", outcome, facts),
-        ("reason", says, *_overfitting(runs, half)),
+    paper = evidence.reported_gain()
+    sign, size = (3, "sign", "the mask helps"), (3, "size", f"the mask is worth {paper:+} points")
+    groups = [
+        evidence.whole_runs(evidence.setting_of(row), table) for row in ("LeNet+Attention", "LeNet")
     ]
+    by_seed = [*evidence.differences(*groups).values()]
+    if not by_seed:
+        return [_not_tested(sign), _not_tested(size)]
+    paired, facts = paired_difference(by_seed), {"unit": "points", "records": _records(*groups)}
+    tests = [Test("with minus without the mask", paired, *holm([paired.sign_p]))]
+    needed = _needed(paired)
+    signed = Verdict(*sign, _sign_rule(tests), paired.n, **facts, tests=tests, needed=needed)
+
+    both = [evidence.sample(runs) for runs in groups]
+    mean, deviation = both[0].mean - both[1].mean, math.hypot(*(one.deviation for one in both))
+    apart = Sample(min(one.n for one in both), mean, deviation)
+    spread = math.hypot(*(one.prediction_high - one.mean for one in both)) + 2 * ROUNDING
+    values = by_seed if apart.n < ENOUGH_SEEDS else [mean] * apart.n
+    outcome = _in_range(values, paper, mean - spread, mean + spread)
+    facts |= {"ours": apart, "paper": paper, "needed": _needed_for_number(apart)}
+    return [signed, Verdict(*size, outcome, apart.n, **facts)]
 
 
-def _overfitting(runs: Runs, half: float) -> Judged:
-    """A reason for the shortfall if it is at least half of it, in every run."""
-    if not runs.whole:
-        return "not tested", _facts_of(runs)
-    gaps = [value_of(r, "train_accuracy") - value_of(r) for r in runs.records]
-    facts = Facts(len(gaps), runs.records, summarise(gaps), unit="points")
-    if min(gaps) >= half:
-        return "reproduced", facts
-    # Every run must agree, so more runs do not help.
-    return "contradicted" if max(gaps) < WIDEST else "inconclusive", facts
+def _resnet(table: RunTable) -> list[Verdict]:
+    """Claim 5: runs that were cut short may refute the number, but confirm nothing.
+
+    Overfitting is a reason for the shortfall if it is at least half of it, in every run.
+    """
+    runs, paper = table.runs(evidence.setting_of("ResNet")), reported_value("ResNet")
+    values, half = [value_of(r) for r in runs.records], (reported_value("LeNet") - paper) / 2
+    number = _number(5, "number", "ResNet", table)
+    if values and not runs.whole and min(values) - paper > WIDEST:
+        facts = {"n": len(values), "records": runs.records, "ours": summarise(values)}
+        outcome = "not reproduced (higher)"
+        number = dataclasses.replace(number, outcome=outcome, paper=paper, **facts)
+    says = f"because it overfits: training would be {half:.1f} points above test, or more"
+    reason = _not_tested((5, "reason", says), runs)
+    if runs.whole:
+        gaps = [value_of(r, "train_accuracy") - value_of(r) for r in runs.records]
+        # Every run must agree, so more runs do not help.
+        outcome = "contradicted" if max(gaps) < WIDEST else "inconclusive"
+        outcome = "reproduced" if min(gaps) >= half else outcome
+        facts = {"n": len(gaps), "records": runs.records, "ours": summarise(gaps)}
+        reason = Verdict(5, "reason", says, outcome, **facts, unit="points")
+    return [dataclasses.replace(number, says=f"ResNet reaches only {paper} %"), reason]
 
 
 def late_accuracy(record: dict, history: str = "test_accuracy") -> float:
     """Mean of the last ten epochs in percent; of a diverged run what it ended at.
 
-    Args:
-        record: A run.
-        history: "test_accuracy", or "accuracy": of the training images, while they are learned.
+    `history` is "test_accuracy", or "accuracy": of the training images, while they are learned.
     """
-    last = [
-        value for value in record["history"].get(history, ())[-LAST_EPOCHS:] if value is not None
-    ]
-    if record["result"].get("diverged") or not last:
+    last = [each for each in record["history"].get(history, ())[-10:] if each is not None]
+    if evidence.is_diverged(record) or not last:
         return value_of(record, history if history == "test_accuracy" else "train_accuracy")
     return 100 * sum(last) / len(last)
 
 
-def late_training_accuracy(record: dict) -> float:
-    """`late_accuracy` of the running training accuracy."""
-    return late_accuracy(record, "accuracy")
-
-
-def _learning_rate(table: RunTable) -> list[SubClaim]:
-    """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
-    rates = (0.01, 0.1, 0.001)
-    best, *others = (whole_runs({"learning_rate": rate}, table) for rate in rates)
-    high, low = _tests("0.01 minus {}", rates[1:], best, others, late_accuracy)
-    judged = []
-    for part, effect, test, rate, runs in (
-        ("low", "is worse than 0.01", low, 0.001, others[1]),
-        ("high", "collapses", high, 0.1, others[0]),
-    ):
-        paper = reported_value(f"learning_rate={rate}")
-        values = [late_accuracy(record) for record in runs.records]
-        found = _worse(test, values, paper, (*best.records, *runs.records))
-        judged.append((part, f"rate {rate} {effect} ({paper} %)", *found))
-    training = _tests("training, 0.01 minus {}", rates[1:], best, others, late_training_accuracy)
-    n = min(test.difference.n for test in (high, low))
-    records = [record for runs in (best, *others) for record in runs.records]
-    facts = Facts(n, records, unit="points", tests=(high, low, *training))
-    found = _best((high, low), facts) if n else ("not tested", Facts())
-    return [*judged, ("best", "rate 0.01 is best", *found)]
-
-
-def _best(tests: Sequence[Test], facts: Facts) -> Judged:
-    """Best if shown better than each other."""
-    if any(test.direction < 0 for test in tests):
-        return "contradicted", facts
-    if all(test.direction > 0 for test in tests):
-        return "reproduced", facts
-    if any(not test.direction and test.difference.equivalent for test in tests):
-        return "not reproduced", facts
-    return "inconclusive", dataclasses.replace(facts, needed=_needed_by(tests))
-
-
 def _tests(
-    name: str, values: Sequence, first: Runs, others: Sequence[Runs], metric: Metric
+    name: str, first: Runs, others: dict[float, Runs], metric: evidence.Metric
 ) -> list[Test]:
     """One setting minus each of the others, corrected for their number."""
-    paired = [difference(first, other, metric) for other in others]
-    corrected = holm([one.sign_p for one in paired])
-    return [
-        Test(name.format(value), one, p)
-        for value, one, p in zip(values, paired, corrected, strict=True)
-    ]
+    paired = [difference(first, runs, metric) for runs in others.values()]
+    tested = zip(others, paired, holm([one.sign_p for one in paired]), strict=True)
+    return [Test(name.format(value), *one) for value, *one in tested]
 
 
-def _batch_size(table: RunTable) -> list[SubClaim]:
+def _learning_rate(table: RunTable) -> list[Verdict]:
+    """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
+    best, high, low = (
+        evidence.whole_runs({"learning_rate": rate}, table) for rate in (0.01, 0.1, 0.001)
+    )
+    others = {0.1: high, 0.001: low}
+    tests = _tests("0.01 minus {}", best, others, late_accuracy)
+    judged = []
+    effects = (("high", "collapses"), ("low", "is worse than 0.01"))
+    for (part, effect), test, (rate, runs) in zip(effects, tests, others.items(), strict=True):
+        paper = reported_value(f"learning_rate={rate}")
+        said = 6, part, f"rate {rate} {effect} ({paper} %)"
+        values = [late_accuracy(record) for record in runs.records]
+        judged.insert(0, _worse(said, test, values, paper, _records(best, runs)))
+    training = functools.partial(late_accuracy, history="accuracy")
+    shown = tests + _tests("training, 0.01 minus {}", best, others, training)
+    said, n = (6, "best", "rate 0.01 is best"), min(test.difference.n for test in tests)
+    facts = {"unit": "points", "tests": shown, "needed": _needed_by(tests)}
+    found = Verdict(*said, _sign_rule(tests), n, _records(best, high, low), **facts)
+    return [*judged, found if n else _not_tested(said)]
+
+
+def _batch_size(table: RunTable) -> list[Verdict]:
     """Claim 7, of training accuracy at the end."""
     metric, larger = "train_accuracy", (128, 256)
-    found = {size: whole_runs({"batch_size": size}, table) for size in (96, 48, *larger)}
+    found = {size: evidence.whole_runs({"batch_size": size}, table) for size in (96, 48, *larger)}
     paper = {size: reported_value(f"batch_size={size}", metric) for size in found}
     worse = difference(found[96], found[48], metric)
     more = [difference(found[size], found[96], metric) for size in larger]
     p_small, *p_more = holm([worse.sign_p, *map(_bound_p, more)])
     judged = []
-    for size, paired, p_value in zip(larger, more, p_more, strict=True):
-        test = Test(f"{size} minus 96, training", paired, p_value)
-        apart = round(paper[size] - paper[96], 1)
-        verdict = _no_better(test, apart, (found[size], found[96]))
-        judged.append((str(size), f"batch 96 is as good as {size}", *verdict))
+    for size, *tested in zip(larger, more, p_more, strict=True):
+        said = 7, str(size), f"batch 96 is as good as {size}"
+        test, apart = Test(f"{size} minus 96, training", *tested), paper[size] - paper[96]
+        judged.append(_no_better(said, test, apart, found[size], found[96]))
+    said = 7, "small", f"batch 48 is worse ({paper[48]} % in training)"
     test = Test("96 minus 48, training", worse, p_small)
     values = [value_of(record, metric) for record in found[48].records]
-    verdict = _worse(test, values, paper[48], (*found[96].records, *found[48].records))
-    return [*judged, ("small", f"batch 48 is worse ({paper[48]} % in training)", *verdict)]
+    return [*judged, _worse(said, test, values, paper[48], _records(found[96], found[48]))]
 
 
-def _epochs(table: RunTable) -> list[SubClaim]:
+def _epochs(table: RunTable) -> list[Verdict]:
     """Claim 8. The runs of 100 epochs passed through 50, so they are their own pairs."""
-    ours, longer = (whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
-    halfway = [(accuracy_after(record, 50), record) for record in ours.records]
-    halfway = [(accuracy, record) for accuracy, record in halfway if accuracy is not None]
-    before = paired_difference([value_of(record) - accuracy for accuracy, record in halfway])
+    ours, longer = (evidence.whole_runs({"epochs": epochs}, table) for epochs in (100, 150))
+    reached = [run for run in ours.records if evidence.accuracy_after(run, 50) is not None]
+    values = [evidence.accuracy_after(run, 50) for run in reached]
+    before = paired_difference([value_of(r) - v for r, v in zip(reached, values, strict=True)])
     after = difference(longer, ours)
     p_before, p_after = holm([before.sign_p, _bound_p(after)])
     paper = {epochs: reported_value(f"epochs={epochs}") for epochs in (50, 100, 150)}
-    fifty = _worse(
-        Test("100 minus 50 epochs", before, p_before),
-        [accuracy for accuracy, _ in halfway],
-        paper[50],
-        [record for _, record in halfway],
-    )
+    said = 8, "fifty", f"50 epochs are worse ({paper[50]} %)"
+    test = Test("100 minus 50 epochs", before, p_before)
+    fifty = _worse(said, test, values, paper[50], reached)
+    said = 8, "more", "150 epochs are no better than 100"
     test = Test("150 minus 100 epochs", after, p_after)
-    more = _no_better(test, round(paper[150] - paper[100], 1), (longer, ours))
-    return [
-        ("fifty", f"50 epochs are worse ({paper[50]} %)", *fifty),
-        ("more", "150 epochs are no better than 100", *more),
-    ]
+    return [fifty, _no_better(said, test, paper[150] - paper[100], longer, ours)]
 
 
-_NOISE_PARTS = {
-    "where": ("the mask looks at the important regions", "AUROC"),
-    "ratio": ("it raises the signal-to-noise ratio", "dB"),
-    "accuracy": ("noise hurts less with it", "points"),
-}
-"""Part of Claim 9 -> what the paper says, and the unit of its comparisons."""
-
-
-def _noise(table: RunTable) -> list[SubClaim]:
+def _noise(table: RunTable) -> list[Verdict]:
     """Claim 9, of networks trained on each background at full strength; Holm over all tests."""
     entries = [entry for entry in trained_on_noise(table) if entry["condition"].strength == 1]
-    found = {
-        "where": [
-            (f"{entry['condition']}, minus {name}", entry["over"][name])
-            for entry in entries
-            for name in COMPARED_MAPS
-        ],
-        "ratio": [(str(entry["condition"]), entry["snr_over_untrained"]) for entry in entries],
-        "accuracy": [(str(entry["condition"]), entry["gain"]) for entry in entries],
-    }
-    corrected = iter(holm([paired.sign_p for pairs in found.values() for _, paired in pairs]))
+    over = [
+        (f"{entry['condition']}, minus {name}", entry["over"][name])
+        for entry in entries
+        for name in COMPARED_MAPS
+    ]
+    ratio = [(str(entry["condition"]), entry["snr_over_untrained"]) for entry in entries]
+    gains = [(str(entry["condition"]), entry["gain"]) for entry in entries]
+    corrected = iter(holm([paired.sign_p for _, paired in (*over, *ratio, *gains)]))
     records = [record for entry in entries for record in entry["records"]]
     judged = []
-    for part, (says, unit) in _NOISE_PARTS.items():
-        tests = tuple(Test(*pair, next(corrected)) for pair in found[part])
+    for part, says, unit, pairs in (
+        ("where", "the mask looks at the important regions", "AUROC", over),
+        ("ratio", "it raises the signal-to-noise ratio", "dB", ratio),
+        ("accuracy", "noise hurts less with it", "points", gains),
+    ):
+        tests, said = [Test(*pair, next(corrected)) for pair in pairs], (9, part, says)
         n = min(test.difference.n for test in tests)
-        outcome = _NOISE_RULES[part]([test.direction for test in tests])
-        needed = _needed_by(tests) if outcome == "inconclusive" else None
-        facts = Facts(n, records, unit=unit, tests=tests, needed=needed)
-        if n < 2:
-            outcome, facts = "not tested", Facts(unit=unit)
-        judged.append((part, says, outcome, facts))
+        outcome = _majority(part, [test.direction for test in tests])
+        facts = {"unit": unit, "tests": tests, "needed": _needed_by(tests)}
+        found = Verdict(*said, outcome, n, records, **facts)
+        judged.append(found if n >= 2 else _not_tested(said))
     return judged
 
 
-def _where(directions: Sequence[int]) -> Outcome:
-    """Higher than every map on every background; contradicted: below one of them on each."""
-    maps = len(COMPARED_MAPS)
-    backgrounds = [directions[i : i + maps] for i in range(0, len(directions), maps)]
-    return _majority(directions, opposite=all(-1 in one for one in backgrounds))
-
-
-def _ratio(directions: Sequence[int]) -> Outcome:
-    return _majority(directions, opposite=set(directions) == {-1})
-
-
-def _majority(directions: Sequence[int], *, opposite: bool) -> Outcome:
-    if set(directions) == {1}:
+def _majority(part: str, directions: list[int]) -> Outcome:
+    """How Claim 9 counts comparisons on backgrounds; "where" has several on each."""
+    higher, lower = (directions.count(sign) / len(directions) for sign in (1, -1))
+    if higher == 1:
         return "reproduced"
-    if opposite:
+    if part == "accuracy":
+        return "direction only" if higher else "contradicted" if lower > 0.5 else "not reproduced"
+    maps = len(COMPARED_MAPS) if part == "where" else 1
+    if all(-1 in directions[i : i + maps] for i in range(0, len(directions), maps)):
         return "contradicted"
-    more = list(directions).count(1) > len(directions) / 2
-    return "direction only" if more else "inconclusive"
+    return "direction only" if higher > 0.5 else "inconclusive"
 
 
-def _accuracy(directions: Sequence[int]) -> Outcome:
-    if 1 in directions:
-        return "reproduced" if set(directions) == {1} else "direction only"
-    losses = list(directions).count(-1) > len(directions) / 2
-    return "contradicted" if losses else "not reproduced"
-
-
-_NOISE_RULES = {"where": _where, "ratio": _ratio, "accuracy": _accuracy}
-
-
-def _state_of_the_art(table: RunTable) -> list[SubClaim]:
+def _state_of_the_art(table: RunTable) -> list[Verdict]:
     """Claim 10: contradicted if a better result was published before, whatever our runs give."""
     best, paper = max(PUBLISHED.values()), reported_value("LeNet+Attention")
     outcome = "contradicted" if best > paper + ROUNDING else "not tested"
-    said = "published", f"{paper} % is state of the art"
-    return [(*said, outcome, Facts(ours=Sample(1, best), paper=paper))]
+    said = 10, "published", f"{paper} % is state of the art"
+    return [Verdict(*said, outcome, ours=Sample(1, best), paper=paper)]
 
 
-def _sizes(table: RunTable) -> list[SubClaim]:
+def _sizes(table: RunTable) -> list[Verdict]:
     """Claim 11: the number of digits that the runs had."""
-    sizes = {
-        (record["dataset"]["train_size"], record["dataset"]["test_size"])
-        for record in table.records
-        if is_mnist(record)
-    }
-    said = "count", "the data has 80,000 images, 60,000 + 20,000"
-    if not sizes:
-        return [(*said, "not tested", Facts(paper=80_000, unit="images"))]
-    found = max(sizes)
+    datasets = [record["dataset"] for record in table if evidence.is_mnist(record)]
+    found = max(((each["train_size"], each["test_size"]) for each in datasets), default=())
     outcome = "reproduced" if found == (60_000, 20_000) else "contradicted"
-    return [(*said, outcome, Facts(ours=Sample(1, sum(found)), paper=80_000, unit="images"))]
+    said = 11, "count", "the data has 80,000 images, 60,000 + 20,000"
+    facts = {"ours": Sample(1, sum(found)), "paper": 80_000, "unit": "images"}
+    return [Verdict(*said, outcome, **facts) if found else _not_tested(said)]
 
 
-Rule = Callable[[RunTable], list[SubClaim]]
-
-CLAIMS: dict[int, tuple[str, Rule]] = {
-    1: ("LeNet-5 alone reaches 97.7 %", lambda table: _numbers(table, number="LeNet")),
+CLAIMS: dict[int, tuple[str, Callable[[RunTable], list[Verdict]]]] = {
+    1: ("LeNet-5 alone reaches 97.7 %", lambda table: [_number(1, "number", "LeNet", table)]),
     2: (
         "LeNet-5 with the mask reaches 99.3 %",
-        lambda table: _numbers(table, number="LeNet+Attention"),
+        lambda table: [_number(2, "number", "LeNet+Attention", table)],
     ),
     3: ("the mask is worth +1.6 points", _gain),
     4: (
         "AlexNet reaches 98.7 %, VGG16 98.9 %",
-        lambda table: _numbers(table, AlexNet="AlexNet", VGG16="VGG16"),
+        lambda table: [_number(4, row, row, table) for row in ("AlexNet", "VGG16")],
     ),
     5: ("ResNet reaches only 86.5 %, because a large network overfits MNIST", _resnet),
     6: ("learning rate 0.01 is best; 0.1 falls to 80.9 %, 0.001 to 79.8 %", _learning_rate),

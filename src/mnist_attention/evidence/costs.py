@@ -1,13 +1,14 @@
 """Cost of the runs, and of each system of Table 1."""
 
-import dataclasses
+import collections
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from .runs import BEYOND, DEFAULTS, NETWORKS, Changes, Records, Runs, RunTable
+from .runs import BEYOND, DEFAULTS, NETWORKS, Records, Runs, RunTable
 
 MULTIPLY_ACCUMULATES = {
     "lenet5": 416_520,
@@ -17,8 +18,7 @@ MULTIPLY_ACCUMULATES = {
     "resnet18": 35_410_944,
     "resnet50": 77_107_200,
 }
-"""Network of Table 1 -> `models.large.multiply_accumulates` of it, kept here so that reading needs
-no Keras."""
+"""`models.large.multiply_accumulates` of each network, kept here so that reading needs no Keras."""
 
 
 def cost(records: Records) -> pd.DataFrame:
@@ -31,48 +31,29 @@ def cost(records: Records) -> pd.DataFrame:
     """
     rows = []
     for record in _without_prefixes(records):
-        environment = record["environment"]
-        seconds = _epoch_seconds(record)
-        spent = sum(seconds) or environment.get("seconds", 0)
-        device = environment.get("device", "cpu")
-        threads = 1 if device == "gpu" else environment.get("threads", 1)
-        rows.append(
-            {
-                "study": environment.get("study", ""),
-                "dataset": record["protocol"]["dataset"],
-                "model": record["protocol"]["model"],
-                "device": device,
-                "runs": 1,
-                "epochs": len(seconds),
-                "core_hours": spent * threads / 3600,
-                "seconds": sum(seconds),
-                "images": record["dataset"].get("train_size", 0) * len(seconds),
-            }
-        )
+        environment, seconds = record["environment"], _epoch_seconds(record)
+        device = str(environment.get("device", "cpu"))
+        cores = 1 if device == "gpu" else environment.get("threads", 1)
+        spent = cores * (sum(seconds) or environment.get("seconds", 0)) / 3600
+        images = record["dataset"].get("train_size", 0) * len(seconds)
+        dataset, model = (record["protocol"][name] for name in ("dataset", "model"))
+        kind = environment.get("study", ""), dataset, model, device
+        rows.append((*kind, 1, len(seconds), spent, sum(seconds), images))
     kinds = ["study", "dataset", "model", "device"]
     columns = [*kinds, "runs", "epochs", "core_hours", "seconds", "images"]
     table = pd.DataFrame(rows, columns=columns).groupby(kinds, as_index=False).sum()
-    table["images_per_second"] = table.images / table.seconds.where(table.seconds > 0)
-    return table.drop(columns=["images", "seconds"])
+    seconds = table.pop("seconds")
+    return table.assign(images_per_second=table.pop("images") / seconds.where(seconds > 0))
 
 
-@dataclasses.dataclass(frozen=True)
-class System:
-    """Cost and runs of a row of Table 1.
+class System(NamedTuple):
+    """A row of Table 1; parameters and multiply-accumulates are of a network, else `None`.
 
-    Attributes:
-        name: The row.
-        heading: Its heading in `BEYOND`; empty for the paper's own rows.
-        runs: Its runs.
-        parameters: Weights of the network; `None` without runs or network.
-        multiply_accumulates: Per image; `None` without network.
-        seconds: Median over the epochs; of a classical method, from choosing to scoring. NaN
-            without runs.
-        device: What they ran on.
+    `seconds` is the median over the epochs, of a classical method all that it took; NaN without
+    runs.
     """
 
     name: str
-    heading: str
     runs: Runs
     parameters: int | None
     multiply_accumulates: int | None
@@ -82,49 +63,42 @@ class System:
 
 def systems(records: Records) -> list[System]:
     """Every row of Table 1, the paper's first."""
-    table, rows = RunTable.of(records), {"": NETWORKS, **BEYOND}
-    return [
-        _system(name, heading, changes, table.runs(changes))
-        for heading, settings in rows.items()
-        for name, changes in settings.items()
-    ]
+    table, found = RunTable.of(records), []
+    rows = {name: rows[name] for rows in (NETWORKS, *BEYOND.values()) for name in rows}
+    for name, changes in rows.items():
+        runs = table.runs(changes)
+        environments = [record["environment"] for record in runs.records]
+        seconds = [
+            second
+            for environment in environments
+            for second in environment.get("epoch_seconds") or [environment.get("seconds", math.nan)]
+        ]
+        devices = {f"{e.get('device', 'cpu')}, {e.get('engine', 'fit')}" for e in environments}
+        system = System(
+            name,
+            runs,
+            next((record["result"].get("parameters") for record in runs.records), None),
+            MULTIPLY_ACCUMULATES.get({**DEFAULTS, **changes}["model"]),
+            float(np.median(seconds)) if seconds else math.nan,
+            "; ".join(sorted(devices)),
+        )
+        found.append(system)
+    return found
 
 
-def _system(name: str, heading: str, changes: Changes, runs: Runs) -> System:
-    environments = [record["environment"] for record in runs.records]
-    seconds = [
-        second
-        for environment in environments
-        for second in environment.get("epoch_seconds") or [environment.get("seconds", math.nan)]
-    ]
-    devices = {f"{e.get('device', 'cpu')}, {e.get('engine', 'fit')}" for e in environments}
-    return System(
-        name,
-        heading,
-        runs,
-        next((record["result"].get("parameters") for record in runs.records), None),
-        MULTIPLY_ACCUMULATES.get({**DEFAULTS, **changes}["model"]),
-        float(np.median(seconds)) if seconds else math.nan,
-        "; ".join(sorted(devices)),
-    )
-
-
-def _without_prefixes(records: Iterable[dict]) -> list[dict]:
+def _without_prefixes(records: Iterable[dict]) -> Iterable[dict]:
     """The records less those whose every epoch is part of a longer run of the same trajectory."""
-    trajectories: dict[tuple, list[dict]] = {}
+    trajectories: dict[tuple, list[dict]] = collections.defaultdict(list)
     for record in records:
         fields = {k: str(v) for k, v in record["protocol"].items() if k != "epochs"}
-        key = (record["dataset"]["digest"], *sorted(fields.items()))
-        trajectories.setdefault(key, []).append(record)
-    kept = []
+        trajectories[record["dataset"]["digest"], *sorted(fields.items())].append(record)
     for runs in trajectories.values():
-        runs = sorted(runs, key=lambda record: -len(_epoch_seconds(record)))
-        for place, record in enumerate(runs):
+        longer: list[list[float]] = []
+        for record in sorted(runs, key=lambda record: -len(_epoch_seconds(record))):
             seconds = _epoch_seconds(record)
-            longer = (_epoch_seconds(other) for other in runs[:place])
             if not seconds or all(other[: len(seconds)] != seconds for other in longer):
-                kept.append(record)
-    return kept
+                yield record
+            longer.append(seconds)
 
 
 def _epoch_seconds(record: dict) -> list[float]:

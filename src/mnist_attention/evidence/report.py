@@ -1,8 +1,9 @@
 """The evidence in words and tables: on the terminal, and as blocks of the Markdown files."""
 
 import collections
+import functools
+import math
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -14,11 +15,9 @@ from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
 from . import ablations, attention, costs
 from . import runs as evidence
-from .claims import CLAIMS, PUBLISHED, Facts, Outcome, Test, Verdict, judge, verdicts
+from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
-from .statistics import Difference, Sample, summarise, with_interval
-
-MISSING = "missing"
+from .statistics import Difference, Sample, summarise
 
 CAPTIONS = {
     1: "Test accuracy in percent",
@@ -29,12 +28,16 @@ CAPTIONS = {
 
 NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student's t)."
 
+METRICS = {"train_accuracy": "training", "test_accuracy": "test"}
 
-# Tables
+CUT_SHORT = "trained for fewer epochs than asked for:"
+
+
+# Tables, ready to be shown
 
 
 def paper_table(records: Records, number: int) -> pd.DataFrame:
-    """One of the paper's tables, ours beside theirs, ready to be shown.
+    """One of the paper's tables, ours beside theirs.
 
     Args:
         records: Any records; those of other digits than MNIST are not used.
@@ -42,8 +45,7 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
 
     Returns:
         Strings. Runs of fewer epochs than asked for stand apart, below the others and without a
-        number of the paper. Table 1 has the rows of `runs.BEYOND` too, each group under its
-        heading.
+        number of the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
 
     Raises:
         ValueError: for another number.
@@ -57,40 +59,29 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
     rows, cut = [], []
     for heading, settings in groups.items():
         found = {name: table.runs(changes) for name, changes in settings.items()}
-        unfinished = {name for name, runs in found.items() if runs.records and not runs.whole}
+        unfinished = {name: runs for name, runs in found.items() if runs.done < runs.asked}
+        cut += [_row(name, runs) for name, runs in unfinished.items() if runs.records]
         shown = [
-            _row(name, runs)
+            _row(name, runs, beside_paper=True)
             for name, runs in found.items()
-            if not heading or name not in unfinished
+            if not (heading and runs.records and name in unfinished)
         ]
         rows += [{"network": f"not in the paper: {heading}"}] * bool(heading and shown) + shown
-        cut += [_unfinished(name, found[name]) for name in found if name in unfinished]
     return pd.DataFrame(rows + [{"network": CUT_SHORT}] * bool(cut) + cut).fillna("")
 
 
-CUT_SHORT = "trained for fewer epochs than asked for:"
-
-
-def _row(name: str, runs: Runs) -> dict[str, str]:
-    row = _label(name)
-    for metric, title in _METRICS:
-        published = evidence.reported_value(name, metric)
-        row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
-        row[f"{title}, ours"] = cell(runs, metric) if runs.whole else runs.lack()
-    return {**row, "n": str(len(runs.records) if runs.whole else 0)}
-
-
-def _unfinished(name: str, runs: Runs) -> dict[str, str]:
-    ours = {f"{title}, ours": cell(runs, metric) for metric, title in _METRICS}
-    return {**_label(name), **ours, "n": str(len(runs.records))}
-
-
-_METRICS = (("train_accuracy", "training"), ("test_accuracy", "test"))
-
-
-def _label(name: str) -> dict[str, str]:
+def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
+    """A row of `paper_table`. Beside the paper's number stands none of an unfinished run."""
     field, _, value = name.partition("=")
-    return {field.replace("_", " "): value} if value else {"network": name}
+    row = {field.replace("_", " "): value} if value else {"network": name}
+    for metric, title in METRICS.items():
+        ours = cell(runs, metric)
+        if beside_paper:
+            published = evidence.reported_value(name, metric)
+            row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
+            ours = ours if runs.whole else runs.lack()
+        row[f"{title}, ours"] = ours
+    return {**row, "n": str(len(runs.records) if runs.whole or not beside_paper else 0)}
 
 
 def cell(runs: Runs, metric: str = "test_accuracy") -> str:
@@ -116,74 +107,71 @@ def systems5_table(records: Records) -> pd.DataFrame:
     table, rows = RunTable.of(records), []
     for name, changes in evidence.NETWORKS.items():
         runs = table.runs(changes)
-        unfinished = f"not finished: {runs.lack()}" if runs.records else "not run yet"
-        ours = {"ours": cell(runs) if runs.whole else unfinished}
-        n = str(len(runs.records)) if runs.whole else ""
-        rows.append({"system": name, "paper": f"{evidence.reported_value(name)}", **ours, "n": n})
+        ours, n = (cell(runs), str(len(runs.records))) if runs.whole else ("not run yet", "")
+        if runs.records and not runs.whole:
+            ours = f"not finished: {runs.lack()}"
+        paper = str(evidence.reported_value(name))
+        rows.append({"system": name, "paper": paper, "ours": ours, "n": n})
     return pd.DataFrame(rows)
 
 
 def systems_table(records: Records) -> pd.DataFrame:
     """Cost and accuracy of each system of Table 1; runs that were cut short stand apart."""
-    found = costs.systems(records)
-    cut = [system for system in found if system.runs.records and not system.runs.whole]
-    rows = [_system(system) for system in found if system not in cut]
-    rows += [{"system": CUT_SHORT}] * bool(cut) + [_system(system) for system in cut]
-    return pd.DataFrame(rows).fillna("")
+    rows, cut = [], [{"system": CUT_SHORT}]
+    for system in costs.systems(records):
+        network, runs = system.multiply_accumulates is not None, system.runs
+        time = f"{system.seconds:,.0f} s {'an epoch' if network else 'in all'} ({system.device})"
+        row = {
+            "system": system.name,
+            "parameters": f"{system.parameters:,}" if system.parameters else "",
+            "multiply-accumulates per image": f"{system.multiply_accumulates or 0:,}" * network,
+            "time": time if runs.records else "",
+            "training accuracy": cell(runs, "train_accuracy"),
+            "test accuracy": cell(runs),
+        }
+        (cut if runs.records and not runs.whole else rows).append(row)
+    return pd.DataFrame(rows + cut * (len(cut) > 1)).fillna("")
 
 
-def _system(system: costs.System) -> dict[str, str]:
-    time_taken = ""
-    if system.runs.records:
-        unit = "s in all" if system.multiply_accumulates is None else "s an epoch"
-        time_taken = f"{system.seconds:,.0f} {unit} ({system.device})"
-    return {
-        "system": system.name,
-        "parameters": _count(system.parameters),
-        "multiply-accumulates per image": _count(system.multiply_accumulates),
-        "time": time_taken,
-        "training accuracy": cell(system.runs, "train_accuracy"),
-        "test accuracy": cell(system.runs),
-    }
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
-
-
-def ablation_table(records: Records) -> pd.DataFrame:
-    """The ablation table, ready to be shown: effects in points, option minus ours."""
+def ablation_table(records: Records, only_measured: bool = False) -> pd.DataFrame:
+    """The ablation table: effects in points, option minus ours."""
+    rows = ablations.effects(records)
     return pd.DataFrame(
         {
             "open choice": row.choice,
             "ours": row.ours,
             "option": row.option,
             "accuracy with it": "" if row.lack else _decimals(row.accuracy),
-            "effect in points [95 %]": row.lack or points(row.effect) + _stuck(row),
+            "effect in points [95 %]": row.lack
+            or points(row.effect)
+            + f" ({row.stuck} of {row.effect.n} stuck at chance)" * bool(row.stuck),
             "of": row.metric,
             "smallest detectable": "" if row.lack else _decimals(row.effect.detectable),
             "option over LeNet alone": points(row.gain, missing=""),
             "n": str(row.effect.n),
             "epochs": str(row.epochs or ""),
         }
-        for row in ablations.effects(records)
+        for row in rows
+        if not (only_measured and row.lack == ablations.NOT_RUN)
     )
 
 
-def _decimals(number: float) -> str:
-    return "" if pd.isna(number) else f"{number:.2f}"
+def _decimals(number: float, missing: str = "") -> str:
+    return missing if math.isnan(number) else f"{number:.2f}"
 
 
-def _stuck(row: ablations.Row) -> str:
-    return f" ({row.stuck} of {row.effect.n} stuck at chance)" if row.stuck else ""
+def points(paired: Difference, digits: int = 2, missing: str = "missing") -> str:
+    """Print a difference: "+0.04 [-0.02, 0.11]", or that there is none.
 
-
-def points(paired: Difference, digits: int = 2, missing: str = MISSING) -> str:
-    """A difference with its interval, or that there is none."""
+    An end near zero gets up to two digits more, so that its sign can be seen.
+    """
     if not paired.n:
         return missing
-    shown = with_interval(paired.mean, paired.low, paired.high, digits)
-    return shown + " no interval" * pd.isna(paired.low)
+    most, ends = digits + 2, (paired.low, paired.high)
+    while digits < most and any(end and round(end, digits) == 0 for end in ends):
+        digits += 1
+    interval = " [{:z.{d}f}, {:z.{d}f}]".format(*ends, d=digits)
+    return f"{paired.mean:+z.{digits}f}" + (" no interval" if math.isnan(ends[0]) else interval)
 
 
 def gains_text(records: Records) -> str:
@@ -202,21 +190,19 @@ def gains_text(records: Records) -> str:
 def scores_table(
     records: Records, condition: Condition = CLEAN, changes: Changes | None = None
 ) -> pd.DataFrame:
-    """Scores of the masks of LeNet+Attention and of maps without training, ready to be shown.
+    """Scores of the masks of LeNet+Attention and of maps without training.
 
     Args:
         records: With their measurements.
         condition: The background of the test digits.
         changes: The setting that the networks were trained in; by default the paper's.
     """
-    rows = []
+    rows, seeds = [], []
     for name, scores in attention.map_scores(changes or {}, records, condition).items():
-        shown = {SCORE_NAMES[score]: _mean(sample) for score, sample in scores.items()}
-        seeds = max((sample.n for sample in scores.values()), default=0)
-        alone = seeds == 1 and name not in attention.LEARNED_MAPS
-        rows.append({"map": name, **shown, "n": "" if alone else str(seeds)})
-    table = pd.DataFrame(rows).fillna("")
-    return table[[*table.columns.drop("n"), "n"]] if rows else table
+        rows.append({"map": name, **{SCORE_NAMES[s]: _mean(scores[s]) for s in scores}})
+        n = max((sample.n for sample in scores.values()), default=0)
+        seeds.append("" if n == 1 and name not in attention.LEARNED_MAPS else str(n))
+    return pd.DataFrame(rows).fillna("").assign(n=seeds)
 
 
 SCORE_NAMES = {
@@ -232,16 +218,16 @@ SCORE_NAMES = {
 
 
 def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) -> pd.DataFrame:
-    """The mask and its controls, ready to be shown: accuracy in percent, differences in points.
+    """The mask and its controls: accuracy in percent, differences in points.
 
     For the arguments see `attention.controls`.
     """
     return pd.DataFrame(
         {
             "after C1 and C3": row.network,
-            "test accuracy": _decimals(row.accuracy) or MISSING,
+            "test accuracy": _decimals(row.accuracy, "missing"),
             "over LeNet alone": points(row.gain),
-            "the mask minus this": points(row.under, missing="" if row.n else MISSING),
+            "the mask minus this": points(row.under, missing="" if row.n else "missing"),
             "n": str(row.n),
         }
         for row in attention.controls(records, changes).itertuples()
@@ -253,26 +239,24 @@ def moved_text(records: Records) -> str:
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
-    changes = changes[[*attention.MOVED, "ones"]]
     worse = (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
     lines = [
-        f"Of {plural(len(changes), 'network')}, {worse} got worse with every mask that "
-        "looks elsewhere. Change of accuracy:\n",
-        *(
-            f"- {name}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
-            for name, of in changes.rename(columns={**attention.MOVED, "ones": "no mask"}).items()
-        ),
+        f"- {words}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
+        for name, words in {**attention.MOVED, "ones": "no mask"}.items()
+        for of in [changes[name]]
     ]
-    return "\n".join(lines)
+    networks = plural(len(changes), "network")
+    said = f"Of {networks}, {worse} got worse with every mask that looks elsewhere."
+    return "\n".join([f"{said} Change of accuracy:\n", *lines])
 
 
 def noise_table(records: Records) -> pd.DataFrame:
-    """Networks trained and tested on a background, ready to be shown."""
+    """Networks trained and tested on a background."""
     return pd.DataFrame(
         {
             "background": str(entry["condition"]),
-            "without the mask": _decimals(entry["plain"].mean) or MISSING,
-            "with": _decimals(entry["masked"].mean) or MISSING,
+            "without the mask": _decimals(entry["plain"].mean, "missing"),
+            "with": _decimals(entry["masked"].mean, "missing"),
             "gain in points": points(entry["gain"]),
             **{f"AUROC minus {name}": points(paired, 3) for name, paired in entry["over"].items()},
             "AUROC minus brightness (not judged)": points(entry["focus"], 3),
@@ -288,11 +272,12 @@ def noise_table(records: Records) -> pd.DataFrame:
 def explain_table(records: Records) -> pd.DataFrame:
     """Ours minus the paper's numbers for every protocol that was tried, in points."""
     table = ablations.explain(records)
+    table["explains"] = table.explains.map({True: "yes", False: "no"})
     for name in ablations.EXPLAINED:
         table[name] = table[name].map("{:+.2f}".format)
-    table["explains"] = table.explains.map({True: "yes", False: "no"})
-    paper = {name: f"paper {evidence.reported_value(name)}" for name in ablations.EXPLAINED}
-    return table.astype(str).rename(columns={name: f"{name} ({paper[name]})" for name in paper})
+    title = "{} (paper {})".format
+    paper = {name: title(name, evidence.reported_value(name)) for name in ablations.EXPLAINED}
+    return table.astype(str).rename(columns=paper)
 
 
 def explain_text(records: Records) -> str:
@@ -302,25 +287,23 @@ def explain_text(records: Records) -> str:
     return markdown(table) if len(table) else lacking
 
 
-EPOCHS_SHOWN = (1, 2, 5, 10, 20, 30, 50, 75, 100)
-
-
 def over_epochs_table(records: Records) -> pd.DataFrame:
-    """With minus without the mask after some numbers of epochs, ready to be shown."""
-    found = ablations.mask_over_epochs(records, EPOCHS_SHOWN)
-    return pd.DataFrame(
-        {
-            "epochs": str(row.epoch),
-            "points [95 %]": with_interval(row.mean, row.low, row.high) if row.n else MISSING,
-            "p": p_text(row.p) if row.n > 1 else "",
-            "n": str(row.n),
-        }
-        for row in found.itertuples()
+    """With minus without the mask after some numbers of epochs, from the histories of the pairs."""
+    table, rows = RunTable.of(records), []
+    masked, plain = (
+        evidence.whole_runs({"model": model}, table)
+        for model in (attention.MASKED, attention.PLAIN)
     )
+    for epochs in (1, 2, 5, 10, 20, 30, 50, 75, 100):
+        after = functools.partial(evidence.accuracy_after, epochs=epochs)
+        found = evidence.difference(masked, plain, after)
+        p, n = p_text(found.sign_p) if found.n > 1 else "", str(found.n)
+        rows.append({"epochs": str(epochs), "points [95 %]": points(found), "p": p, "n": n})
+    return pd.DataFrame(rows)
 
 
 def cost_table(records: Records) -> pd.DataFrame:
-    """Cost of the runs, ready to be shown."""
+    """Cost of the runs, and their sum."""
     table = costs.cost(records)
     total = table[["runs", "epochs", "core_hours"]].sum()
     table = pd.concat([table, pd.DataFrame([{"study": "all", **total}])], ignore_index=True)
@@ -339,170 +322,128 @@ def p_text(value: float) -> str:
 
 
 _WORDS = (
-    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
-    *("nineteen", "twenty"),
-)
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "twenty",
+)  # fmt: skip
 
 
 def finding(records: Records) -> str:
     """The main result in one sentence: two numbers and their n, beside the paper's."""
-    table = RunTable.of(records)
-    plain, masked = (table.runs(evidence.setting_of(row)) for row in ("LeNet", "LeNet+Attention"))
-    paper = [evidence.reported_value(row) for row in ("LeNet", "LeNet+Attention")]
-    if lack := evidence.lacks({"without the mask": plain, "with it": masked}):
-        return f"Not tested yet: {lack}; the paper: {paper[0]} and {paper[1]}."
+    table, rows = RunTable.of(records), ("LeNet", "LeNet+Attention")
+    plain, masked = (table.runs(evidence.setting_of(row)) for row in rows)
+    paper = "the paper: {} and {}.".format(*map(evidence.reported_value, rows))
+    lacks = {"without the mask": plain.lack(), "with it": masked.lack()}
+    if lacking := [f"{name}: {lack}" for name, lack in lacks.items() if lack]:
+        return f"Not tested yet: {'; '.join(lacking)}; {paper}"
     seeds = plain.by_seed.keys() & masked.by_seed.keys()
     ours = [
-        f"{summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean:.2f} %"
+        summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean
         for runs in (plain, masked)
     ]
     n = len(seeds)
     pairs = f"{_WORDS[n] if n < len(_WORDS) else n} paired seed{'s' * (n != 1)}"
-    return (
-        f"{ours[0]} without the mask, {ours[1]} with it ({pairs}); "
-        f"the paper: {paper[0]} and {paper[1]}."
-    )
+    return f"{ours[0]:.2f} % without the mask, {ours[1]:.2f} % with it ({pairs}); {paper}"
 
 
 def clause(verdict: Verdict) -> str:
     """Why a sub-claim has its outcome, in one clause: ours, n, the paper's number."""
-    facts = verdict.facts
+    epochs = "{} of {} epochs".format(*verdict.epochs) if verdict.epochs else ""
     if verdict.outcome == "not tested":
-        return "no run of full length" + (f" ({_epochs(facts)})" if facts.epochs else "")
-    failed = f"{facts.failed} of {len(facts.records)} runs diverged or stayed at chance"
-    said = [_ours(facts), _tests(facts), failed if facts.failed else None, _settled(verdict)]
-    said = [part for part in said if part]
-    said += [_NOTES[verdict.claim]] if verdict.claim in _NOTES else []
-    return "; ".join(said)
+        return "no run of full length" + f" ({epochs})" * bool(epochs)
+    said, ours, unit = [], verdict.ours, verdict.unit
+    form, paper_form = {"images": (",.0f", ","), "points": ("+z.2f", "+")}.get(unit, (".2f", ""))
+    paper = "" if verdict.paper is None else f"; paper {verdict.paper:{paper_form}}"
+    if ours.n:
+        cut = f" after {epochs}" if epochs else ""
+        n = f" (n = {verdict.n})" if verdict.n else ""
+        said.append(f"{ours.mean:{form}} {unit}{cut}{n}{paper}")
+    if tests := _tests(verdict):
+        said.append(tests + ("" if ours.n else paper))
+    if failed := verdict.failed:
+        said.append(f"{failed} of {len(verdict.records)} runs diverged or stayed at chance")
+    if verdict.outcome == "inconclusive":
+        seeds = f"about {plural(verdict.needed, 'seed')}" if verdict.needed else None
+        said.append(f"{seeds or 'no number of runs up to 1,000'} would settle it")
+    return "; ".join([*said, *_NOTES.get(verdict.claim, ())])
 
 
-def _epochs(facts: Facts) -> str:
-    return "{} of {} epochs".format(*facts.epochs)
-
-
-def _ours(facts: Facts) -> str | None:
-    if not facts.ours.n:
-        return None
-    whole = facts.unit == "images"
-    form = {"images": ",.0f", "points": "+z.2f"}.get(facts.unit, ".2f")
-    number = f"{facts.ours.mean:{form}}"
-    cut = f" after {_epochs(facts)}" if facts.epochs else ""
-    runs = "" if whole or not facts.n else f" (n = {facts.n})"
-    return f"{number} {facts.unit}{cut}{runs}" + _paper(facts)
-
-
-def _paper(facts: Facts) -> str:
-    if facts.paper is None:
-        return ""
-    form = {"images": ",", "points": "+"}.get(facts.unit, "")
-    return f"; paper {facts.paper:{form}}"
-
-
-MANY = 4
-"""Comparisons above which a clause counts them."""
-
-
-def _tests(facts: Facts) -> str | None:
-    if len(facts.tests) > MANY:
-        directions = [test.direction for test in facts.tests]
-        means = [test.difference.mean for test in facts.tests]
+def _tests(verdict: Verdict) -> str:
+    """Each comparison with its mean and p value; more than four are counted."""
+    unit = "points" if verdict.unit == "%" else verdict.unit
+    if len(verdict.tests) > 4:
+        directions = [test.direction for test in verdict.tests]
+        means = [test.difference.mean for test in verdict.tests]
         return (
             f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
-            f"{len(means)} comparisons (n = {facts.n}), {min(means):+z.2f} to {max(means):+z.2f} "
-            f"{facts.unit}"
+            f"{len(means)} comparisons (n = {verdict.n}), {min(means):+z.2f} to "
+            f"{max(means):+z.2f} {unit}"
         )
-    alone = not facts.ours.n
-    shown = "; ".join(_test(test, facts, alone) for test in facts.tests)
-    return (shown + _paper(facts) * alone) or None
-
-
-def _test(test: Test, facts: Facts, alone: bool) -> str:
-    runs = f"n = {test.difference.n}, " if alone else ""
-    unit = "points" if facts.unit == "%" else facts.unit
-    name = f"{test.name}: "
-    return f"{name}{test.difference.mean:+z.2f} {unit} ({runs}{p_text(test.p_value)})"
-
-
-def _settled(verdict: Verdict) -> str | None:
-    if verdict.outcome != "inconclusive":
-        return None
-    if verdict.facts.needed is None:
-        return "no number of runs up to 1,000 would settle it"
-    return f"about {plural(verdict.facts.needed, 'seed')} would settle it"
+    return "; ".join(
+        f"{test.name}: {test.difference.mean:+z.2f} {unit} "
+        f"({'' if verdict.ours.n else f'n = {test.difference.n}, '}{p_text(test.p_value)})"
+        for test in verdict.tests
+    )
 
 
 _NOTES = {
-    1: f"LeNet-5 of 1998, without distortions: {next(iter(PUBLISHED.values()))} %",
-    10: f"published before: {max(PUBLISHED, key=PUBLISHED.get)}",
+    1: [f"LeNet-5 of 1998, without distortions: {next(iter(PUBLISHED.values()))} %"],
+    10: [f"published before: {max(PUBLISHED, key=PUBLISHED.get)}"],
 }
 
 
 def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
-    """Sub-claim, what the paper says, verdict and why.
-
-    Args:
-        records: Any records.
-        claim: One claim; by default all.
-    """
-    judged = verdicts(records) if claim is None else judge(claim, records)
+    """Sub-claim, what the paper says, verdict and why, of one claim or of all."""
     return pd.DataFrame(
         {
             "claim": f"Claim {each.claim}, {each.part}",
             "the paper says": each.says,
             "verdict": each.outcome,
             "ours": clause(each),
-            "new runs": str(each.facts.new),
+            "new runs": str(each.new),
         }
-        for each in judged
+        for each in (verdicts(records) if claim is None else judge(claim, records))
     )
 
 
 def claim_text(claim: int, records: Records) -> str:
     """A claim and the verdicts on its sub-claims, as Markdown."""
-    lines = [
-        f"- {each.says}: **{each.outcome}**. {clause(each)}." for each in judge(claim, records)
-    ]
+    judged = judge(claim, records)
+    lines = [f"- {each.says}: **{each.outcome}**. {clause(each)}." for each in judged]
     return "\n".join([f"**Claim {claim}**: {CLAIMS[claim][0]}.\n", *lines])
 
 
 def outcomes(records: Records) -> str:
     """How many sub-claims came out how."""
-    judged = verdicts(records)
-    claims = collections.defaultdict(list)
-    for each in judged:
-        claims[each.outcome].append(f"{each.claim} {each.part}")
-    counted = ", ".join(
-        f"{len(claims[outcome])} {outcome} ({', '.join(claims[outcome])})"
-        for outcome in get_args(Outcome)
-        if outcome in claims
-    )
-    return f"Of {len(judged)} sub-claims of {len(CLAIMS)} claims: {counted}."
+    judged, counted = verdicts(records), []
+    for outcome in get_args(Outcome):
+        if parts := [f"{each.claim} {each.part}" for each in judged if each.outcome == outcome]:
+            counted.append(f"{len(parts)} {outcome} ({', '.join(parts)})")
+    return f"Of {len(judged)} sub-claims of {len(CLAIMS)} claims: {', '.join(counted)}."
 
 
 def answer(records: Records) -> str:
     """Whether the mask attends, and on which level the answer depends, in two plain sentences."""
     leads = attention.rivals(records)
     shared, alone = (attention.standings(leads, shared=each) for each in (True, False))
-    equal, unknown, lacking = (
-        "; ".join(name for name, stands in shared.items() if stands == state)
-        for state in ("as good", "open", "missing")
-    )
+
+    def those(state: str) -> str:
+        return "; ".join(name for name, stands in shared.items() if stands == state)
+
     said = {
         "yes": "Yes: the network does worse without the mask, with anything simpler in its place, "
         "and with a mask that looks elsewhere.",
-        "no": f"No: the network does as well with {equal}.",
-        "undecided": f"Undecided: no comparison yet with {lacking}."
-        if lacking
-        else f"Undecided: the seeds differ too much to tell the mask from {unknown}.",
+        "no": f"No: the network does as well with {those('as good')}.",
+        "undecided": f"Undecided: no comparison yet with {those('missing')}."
+        if those("missing")
+        else f"Undecided: the seeds differ too much to tell the mask from {those('open')}.",
     }[attention.attends(shared)]
     changed = [f"{name} ({alone[name]})" for name in leads if alone[name] != shared[name]]
-    others = (
-        f"with a level of 0.05 for each, these change: {'; '.join(changed)}"
-        if changed
-        else "with a level of 0.05 for each, none changes"
+    others = f"these change: {'; '.join(changed)}" if changed else "none changes"
+    return (
+        f"**{said}** The {len(leads)} comparisons share a level of 0.05 (Holm); with a level of "
+        f"0.05 for each, {others}."
     )
-    return f"**{said}** The {len(leads)} comparisons share a level of 0.05 (Holm); {others}."
 
 
 # On the terminal
@@ -513,16 +454,11 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
 
     Args:
         results: Folder of the records.
-        write: Whether to rewrite `summary.csv` and the blocks of the Markdown files first; nothing
-            is written if a file or folder cannot be read.
+        write: Whether to call `write_everything` first; not where something cannot be read.
         folder: Of the Markdown files.
 
     Returns:
         Exit code: 1 if something cannot be read or there is nothing to write, else 0.
-
-    Raises:
-        ValueError: if a Markdown file has an unknown block; nothing is written.
-        OSError: if a file cannot be written.
     """
     table = RunTable.read(results)
     problems = table.problems
@@ -532,20 +468,20 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
         else:
             problems = [f"{results} has no records"]
     for number, caption in CAPTIONS.items():
-        print(f"Table {number}. {caption}\n\n{_plain(paper_table(table, number))}\n")
+        _print(f"Table {number}. {caption}", paper_table(table, number))
     print(f"{NOTE}\n")
     for claim, (says, _) in CLAIMS.items():
         print(f"Claim {claim}: {says}")
         for each in judge(claim, table):
-            new = f" ({plural(each.facts.new, 'new run')})" if each.facts.new else ""
+            new = f" ({plural(each.new, 'new run')})" if each.new else ""
             print(f"    {each.part}: {each.outcome}. {clause(each)}{new}")
-    print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}")
+    print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}\n")
     ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
-    print(f"\nWhat the paper leaves open\n\n{_plain(ablated)}\n")
-    print(f"Every protocol, minus the paper's numbers\n\n{_plain(explain_table(table))}\n")
-    print(f"Every system: cost and accuracy\n\n{_plain(systems_table(table))}\n")
-    print(f"Cost of all runs\n\n{_plain(cost_table(table))}\n")
-    others = sum(not evidence.is_mnist(record) for record in table.records)
+    _print("What the paper leaves open", ablated)
+    _print("Every protocol, minus the paper's numbers", explain_table(table))
+    _print("Every system: cost and accuracy", systems_table(table))
+    _print("Cost of all runs", cost_table(table))
+    others = sum(not evidence.is_mnist(record) for record in table)
     print(f"{plural(len(table.records), 'run')}, of which {others} on other digits than MNIST.")
     if problems:
         print(f"\n{plural(len(problems), 'problem')}:", *problems, sep="\n  ")
@@ -553,8 +489,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     return 1 if problems else 0
 
 
-def _plain(table: pd.DataFrame) -> str:
-    return table.to_string(index=False)
+def _print(title: str, table: pd.DataFrame) -> None:
+    print(f"{title}\n\n{table.to_string(index=False)}\n")
 
 
 # In files
@@ -572,18 +508,13 @@ def _block(table: Callable[..., pd.DataFrame], *arguments) -> Callable[[Records]
     return lambda records: markdown(table(records, *arguments))
 
 
-def _ablations(records: Records) -> str:
-    table = ablation_table(records)
-    return markdown(table[table["effect in points [95 %]"] != ablations.NOT_RUN])
-
-
 BLOCKS: dict[str, Callable[[Records], str]] = {
     "finding": finding,
     "systems5": _block(systems5_table),
     **{f"table{number}": _block(paper_table, number) for number in CAPTIONS},
     "verdicts": _block(verdict_table),
     "outcomes": outcomes,
-    "ablations": _ablations,
+    "ablations": _block(ablation_table, True),
     "gains": gains_text,
     "explain": explain_text,
     "over_epochs": _block(over_epochs_table),
@@ -597,74 +528,42 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
 }
 """Name of a generated block in a Markdown file -> its content."""
 
-
 _BLOCK = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
 _MARKER = re.compile(r"<!-- \w+:(?:begin|end) -->")
 
 
 def render_blocks(text: str, records: Records) -> str:
-    """Fill the blocks of a Markdown text.
-
-    Args:
-        text: With blocks like `<!-- table1:begin -->` ... `<!-- table1:end -->`, names as in
-            `BLOCKS`. Everything outside of them stays as it is.
-        records: As `read_records` gives them.
+    """Fill the blocks of a Markdown text: `<!-- table1:begin -->` ... `<!-- table1:end -->`.
 
     Raises:
         ValueError: for an unknown name, or a marker without its other half.
     """
-    names = [match[1] for match in _BLOCK.finditer(text)]
-    markers = _MARKER.findall(text)
+    names, markers = _BLOCK.findall(text), _MARKER.findall(text)
     if len(markers) != 2 * len(names):
         raise ValueError(f"Expected a begin and an end for each block. Received: {markers}")
-    unknown = sorted(set(names) - set(BLOCKS))
-    if unknown:
+    if unknown := sorted(set(names) - set(BLOCKS)):
         raise ValueError(f"Expected blocks among {', '.join(BLOCKS)}. Received: {unknown}")
     table = RunTable.of(records)
-
-    def rendered(match: re.Match) -> str:
-        name = match[1]
-        return f"<!-- {name}:begin -->\n\n{BLOCKS[name](table)}\n\n<!-- {name}:end -->"
-
-    return _BLOCK.sub(rendered, text)
-
-
-def unsupported_numbers(text: str, records: Records) -> list[str]:
-    """Percentages, points and decibels in a text that are in no table made from the records.
-
-    Only numbers with decimals are looked at ("98.93 %", "+0.04 points"), signs are not compared,
-    and a number passes wherever it comes from: this finds a stale digit, not every wrong claim.
-    """
-    table = RunTable.of(records)
-    blocks = "\n".join(block(table) for name, block in BLOCKS.items() if name != "cost")
-    supported = {*re.findall(r"\d+\.\d+", blocks), *map(str, PUBLISHED.values())}
-    quoted = re.finditer(r"[+-]?(\d+\.\d+)\s*(?:%|points|dB)", text)
-    return [match[0] for match in quoted if match[1] not in supported]
+    block = "<!-- {0}:begin -->\n\n{1}\n\n<!-- {0}:end -->".format
+    return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](table)), text)
 
 
 def summary(records: Records) -> pd.DataFrame:
     """Every setting that was run, on whichever digits: one row each, numbers in percent."""
-    groups: dict[tuple, list[dict]] = {}
-    for record in RunTable.of(records).records:
-        key = (
-            record["dataset"].get("name", ""),
-            record["dataset"]["digest"][:12],
-            evidence.protocol_of(record)["model"],
-            evidence.setting_name(record),
-            record["protocol"].get("epochs", 0),  # a classical method has none
-        )
-        groups.setdefault(key, []).append(record)
+    names = ("dataset", "digest", "model", "setting", "epochs")
+    groups: dict[tuple, list[dict]] = collections.defaultdict(list)
+    for record in records:
+        dataset, epochs = record["dataset"], record["protocol"].get("epochs", 0)  # or classical
+        model, setting = evidence.protocol_of(record)["model"], evidence.setting_name(record)
+        groups[dataset["name"], dataset["digest"][:12], model, setting, epochs].append(record)
     rows = []
-    for key in sorted(groups):
-        runs = groups[key]
-        row = dict(zip(("dataset", "digest", "model", "setting", "epochs"), key, strict=True))
+    for key, runs in sorted(groups.items()):
+        row = dict(zip(names, key, strict=True))
         row["epochs_done"] = min(run["result"].get("epochs", row["epochs"]) for run in runs)
-        row["n"] = len(runs)
-        row["diverged"] = sum(bool(run["result"].get("diverged")) for run in runs)
-        for metric, _ in _METRICS:
-            ours = summarise([evidence.value_of(run, metric) for run in runs])
-            for name in ("mean", "deviation", "low", "high"):
-                row[f"{metric}_{name}"] = getattr(ours, name)
+        row |= {"n": len(runs), "diverged": sum(map(evidence.is_diverged, runs))}
+        for metric in METRICS:
+            ours = vars(summarise([evidence.value_of(run, metric) for run in runs]))
+            row |= {f"{metric}_{name}": ours[name] for name in ("mean", "deviation", "low", "high")}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -690,13 +589,5 @@ def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -
         if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
             texts[path] = render_blocks(text, table)
     for path, text in texts.items():
-        _sweep_leftovers(path)
         write_atomically(path, lambda file, text=text: file.write(text.encode()))
     return [*texts]
-
-
-def _sweep_leftovers(path: Path) -> None:
-    """Delete temporary files of killed writers beside a file; a live one is younger."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        if leftover.stat().st_mtime < time.time() - 60:
-            leftover.unlink(missing_ok=True)

@@ -1,14 +1,13 @@
 """Statistics of a few seeds. Numbers in, numbers out.
 
-`scipy.stats` takes a second to import, so what the report needs stands on `scipy.special`; tests
-hold each result against `scipy.stats`.
+`scipy.stats` takes half the time of a report to import, so what the report needs stands on
+`scipy.special`; tests hold each result against `scipy.stats`.
 """
 
 import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -37,14 +36,10 @@ _EXACT_PAIRS = 20
 class Sample:
     """Mean and spread of n runs of one setting, in the unit of the values.
 
-    Attributes:
-        n: Number of runs.
-        mean: Their mean; NaN without runs.
-        deviation: Standard deviation between runs (n - 1 in the denominator); NaN below 2 runs.
-        low: Lower end of the 95 % t interval of the mean; NaN below 2 runs.
-        high: Upper end.
-        prediction_low: Lower end of the 95 % prediction interval, of one more run.
-        prediction_high: Upper end.
+    `deviation` has n - 1 in the denominator. `low` and `high` are the ends of the 95 % t interval
+    of the mean, `mean -+ t s / sqrt(n)`; `prediction_low` and `prediction_high` those of the 95 %
+    prediction interval, `mean -+ t s sqrt(1 + 1/n)`, with which one more run is compared. NaN:
+    `mean` without runs, the others below 2 runs.
     """
 
     n: int
@@ -62,17 +57,8 @@ class Sample:
 
 
 def summarise(values: Sequence[float]) -> Sample:
-    """Compute mean, spread and intervals.
-
-    Args:
-        values: One number per run.
-
-    Returns:
-        See `Sample`. The interval of the mean is `mean -+ t s / sqrt(n)`; the prediction interval,
-        with which a single published number is compared, is `mean -+ t s sqrt(1 + 1/n)`.
-    """
-    values = np.asarray(values, float)
-    n = len(values)
+    """Compute mean, spread and intervals of one number per run."""
+    values, n = np.asarray(values, float), len(values)
     if n == 0:
         return Sample(0)
     mean = float(values.mean())
@@ -84,18 +70,6 @@ def summarise(values: Sequence[float]) -> Sample:
     return Sample(n, mean, deviation, mean - of_mean, mean + of_mean, mean - of_one, mean + of_one)
 
 
-def with_interval(mean: float, low: float, high: float, digits: int = 2, unit: str = "") -> str:
-    """Print a difference: "+0.04 [-0.02, 0.11]", without the brackets where the ends are NaN.
-
-    An end near zero gets up to two digits more, so that its sign can be seen.
-    """
-    most = digits + 2
-    while digits < most and any(end and round(end, digits) == 0 for end in (low, high)):
-        digits += 1
-    interval = "" if math.isnan(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]"
-    return f"{mean:+z.{digits}f}{unit}{interval}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """Mean of n paired differences and its tests, in the unit of the differences.
@@ -103,14 +77,12 @@ class Difference:
     Attributes:
         n: Number of pairs.
         mean: Mean difference; NaN without pairs.
-        deviation: Standard deviation of the differences; NaN below 2 pairs.
-        low: Lower end of the 95 % interval of the mean; NaN below 2 pairs.
+        deviation: Standard deviation of the differences; this and the rest are NaN below 2 pairs.
+        low: Lower end of the 95 % interval of the mean: BCa bootstrap, below 6 pairs t.
         high: Upper end.
-        method: Of the interval: "BCa bootstrap", "t" (below 6 pairs), or "" (none).
-        p_value: Of the two-sided sign-flip test; NaN below 2 pairs. Below 6 pairs it cannot
-            reach 0.05, whatever the data.
+        p_value: Of the two-sided sign-flip test. Below 6 pairs it cannot reach 0.05.
         detectable: Smallest true difference that these n pairs would have found significant
-            with probability 0.8; NaN below 2 pairs or without spread.
+            with probability 0.8; NaN without spread.
     """
 
     n: int
@@ -118,7 +90,6 @@ class Difference:
     deviation: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    method: str = ""
     p_value: float = math.nan
     detectable: float = math.nan
 
@@ -127,18 +98,16 @@ class Difference:
 
         NaN below 2 pairs. Without spread it is 0, 1, or one half at the bound itself.
         """
-        return float(special.stdtr(self.n - 1, self._distance(bound))) if self.n > 1 else math.nan
+        if self.n < 2:
+            return math.nan
+        distance = self.mean - bound
+        if self.deviation == 0:
+            return float(1 + np.sign(distance)) / 2
+        return float(special.stdtr(self.n - 1, distance / (self.deviation / math.sqrt(self.n))))
 
     def p_above(self, bound: float) -> float:
         """p value of the one-sided t test that the true difference is above a bound."""
-        return float(special.stdtr(self.n - 1, -self._distance(bound))) if self.n > 1 else math.nan
-
-    def _distance(self, bound: float) -> float:
-        """From a bound to the mean, in standard errors of the mean."""
-        distance = self.mean - bound
-        if self.deviation == 0:
-            return math.copysign(math.inf, distance) if distance else 0.0
-        return distance / (self.deviation / math.sqrt(self.n))
+        return 1 - self.p_below(bound)
 
     @property
     def sign_p(self) -> float:
@@ -151,19 +120,14 @@ class Difference:
         return min(1.0, 2 * min(self.p_below(0), self.p_above(0)))
 
     @property
-    def equivalence(self) -> float:
-        """p value of the two one-sided t tests (TOST) that the true difference is within `MARGIN`.
+    def equivalent(self) -> bool:
+        """Whether the difference is shown to lie within `MARGIN` of zero: two one-sided t tests.
 
         Reference:
             Schuirmann: A comparison of the two one-sided tests procedure ..., J. Pharmacokinetics
             and Biopharmaceutics 15, 1987.
         """
-        return max(self.p_above(-MARGIN), self.p_below(MARGIN))
-
-    @property
-    def equivalent(self) -> bool:
-        """Whether the difference is shown to lie within `MARGIN` of zero."""
-        return self.equivalence < LEVEL
+        return max(self.p_above(-MARGIN), self.p_below(MARGIN)) < LEVEL
 
     @property
     def direction(self) -> int:
@@ -175,14 +139,11 @@ class Difference:
         return int(math.copysign(1, self.mean)) if p_value < LEVEL else 0
 
 
+NO_RUNS, NO_PAIRS = Sample(0), Difference(0)
+
+
 def paired_difference(differences: Sequence[float]) -> Difference:
-    """Judge the mean of paired differences.
-
-    Args:
-        differences: One number per pair.
-
-    Returns:
-        See `Difference`.
+    """Judge the mean of paired differences, one number per pair.
 
     Reference:
         Efron: Better bootstrap confidence intervals, JASA 82, 1987 (BCa).
@@ -191,31 +152,18 @@ def paired_difference(differences: Sequence[float]) -> Difference:
     return _paired(tuple(np.round(np.asarray(differences, float), 9).tolist()))
 
 
-NO_RUNS, NO_PAIRS = Sample(0), Difference(0)
-
-
 @functools.lru_cache(4096)  # one report asks for the same pairs several times
 def _paired(values: tuple[float, ...]) -> Difference:
     n = len(values)
     if n < 2:
         return Difference(n, *values)
+    p_value = _sign_flip(values)
     if len(set(values)) == 1:  # exactly: the mean of equal numbers may differ in the last bit
-        return Difference(n, values[0], 0.0, values[0], values[0], "t", _sign_flip(values))
+        return Difference(n, values[0], 0.0, values[0], values[0], p_value)
     sample = summarise(values)
-    low, high, method = sample.low, sample.high, "t"
-    if n >= ENOUGH_PAIRS:
-        low, high = _bca_interval(np.array(values))
-        method = "BCa bootstrap"
-    return Difference(
-        n=n,
-        mean=sample.mean,
-        deviation=sample.deviation,
-        low=low,
-        high=high,
-        method=method,
-        p_value=_sign_flip(values),
-        detectable=detectable_difference(sample.deviation, n),
-    )
+    ends = (sample.low, sample.high) if n < ENOUGH_PAIRS else _bca_interval(np.array(values))
+    detectable = detectable_difference(sample.deviation, n)
+    return Difference(n, sample.mean, sample.deviation, *ends, p_value, detectable)
 
 
 def _bca_interval(values: np.ndarray) -> tuple[float, float]:
@@ -230,8 +178,7 @@ def _bca_interval(values: np.ndarray) -> tuple[float, float]:
     skew = np.sum(influence**3) / n**3 / (6 * (np.sum(influence**2) / n**2) ** 1.5)
     shifted = bias + np.array([normal, -normal])
     ends = special.ndtr(bias + shifted / (1 - skew * shifted))
-    low, high = np.percentile(means, 100 * ends)
-    return float(low), float(high)
+    return tuple(np.percentile(means, 100 * ends).tolist())
 
 
 def _sign_flip(values: tuple[float, ...]) -> float:
@@ -239,14 +186,9 @@ def _sign_flip(values: tuple[float, ...]) -> float:
     if len(values) > _EXACT_PAIRS:
         from scipy import stats
 
-        test = stats.permutation_test(
-            (values,),
-            np.mean,
-            permutation_type="samples",
-            n_resamples=_RESAMPLES,
-            rng=np.random.default_rng(0),
-        )
-        return float(test.pvalue)
+        rng, options = np.random.default_rng(0), {"permutation_type": "samples"}
+        options["n_resamples"] = _RESAMPLES
+        return float(stats.permutation_test((values,), np.mean, rng=rng, **options).pvalue)
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums - value, sums + value])
@@ -254,24 +196,18 @@ def _sign_flip(values: tuple[float, ...]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for their number.
-
-    Args:
-        p_values: One per test. NaN is a test that was not made; it stays NaN.
-
-    Returns:
-        The corrected p values, in the same order.
+    """Correct p values for their number. NaN is a test that was not made; it stays NaN.
 
     Reference:
         Holm: A simple sequentially rejective multiple test procedure, Scandinavian Journal of
         Statistics 6, 1979.
     """
-    made = sorted(place for place, p in enumerate(p_values) if not math.isnan(p))
-    corrected, largest = [math.nan] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(made, key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(made) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
+    p_values = np.asarray(p_values, float)
+    order = np.argsort(p_values)[: np.sum(~np.isnan(p_values))]  # NaN comes last
+    factors = np.arange(len(order), 0, -1)
+    corrected = np.full(len(p_values), math.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1)
+    return corrected.tolist()
 
 
 def detectable_difference(deviation: float, n: int) -> float:
@@ -280,11 +216,8 @@ def detectable_difference(deviation: float, n: int) -> float:
     Args:
         deviation: Standard deviation of the differences.
         n: Number of pairs, at least 2.
-
-    Returns:
-        `d` such that T, noncentral t with n - 1 degrees of freedom and noncentrality
-        `d sqrt(n) / deviation`, satisfies `P(T > critical value) = 0.8`.
     """
+    # T is noncentral t with noncentrality `d sqrt(n) / deviation` where `d` is the difference.
     critical = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)
     # P(T < -critical) is left out: below 1e-4 where P(T > critical) is 0.8.
     noncentrality = special.nctdtrinc(n - 1, 1 - POWER, critical)
@@ -297,17 +230,11 @@ MOST_RUNS = 1000
 def runs_for_range(deviation: float, width: float) -> int | None:
     """The smallest number of runs whose 95 % prediction interval is no wider than `width`.
 
-    Args:
-        deviation: Standard deviation between runs.
-        width: Of the interval.
-
-    Returns:
-        `None` above `MOST_RUNS`.
+    `None` above `MOST_RUNS`.
     """
     n = np.arange(3, MOST_RUNS + 1)
     reach = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2) * deviation * np.sqrt(1 + 1 / n)
-    enough = np.flatnonzero(2 * reach <= width)
-    return int(n[enough[0]]) if len(enough) else None
+    return next(iter(n[2 * reach <= width].tolist()), None)
 
 
 def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | None:
@@ -328,46 +255,4 @@ def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | Non
     n = np.arange(2, MOST_RUNS + 1)
     critical = special.stdtrit(n - 1, 1 - LEVEL / sides)
     missed = special.nctdtr(n - 1, abs(effect) * np.sqrt(n) / deviation, critical)
-    enough = np.flatnonzero(missed <= 1 - POWER)
-    return int(n[enough[0]]) if len(enough) else None
-
-
-class McNemar(NamedTuple):
-    """Two trained networks on the same images. It is about these two networks, not their kinds.
-
-    Attributes:
-        only_first: Images that only the first network classifies correctly.
-        only_second: Images that only the second network classifies correctly.
-        p_value: Exact two-sided p value of "either is as likely".
-    """
-
-    only_first: int
-    only_second: int
-    p_value: float
-
-
-def mcnemar(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> McNemar:
-    """McNemar's exact test on the predictions of two networks.
-
-    Args:
-        first: Classes that the first network predicts, shape `(n,)`.
-        second: Classes that the second network predicts, shape `(n,)`.
-        labels: True classes, shape `(n,)`.
-
-    Raises:
-        ValueError: if the shapes differ.
-
-    Reference:
-        McNemar: Note on the sampling error of the difference between correlated proportions,
-        Psychometrika 12, 1947.
-    """
-    if not first.shape == second.shape == labels.shape:
-        raise ValueError(
-            "Expected as many predictions as labels. Received: shapes "
-            f"{first.shape}, {second.shape}, labels {labels.shape}"
-        )
-    only_first = int(np.sum((first == labels) & (second != labels)))
-    only_second = int(np.sum((first != labels) & (second == labels)))
-    fewer, all_of_them = min(only_first, only_second), only_first + only_second
-    p_value = min(1.0, 2 * float(special.bdtr(fewer, all_of_them, 0.5))) if all_of_them else 1.0
-    return McNemar(only_first, only_second, p_value)
+    return next(iter(n[missed <= 1 - POWER].tolist()), None)
