@@ -10,11 +10,10 @@ import sys
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .protocol import CANVAS, DatasetName, Protocol, choices
-from .storage.mnist import ARRAYS, MnistUnavailable, digest_of_arrays, load_mnist
+from .protocol import CANVAS, DatasetName, Protocol, choices, lookup
+from .storage.mnist import MnistUnavailable, digest_of_arrays, load_mnist
 
 TRAIN_SIZE = {"mnist": 60_000, "uci": 1_437}
-"""Training images of each dataset."""
 
 UCI_BANNER = "embedded UCI digits, not MNIST"
 """Stands on every figure and notebook that fell back to the digits inside scikit-learn."""
@@ -53,7 +52,7 @@ class Dataset:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over the four arrays: their type, shape and bytes, in order."""
-        return digest_of_arrays({name: getattr(self, name) for name in ARRAYS})
+        return digest_of_arrays(vars(self))
 
     def to_json(self) -> dict:
         """The digits' entry in a record."""
@@ -72,11 +71,7 @@ def _expect(holds: bool, expected: str, received: str) -> None:
 
 
 def check_images(images: np.ndarray, name: str = "images") -> None:
-    """Check a stack of 28x28 images in [0, 1] (floats) or 0..255 (uint8).
-
-    Raises:
-        ValueError: for another shape, type or range, or NaN pixels.
-    """
+    """Raise ValueError unless these are 28x28 images in [0, 1] (floats) or 0..255 (uint8)."""
     shape, dtype = images.shape, images.dtype
     is_stack = len(shape) == 3 and shape[1:] == (28, 28) and shape[0] > 0
     _expect(is_stack, f"{name} of shape (n, 28, 28) with n >= 1", f"shape={shape}")
@@ -102,7 +97,7 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
     """Load the digits.
 
     `"mnist"`: 60,000 + 10,000 images in the order of TensorFlow Datasets, from the folder that
-    `MNIST_ATTENTION_DATA` names, from the cache (`cache_folder`), or by download.
+    `MNIST_ATTENTION_DATA` names, from the cache, or by download.
     `"uci"`: 1,437 + 360 handwritten digits that scikit-learn ships, enlarged from 8x8 to 28x28.
 
     Args:
@@ -114,18 +109,16 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
         ValueError: for an unknown name.
         OSError: if a file is missing or damaged, or MNIST cannot be downloaded.
     """
-    known = choices(DatasetName)
-    _expect(name in known, f"a dataset among {known}", f"name={name!r}")
-    if name == "uci":
-        return _load_uci()
-    try:
-        return Dataset("mnist", **load_mnist())
-    except MnistUnavailable as error:
-        if not fallback:
-            raise
-        notice = f"MNIST IS NOT AVAILABLE: USING THE {UCI_BANNER.upper()}"
-        print(f"{'=' * 72}\n{notice}\n{error}\n{'=' * 72}", file=sys.stderr)
-        return _load_uci()
+    lookup("name", name, dict.fromkeys(choices(DatasetName)))
+    if name == "mnist":
+        try:
+            return Dataset("mnist", **load_mnist())
+        except MnistUnavailable as error:
+            if not fallback:
+                raise
+            notice = f"MNIST IS NOT AVAILABLE: USING THE {UCI_BANNER.upper()}"
+            print(f"{'=' * 72}\n{notice}\n{error}\n{'=' * 72}", file=sys.stderr)
+    return _load_uci()
 
 
 def _load_uci() -> Dataset:
@@ -135,14 +128,11 @@ def _load_uci() -> Dataset:
 
     digits = load_digits()
     # 17 grey levels become 256; grid_mode keeps the outer edges of the 8x8 pixels in place.
-    enlarged = ndimage.zoom(
-        digits.images * (255 / 16), (1, 3.5, 3.5), order=1, mode="nearest", grid_mode=True
-    )
-    images = np.rint(enlarged).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=360, stratify=labels, random_state=0
-    )
+    options = {"order": 1, "mode": "nearest", "grid_mode": True}
+    enlarged = ndimage.zoom(digits.images * (255 / 16), (1, 3.5, 3.5), **options)
+    images, labels = np.rint(enlarged).astype(np.uint8), digits.target.astype(np.uint8)
+    options = {"test_size": 360, "stratify": labels, "random_state": 0}
+    train, test = train_test_split(np.arange(len(labels)), **options)
     return Dataset("uci", images[train], labels[train], images[test], labels[test])
 
 
@@ -176,14 +166,14 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     """
     size = size or TRAIN_SIZE[protocol.dataset]
     generator = np.random.default_rng([protocol.seed, epoch])
-    order = generator.permutation(size).astype(np.int32)
+    order = generator.permutation(size)
     flip = generator.random(size) < 0.5
     shift = generator.integers(-protocol.shift, protocol.shift + 1, (size, 2), dtype=np.int32)
     brightness = 1 + protocol.brightness * generator.uniform(-1, 1, size).astype(np.float32)
     if not protocol.reshuffle:
-        first = np.random.default_rng([protocol.seed, 0])
-        order = first.permutation(size).astype(np.int32)
-    return EpochPlan(order, flip & protocol.flip, shift, brightness.astype(np.float32))
+        order = np.random.default_rng([protocol.seed, 0]).permutation(size)
+    flip &= protocol.flip
+    return EpochPlan(order.astype(np.int32), flip, shift, brightness.astype(np.float32))
 
 
 # From stored digits to the network's input: padding, flip and shift
@@ -200,17 +190,11 @@ def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
         float32 in [0, 1], shape `(n, canvas, canvas, 1)`: the digit in the middle of zeros.
     """
     scale = 255 if images.dtype == np.uint8 else 1
-    padded = augmentation_table(images, 0, canvas)
-    return padded[..., None].astype("float32") / np.float32(scale)
+    return augmentation_table(images, 0, canvas)[..., None].astype("float32") / np.float32(scale)
 
 
 def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
-    """Pad digits with so wide a margin that every shift is a crop. See `augment`.
-
-    Args:
-        images: Shape `(n, 28, 28)`, uint8 or float.
-        shift: The largest shift in pixels.
-        canvas: Side of the network's input in pixels.
+    """Pad digits with so wide a margin that a shift by up to `shift` pixels is a crop.
 
     Returns:
         The images, padded with zeros to `(n, canvas + 2 shift, canvas + 2 shift)`.
@@ -237,10 +221,8 @@ def augment(table, order, flip, shift, canvas: int = CANVAS):
     from keras import ops
 
     side = table.shape[1]
-    largest_shift = (side - canvas) // 2
-    pixels = ops.arange(canvas, dtype="int32")
-    rows = pixels[None, :] + largest_shift - shift[:, :1]
-    columns = pixels[None, :] + largest_shift - shift[:, 1:]
+    pixels = ops.arange(canvas, dtype="int32")[None, :] + (side - canvas) // 2
+    rows, columns = pixels - shift[:, :1], pixels - shift[:, 1:]
     columns = ops.where(flip[:, None], side - 1 - columns, columns)
     first = ops.cast(order, "int32")[:, None, None] * (side * side)
     positions = first + rows[:, :, None] * side + columns[:, None, :]
@@ -267,8 +249,7 @@ def scale_pixels(images):
     """Pixels as float32 in [0, 1], on any Keras backend: bytes are divided by 255."""
     from keras import ops
 
-    is_bytes = "uint8" in str(images.dtype)
-    return ops.cast(images, "float32") / (255.0 if is_bytes else 1.0)
+    return ops.cast(images, "float32") / (255.0 if "uint8" in str(images.dtype) else 1.0)
 
 
 def scale_brightness(images, factor):
@@ -279,11 +260,7 @@ def scale_brightness(images, factor):
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
-    """Images of shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1, as the latter.
-
-    Raises:
-        ValueError: see `check_images`.
-    """
+    """Images of shape `(n, 28, 28)` as floats from 0 to 1; see `check_images`."""
     check_images(images)
     return images / np.float32(255) if images.dtype == np.uint8 else images
 
@@ -291,7 +268,6 @@ def brightness(images: np.ndarray) -> np.ndarray:
 def ink(images: np.ndarray) -> np.ndarray:
     """The pixels of the strokes, those brighter than `INK`: bool, shape `(n, 28, 28)`.
 
-    Args:
-        images: Clean digits, before any background is added; see `brightness`.
+    Give it clean digits, before any background is added.
     """
     return brightness(images) > INK
