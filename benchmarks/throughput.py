@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_attention import PAPER, Protocol, build_model, load_dataset
+from mnist_attention.batches import epoch_batches
 from mnist_attention.data import Dataset, augmentation_table, network_input
-from mnist_attention.training import compile_model, epoch_batches, steps_per_epoch
+from mnist_attention.training import compile_model, steps_per_epoch
 
 Turn = Callable[[], None]
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import keras
 
 from mnist_attention import Protocol
+from mnist_attention.storage.checkpoints import variables
 from mnist_attention.studies.lane_program import LaneProgram
 from mnist_attention.studies.lanes import train_lanes
-from mnist_attention.training import compile_model, variables
+from mnist_attention.training import compile_model
 from small_digits import first_digits
 
 # A mask without bounds, so that a large rate ends in NaN: bounded ones leave dead units, finite.

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model, train
+from mnist_attention.batches import epoch_batches
 from mnist_attention.data import augmentation_table, epoch_plan, network_input
 from mnist_attention.models import logits
-from mnist_attention.training import compile_model, epoch_batches
+from mnist_attention.training import compile_model
 
 PROTOCOL = Protocol(dataset="uci", epochs=1, batch_size=100, learning_rate=0.1)
 CHOICES = {

@@ -26,12 +26,12 @@ from mnist_attention.data import (
 from mnist_attention.noise import apply_noise
 from mnist_attention.protocol import run_id, to_json
 from mnist_attention.records import (
-    RECORD_KEYS,
     read_record,
     record_path,
     record_text,
     reproducible_text,
 )
+from mnist_attention.storage.record_format import RECORD_KEYS
 from mnist_attention.studies.classical import ClassicalProtocol, fit
 
 PROTOCOL = Protocol(dataset="uci", epochs=2, batch_size=96, learning_rate=0.1)
@@ -152,7 +152,9 @@ def test_weights_of_a_run_cut_short_are_not_kept_as_the_runs(small, tmp_path, mo
     assert short["result"]["epochs"] == 1
     assert not [*(tmp_path / "w").iterdir()]
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_run", lambda *_: pytest.fail("its time was up, and ran again"))
+        patch.setattr(
+            training, "start_model", lambda *_: pytest.fail("its time was up, and ran again")
+        )
         assert train(PROTOCOL, budget_minutes=1e-6, **options) == short
     record = train(PROTOCOL, **options)
     assert [path.name for path in (tmp_path / "w").iterdir()] == [f"{record['run_id']}.weights.h5"]

@@ -50,18 +50,14 @@ class TrainingBatches(keras.utils.PyDataset):
             return self
         import tensorflow as tf
 
-        every = slice(None)
-        whole_epochs = tf.data.Dataset.from_generator(
-            lambda: (self._take(epoch, every) for epoch in itertools.count(self.first)),
-            output_signature=tuple(
-                tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-                for array in self._take(self.first, slice(1))
-            ),
-        )
-        batches = whole_epochs.flat_map(
-            lambda *arrays: tf.data.Dataset.from_tensor_slices(arrays).batch(
-                self.protocol.batch_size
-            )
+        def whole_epochs():
+            for epoch in itertools.count(self.first):
+                yield self._take(epoch, slice(None))
+
+        some = self._take(self.first, slice(1))
+        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in some)
+        batches = tf.data.Dataset.from_generator(whole_epochs, output_signature=signature).flat_map(
+            lambda *epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(self.protocol.batch_size)
         )
         return _without_autotuning(batches.map(_scale).prefetch(1))
 

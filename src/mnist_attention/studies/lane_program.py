@@ -13,7 +13,7 @@ from keras import ops
 from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input, scale_brightness
 from ..models import EVALUATION_BATCH
 from ..protocol import Protocol
-from ..training import variables
+from ..storage.checkpoints import variables
 
 LOWERINGS = ("grouped", "patches")
 """A convolution whose kernel differs by lane: as `vmap` makes it, or as `convolve_patches`."""

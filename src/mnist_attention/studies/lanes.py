@@ -26,12 +26,19 @@ from ..records import (
     write_if_longer,
 )
 from ..storage.files import require_writable
-from ..storage.states import State, checkpoint_path, diverged, lock_runs, over_budget, write_state
+from ..storage.states import (
+    State,
+    checkpoint_path,
+    diverged,
+    lock_runs,
+    next_state,
+    over_budget,
+    write_state,
+)
 from ..training import (
     check_fit,
     describe_environment,
     initial_state,
-    next_state,
     start_model,
 )
 from .lane_program import LaneProgram
