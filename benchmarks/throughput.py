@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_attention import PAPER, Protocol, build_model, load_dataset
-from mnist_attention.batches import epoch_batches
+from mnist_attention.batches import TrainingBatches
 from mnist_attention.data import Dataset, augmentation_table, network_input
 from mnist_attention.training import compile_model, steps_per_epoch
 
@@ -105,8 +105,8 @@ def seconds_per_round(
     for epoch in range(protocol.epochs):
 
         def ours(epoch: int = epoch) -> None:
-            batches = epoch_batches(protocol, table, dataset.train_labels, epoch)
-            model.fit(batches, shuffle=False, verbose=0)
+            batches = TrainingBatches(protocol, table, dataset.train_labels, epoch)
+            model.fit(batches.to_input(), steps_per_epoch=batches.steps, shuffle=False, verbose=0)
 
         seconds = {}
         for name, turn in {"fit (ours)": ours, **others}.items():

@@ -77,15 +77,6 @@ def _scale(images, labels, factor=None):
     return (images if factor is None else scale_brightness(images, factor)), labels
 
 
-def epoch_batches(protocol: Protocol, table: np.ndarray, labels: np.ndarray, epoch: int):
-    """The batches of one epoch alone, on TensorFlow; for the arguments see `TrainingBatches`."""
-    import tensorflow as tf
-
-    batches = TrainingBatches(protocol, table, labels, epoch)
-    alone = batches.to_input().take(batches.steps)
-    return alone.apply(tf.data.experimental.assert_cardinality(batches.steps))
-
-
 def validation_arguments(protocol: Protocol, dataset: Dataset) -> dict:
     """Arguments of `fit` for validation on the test images, clean and in their order."""
     images = network_input(dataset.test_images, protocol.canvas)

@@ -1,7 +1,4 @@
-"""The digits, the plan of each training epoch, and the way to the network's input.
-
-scikit-learn and `keras.ops` are imported inside the functions that need them.
-"""
+"""The digits, the plan of each training epoch, and the way to the network's input."""
 
 import dataclasses
 import functools
@@ -12,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .protocol import CANVAS, DatasetName, Protocol, choices, lookup
 from .storage.mnist import MnistUnavailable, digest_of_arrays, load_mnist
+from .storage.uci import load_uci
 
 TRAIN_SIZE = {"mnist": 60_000, "uci": 1_437}
 
@@ -118,22 +116,7 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
                 raise
             notice = f"MNIST IS NOT AVAILABLE: USING THE {UCI_BANNER.upper()}"
             print(f"{'=' * 72}\n{notice}\n{error}\n{'=' * 72}", file=sys.stderr)
-    return _load_uci()
-
-
-def _load_uci() -> Dataset:
-    from scipy import ndimage
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
-    # 17 grey levels become 256; grid_mode keeps the outer edges of the 8x8 pixels in place.
-    options = {"order": 1, "mode": "nearest", "grid_mode": True}
-    enlarged = ndimage.zoom(digits.images * (255 / 16), (1, 3.5, 3.5), **options)
-    images, labels = np.rint(enlarged).astype(np.uint8), digits.target.astype(np.uint8)
-    options = {"test_size": 360, "stratify": labels, "random_state": 0}
-    train, test = train_test_split(np.arange(len(labels)), **options)
-    return Dataset("uci", images[train], labels[train], images[test], labels[test])
+    return Dataset("uci", **load_uci())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -218,7 +201,7 @@ def augment(table, order, flip, shift, canvas: int = CANVAS):
     Returns:
         float32 in [0, 1], shape `(batch, canvas, canvas, 1)`.
     """
-    from keras import ops
+    from keras import ops  # here: reading records needs no Keras
 
     side = table.shape[1]
     pixels = ops.arange(canvas, dtype="int32")[None, :] + (side - canvas) // 2

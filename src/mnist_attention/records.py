@@ -29,16 +29,10 @@ def make_record(
     test_predictions: np.ndarray,
     environment: dict,
 ) -> dict:
-    """Describe a finished run. See `training.train`.
+    """The record of a run at its end, `state`. See `training.train`.
 
-    Args:
-        protocol: What was trained.
-        dataset: The digits.
-        state: The run at its end.
-        parameters: Number of weights of the network.
-        train_predictions: Class of every clean training image, integers, shape `(n,)`.
-        test_predictions: Class of every test image.
-        environment: See `storage.machine.describe_environment`.
+    `parameters` is the number of the network's weights; the predictions are the classes, integers,
+    of every image without augmentation; `environment`: `storage.machine.describe_environment`.
     """
     # Dropping the last, smaller batch is the classic slip.
     assert train_predictions.shape == dataset.train_labels.shape

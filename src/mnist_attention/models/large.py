@@ -5,7 +5,6 @@ Their units and pooling are their authors'; `seed` fixes the initial kernels and
 nothing of them.
 """
 
-import math
 import zlib
 
 import keras
@@ -142,16 +141,3 @@ def _check_size(network: str, size: int, least: int) -> None:
             f"Expected images of at least {least}x{least} pixels for {network}. "
             f"Received: size={size}"
         )
-
-
-def multiply_accumulates(model: keras.Model) -> int:
-    """Multiplications, each with its addition, that one image costs in convolutions and products.
-
-    Each kernel is applied once at every position of its layer's output.
-    """
-    return sum(
-        math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])
-        for layer in model.layers
-        for weight in layer.weights
-        if weight.name == "kernel"
-    )

@@ -128,7 +128,7 @@ def write_state(path: Path, state: State) -> None:
 def latest_state(
     folder: Path, trajectory: str, epochs: int, like: list[np.ndarray] | None = None
 ) -> tuple[State | None, list[str]]:
-    """The furthest usable state of a trajectory, not beyond `epochs`, and why others are refused."""
+    """The furthest usable state of a trajectory, up to `epochs`, and why others are refused."""
     best, refused = None, []
     for path in sorted(Path(folder).glob("*.npz")):
         try:
@@ -144,13 +144,8 @@ def latest_state(
 def read_state(path: Path, trajectory: str, like: list[np.ndarray] | None = None) -> State:
     """Read a state. Nothing is parsed before its digest, or its archive's checksums, are right.
 
-    Args:
-        path: The file.
-        trajectory: `protocol.trajectory_id` of the run that goes on.
-        like: Variables that those of the state must match in shape and type.
-
-    Raises:
-        ValueError: naming the file, if it is damaged, does not fit or belongs to another run.
+    The ValueError names the file: it is damaged, or belongs to another run than `trajectory`, or
+    its variables differ from those of `like` in shape or type.
     """
     content = _checked_archive(path)
     try:
@@ -214,9 +209,8 @@ def _parse(arrays: dict[str, np.ndarray]) -> State:
 
 def _kinds(values: list[np.ndarray]) -> list[tuple]:
     """Shapes and types; the width of integers differs between Keras backends."""
-    return [
-        (v.shape, v.dtype.name if v.dtype.kind == "f" else v.dtype.kind in "iu") for v in values
-    ]
+    types = (v.dtype.name if v.dtype.kind == "f" else v.dtype.kind in "iu" for v in values)
+    return [(value.shape, kind) for value, kind in zip(values, types, strict=True)]
 
 
 def _require(holds: bool, expected: str, received) -> None:
