@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from .storage.quiet import import_quietly
+from .storage.quiet import QuietImport
 
 # TensorFlow reads these when it is imported. 3 hides everything but fatal errors. Left to itself it
 # uses oneDNN only on processors with AVX512-VNNI; on the others, too, training is faster with it.
@@ -47,4 +47,5 @@ def __dir__():
 if "keras" in sys.modules:
     from . import layers as layers
 else:  # once Keras is imported, it can load saved models that have our layer
-    import_quietly("keras", then=lambda: importlib.import_module(f"{__name__}.layers"))
+    register = QuietImport("keras", then=lambda: importlib.import_module(f"{__name__}.layers"))
+    sys.meta_path.insert(0, register)

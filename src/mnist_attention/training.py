@@ -72,9 +72,9 @@ def train(
     `protocol`: called again, it continues, and the new record replaces that one.
 
     On one machine, with the same versions, backend and number of threads, a protocol gives the
-    same record, byte for byte, apart from `environment`. Between machines the last bits of a step
-    may differ, and after some epochs so do the trajectories: then compare a run with the spread of
-    seeds (`mnist-attention verify`).
+    same record, byte for byte, apart from `environment`. On another one the last bits of a step
+    may differ, and after some epochs the whole run: `mnist-attention verify` then compares it with
+    the spread of seeds.
 
     Args:
         protocol: What to train, on what, and how.

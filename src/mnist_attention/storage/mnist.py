@@ -12,6 +12,7 @@ from pathlib import Path
 
 import filelock
 import numpy as np
+from platformdirs import user_cache_path
 
 from .files import require_writable, write_atomically
 from .paths import user_path
@@ -44,17 +45,13 @@ def mnist_folder() -> Path:
 
 def cache_folder() -> Path:
     """Where MNIST is cached: `MNIST_ATTENTION_CACHE`, or the user's cache folder."""
-    folder = os.environ.get("MNIST_ATTENTION_CACHE")
-    if not folder:
-        import platformdirs
-
-        try:
-            folder = platformdirs.user_cache_path("mnist-attention")
-        except RuntimeError as error:
-            raise OSError(
-                f"Expected a home folder for the cache. Received: none ({error}). "
-                "Set MNIST_ATTENTION_CACHE to another folder."
-            ) from error
+    try:
+        folder = os.environ.get("MNIST_ATTENTION_CACHE") or user_cache_path("mnist-attention")
+    except RuntimeError as error:
+        raise OSError(
+            f"Expected a home folder for the cache. Received: none ({error}). "
+            "Set MNIST_ATTENTION_CACHE to another folder."
+        ) from error
     return user_path(folder, "MNIST_ATTENTION_CACHE")
 
 
@@ -72,12 +69,11 @@ def load_mnist() -> dict[str, np.ndarray]:
     """Load MNIST, in the order of TensorFlow Datasets.
 
     Raises:
-        OSError: if a file in `MNIST_ATTENTION_DATA` is missing or is not MNIST's, or the cache
-            cannot be written.
+        OSError: for a bad file in `MNIST_ATTENTION_DATA`, or a cache that cannot be written.
         MnistUnavailable: if it is not cached and cannot be downloaded.
     """
     if os.environ.get("MNIST_ATTENTION_DATA"):
-        contents = _read_files(mnist_folder())
+        contents = {name: _read_file(mnist_folder(), name) for name in MNIST_FILES}
         with contextlib.suppress(OSError):  # later loads may need the cache, this one does not
             if not all((cache_folder() / name).is_file() for name in MNIST_FILES):
                 _fill_cache(contents)
@@ -93,7 +89,7 @@ def load_mnist() -> dict[str, np.ndarray]:
 
 def _read_cache() -> dict[str, bytes] | None:
     try:
-        return _read_files(cache_folder())
+        return {name: _read_file(cache_folder(), name) for name in MNIST_FILES}
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -104,10 +100,6 @@ def _read_cache() -> dict[str, bytes] | None:
 def _fill_cache(contents: dict[str, bytes]) -> None:
     for name, content in contents.items():
         write_atomically(cache_folder() / name, lambda file, content=content: file.write(content))
-
-
-def _read_files(folder: Path) -> dict[str, bytes]:
-    return {name: _read_file(folder, name) for name in MNIST_FILES}
 
 
 def _read_file(folder: Path, name: str) -> bytes:
@@ -157,7 +149,7 @@ def _download() -> dict[str, bytes]:
             paths = tfds.download.DownloadManager(download_dir=folder).download(addresses)
             for name, path in paths.items():
                 os.replace(path, Path(folder) / name)
-            return _read_files(Path(folder))
+            return {name: _read_file(Path(folder), name) for name in MNIST_FILES}
     except Exception as error:  # TFDS and its network layers raise many kinds
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
         raise MnistUnavailable(

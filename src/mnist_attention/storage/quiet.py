@@ -55,12 +55,9 @@ def _redirect() -> int | None:
     return kept
 
 
-def import_quietly(name: str, then: Callable[[], object]) -> None:
-    """When the module `name` is imported, silence stderr, and call `then` afterwards."""
-    sys.meta_path.insert(0, _QuietImport(name, then))
+class QuietImport(importlib.abc.MetaPathFinder):
+    """On `sys.meta_path`: imports the module `name` without its notices, then calls `then`."""
 
-
-class _QuietImport(importlib.abc.MetaPathFinder):
     def __init__(self, name: str, then: Callable[[], object]):
         self.name, self.then = name, then
 
