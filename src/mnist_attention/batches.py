@@ -5,14 +5,7 @@ import itertools
 import keras
 import numpy as np
 
-from .data import (
-    Dataset,
-    augment_epoch,
-    epoch_plan,
-    network_input,
-    scale_brightness,
-    scale_pixels,
-)
+from .data import Dataset, augment_epoch, epoch_plan, network_input, scale_brightness, scale_pixels
 from .models import EVALUATION_BATCH
 from .protocol import Protocol
 
@@ -22,13 +15,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     Batch `index` belongs to epoch `epoch + index // steps`, so `fit` needs `steps_per_epoch`.
     Batches are float32 images `(batch, canvas, canvas, 1)` and int32 labels `(batch,)`. The last
-    of an epoch may be smaller; no image is left out.
-
-    Args:
-        protocol: How to order, mirror and shift, and how many images make a batch.
-        table: What `augmentation_table` makes of the images.
-        labels: Their classes.
-        epoch: Number of the first epoch, from 0.
+    of an epoch may be smaller; no image is left out. `table` is what `augmentation_table` makes of
+    the images; `epoch`, from 0, is the first to feed.
     """
 
     num_batches = None  # without end

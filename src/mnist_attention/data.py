@@ -7,7 +7,7 @@ import sys
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .protocol import CANVAS, DatasetName, Protocol, choices, lookup
+from .protocol import CANVAS, DatasetName, Protocol, choices, expect, lookup
 from .storage.mnist import MnistUnavailable, digest_of_arrays, load_mnist
 from .storage.uci import load_uci
 
@@ -63,32 +63,27 @@ class Dataset:
         return UCI_BANNER if self.name == "uci" else ""
 
 
-def _expect(holds: bool, expected: str, received: str) -> None:
-    if not holds:
-        raise ValueError(f"Expected {expected}. Received: {received}")
-
-
 def check_images(images: np.ndarray, name: str = "images") -> None:
     """Raise ValueError unless these are 28x28 images in [0, 1] (floats) or 0..255 (uint8)."""
     shape, dtype = images.shape, images.dtype
     is_stack = len(shape) == 3 and shape[1:] == (28, 28) and shape[0] > 0
-    _expect(is_stack, f"{name} of shape (n, 28, 28) with n >= 1", f"shape={shape}")
+    expect(is_stack, f"{name} of shape (n, 28, 28) with n >= 1", f"shape={shape}")
     if dtype == np.uint8:
         return
     is_float = np.issubdtype(dtype, np.floating)
-    _expect(is_float, f"{name} of type uint8 or float", f"dtype={dtype}")
+    expect(is_float, f"{name} of type uint8 or float", f"dtype={dtype}")
     low, high = float(images.min()), float(images.max())  # NaN if one pixel is
-    _expect(low == low, f"{name} without NaN pixels", f"{np.isnan(images).sum()} of them")
+    expect(low == low, f"{name} without NaN pixels", f"{np.isnan(images).sum()} of them")
     received = f"values from {low:g} to {high:g}. Divide by 255?"
-    _expect(0 <= low <= high <= 1, f"{name} of type {dtype} to lie in [0, 1]", received)
+    expect(0 <= low <= high <= 1, f"{name} of type {dtype} to lie in [0, 1]", received)
 
 
 def _check_labels(labels: np.ndarray, name: str, count: int) -> None:
     shape, dtype = labels.shape, labels.dtype
-    _expect(shape == (count,), f"{name} of shape ({count},), one per image", f"shape={shape}")
-    _expect(np.issubdtype(dtype, np.integer), f"{name} of integer type", f"dtype={dtype}")
+    expect(shape == (count,), f"{name} of shape ({count},), one per image", f"shape={shape}")
+    expect(np.issubdtype(dtype, np.integer), f"{name} of integer type", f"dtype={dtype}")
     low, high = labels.min(), labels.max()
-    _expect(0 <= low <= high <= 9, f"{name} from 0 to 9", f"values from {low} to {high}")
+    expect(0 <= low <= high <= 9, f"{name} from 0 to 9", f"values from {low} to {high}")
 
 
 def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
@@ -163,25 +158,13 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
 
 
 def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
-    """Pad and scale digits to the input of a network, without augmentation.
-
-    Args:
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
-        canvas: Side of the network's input in pixels.
-
-    Returns:
-        float32 in [0, 1], shape `(n, canvas, canvas, 1)`: the digit in the middle of zeros.
-    """
+    """Digits as in `Dataset`, padded with zeros: float32 in [0, 1], `(n, canvas, canvas, 1)`."""
     scale = 255 if images.dtype == np.uint8 else 1
     return augmentation_table(images, 0, canvas)[..., None].astype("float32") / np.float32(scale)
 
 
 def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
-    """Pad digits with so wide a margin that a shift by up to `shift` pixels is a crop.
-
-    Returns:
-        The images, padded with zeros to `(n, canvas + 2 shift, canvas + 2 shift)`.
-    """
+    """Pad digits so wide, to `(n, canvas + 2 shift, canvas + 2 shift)`, that a shift is a crop."""
     margin = (canvas - images.shape[1]) // 2 + shift
     return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
 
@@ -249,8 +232,5 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 
 def ink(images: np.ndarray) -> np.ndarray:
-    """The pixels of the strokes, those brighter than `INK`: bool, shape `(n, 28, 28)`.
-
-    Give it clean digits, before any background is added.
-    """
+    """The pixels of the strokes of clean digits, brighter than `INK`: bool, `(n, 28, 28)`."""
     return brightness(images) > INK

@@ -162,6 +162,12 @@ def choices(hint) -> tuple[str, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
+def expect(holds: bool, expected: str, received: object) -> None:
+    """Unless `holds`, raise a ValueError that says what was expected and what came."""
+    if not holds:
+        raise ValueError(f"Expected {expected}. Received: {str(received)[:300]}")
+
+
 def lookup(name: str, value: str, options: Mapping[str, Option]) -> Option:
     """`options[value]`, or a `ValueError` that lists the keys. `name` is that of the argument."""
     if not isinstance(value, str) or value not in options:

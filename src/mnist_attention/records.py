@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .data import Dataset
-from .protocol import Protocol
+from .protocol import Protocol, expect
 from .storage.files import write_atomically
 from .storage.record_format import check_record, is_measurement
 from .storage.states import State, diverged
@@ -90,17 +90,15 @@ def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
 
 def check_study(study: str) -> None:
     """Raise ValueError unless `read_records` finds records under this name of a study."""
-    if study in ("", MEASUREMENTS) or study.startswith(".") or Path(study).name != study:
-        raise ValueError(
-            f"Expected study to be the name of a folder, not hidden and not {MEASUREMENTS!r}. "
-            f"Received: study={study!r}"
-        )
+    found = study not in ("", MEASUREMENTS) and study[0] != "." and Path(study).name == study
+    expected = f"study to be the name of a folder, not hidden and not {MEASUREMENTS!r}"
+    expect(found, expected, f"{study=}")
 
 
 def check_budget(budget_minutes: float | None) -> None:
     """Raise ValueError for a time budget of no time."""
-    if budget_minutes is not None and not budget_minutes > 0:
-        raise ValueError(f"Expected a budget above 0 minutes. Received: {budget_minutes=}")
+    enough = budget_minutes is None or budget_minutes > 0
+    expect(enough, "a budget above 0 minutes", f"{budget_minutes=}")
 
 
 # Files
@@ -182,14 +180,11 @@ def finished_record(path: Path, budget_minutes: float | None = None) -> dict | N
 
 
 def read_records(results: Path) -> tuple[list[dict], list[str]]:
-    """Read every record of a results folder, each run once.
+    """Read every record of a results folder, each run once. Hidden files and folders are skipped.
 
     A run that lies in two folders is read once: the copy with more epochs, then that of a named
     study, then the first by name. The other is reported, unless it is that of a study, or a run
     made by hand (study `single`), and has the same content or fewer epochs.
-
-    Args:
-        results: Folder of the studies' folders. Hidden files and folders are not looked at.
 
     Returns:
         The records, sorted by study and run; the name of the study is added to `environment`, and

@@ -11,7 +11,7 @@ from .batches import TrainingBatches, validation_arguments
 from .data import Dataset, augmentation_table, load_dataset
 from .models import build_model, predict_classes
 from .noise import apply_noise
-from .protocol import Protocol
+from .protocol import Protocol, expect
 from .records import (
     check_budget,
     check_study,
@@ -154,17 +154,11 @@ def train(
 
 def check_fit(protocol: Protocol, dataset: Dataset) -> None:
     """Raise ValueError unless the protocol is meant for these digits, and for so many."""
-    if dataset.name != protocol.dataset:
-        raise ValueError(
-            f"Expected the dataset of the protocol, {protocol.dataset!r}. "
-            f"Received: dataset {dataset.name!r}"
-        )
-    size = len(dataset.train_images)
-    if protocol.batch_size > size:
-        raise ValueError(
-            f"Expected batch_size to be at most {size}, the number of training images. "
-            f"Received: batch_size={protocol.batch_size}"
-        )
+    name, received = protocol.dataset, f"dataset {dataset.name!r}"
+    expect(dataset.name == name, f"the dataset of the protocol, {name!r}", received)
+    size, received = len(dataset.train_images), f"batch_size={protocol.batch_size}"
+    expected = f"batch_size to be at most {size}, the number of training images"
+    expect(protocol.batch_size <= size, expected, received)
 
 
 @default_configuration()

@@ -52,15 +52,7 @@ def _arguments(protocol: Protocol) -> dict[str, object]:
 
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Apply `model` to digits without augmentation, in batches of `EVALUATION_BATCH`.
-
-    Args:
-        model: Network from `(batch, 32, 32, 1)` to logits `(batch, classes)`.
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
-
-    Returns:
-        Shape `(n, classes)`.
-    """
+    """What `model` gives digits, as in `data.Dataset`, without augmentation: `(n, classes)`."""
     # One compiled call a batch where there is one: op by op takes more than twice the time.
     apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
     canvas, size = model.input_shape[1], EVALUATION_BATCH

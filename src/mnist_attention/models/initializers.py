@@ -23,12 +23,7 @@ def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
     Each kernel has a generator of its own, keyed by the seed, the layer's name and the variable's
     ("c3/kernel"; the layers of a `Sequential` are in its scope: "alexnet/c3/kernel"). So a layer
     starts alike whatever stands around it, on every Keras backend and in every name scope around
-    the model: LeNet and LeNet+Attention are paired.
-
-    Args:
-        model: A network that is built.
-        initializer: Distribution of the kernels, a key of `DEVIATIONS`.
-        seed: From 0 to 2**32 - 1.
+    the model: LeNet and LeNet+Attention are paired. `initializer` is a key of `DEVIATIONS`.
     """
     for layer in model.layers:
         in_scope_of_model = layer.path == f"{model.path}/{layer.name}"

@@ -10,7 +10,7 @@ import zlib
 import keras
 from keras import layers
 
-from ..protocol import CANVAS
+from ..protocol import CANVAS, expect
 from .initializers import draw_kernels
 
 GLOROT = "glorot_uniform"
@@ -31,7 +31,7 @@ def alexnet(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> 
         Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
         networks, NeurIPS 2012, Section 3.5 and Figure 2.
     """
-    _check_size("AlexNet", size, 29)
+    expect(size >= 29, "images of at least 29x29 pixels for AlexNet", f"{size=}")
     unit = {"activation": "relu"}
     same = {"padding": "same", **unit}
 
@@ -91,7 +91,7 @@ def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) ->
     Reference:
         As for `resnet50`; where a block changes shape, the shortcut is a 1x1 convolution.
     """
-    _check_size("ResNet-18", size, 32)
+    expect(size >= 32, "images of at least 32x32 pixels for ResNet-18", f"{size=}")
     inputs = keras.Input((size, size, 1), name="image")
     maps = _convolution(inputs, 64, 7, 2, "conv1")
     maps = layers.ReLU(name="conv1_relu")(maps)
@@ -125,7 +125,8 @@ def _convolution(maps, features: int, kernel: int, strides: int, name: str):
 
 
 def _application(network: str, builder, initializer: str, seed: int, size: int) -> keras.Model:
-    _check_size(network, size, 32)  # five times halved, 32 -> 1
+    # Five times halved, 32 -> 1.
+    expect(size >= 32, f"images of at least 32x32 pixels for {network}", f"{size=}")
     options = {"weights": None, "classes": 10, "classifier_activation": None}
     return _drawn(builder(input_shape=(size, size, 1), **options), initializer, seed)
 
@@ -133,11 +134,3 @@ def _application(network: str, builder, initializer: str, seed: int, size: int) 
 def _drawn(model: keras.Model, initializer: str, seed: int) -> keras.Model:
     draw_kernels(model, initializer, seed)
     return model
-
-
-def _check_size(network: str, size: int, least: int) -> None:
-    if size < least:
-        raise ValueError(
-            f"Expected images of at least {least}x{least} pixels for {network}. "
-            f"Received: size={size}"
-        )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from ..protocol import Protocol, trajectory_id
+from ..protocol import Protocol, expect, trajectory_id
 from .states import (
     METRICS,
     State,
@@ -62,15 +62,7 @@ def initial_state(
 
 
 class SavedState(keras.callbacks.Callback):
-    """Saves the state after every epoch, shows it on `bar`, and ends a run that is over.
-
-    Args:
-        state: The run before the next epoch.
-        protocol: Says how many epochs there are, and the learning rate, which must not change.
-        checkpoint: The file of the state, if it is kept.
-        budget_minutes: Time after which the run ends.
-        verbose: Whether to show a progress bar.
-    """
+    """Saves the state after every epoch, shows it on a bar, and ends a run that is over."""
 
     def __init__(
         self,
@@ -95,12 +87,9 @@ class SavedState(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(self.model.optimizer.learning_rate)
-        if rate != np.float32(self.protocol.learning_rate):
-            raise ValueError(
-                f"Expected learning_rate={self.protocol.learning_rate:g} in every epoch. "
-                f"Received: {rate:g} after epoch {epoch + 1}. Callbacks must not change it"
-            )
+        rate, wanted = float(self.model.optimizer.learning_rate), self.protocol.learning_rate
+        received = f"{rate:g} after epoch {epoch + 1}. Callbacks must not change it"
+        expect(rate == np.float32(wanted), f"learning_rate={wanted:g} in every epoch", received)
         values = _values(self.model)
         seconds = time.perf_counter() - self.started
         self.state = next_state(self.state, logs, seconds, values, rate)

@@ -14,7 +14,7 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from ..protocol import Protocol, trajectory_id
+from ..protocol import Protocol, expect, trajectory_id
 from .files import write_atomically
 
 HEADER = b"mnist-attention state, sha256 "
@@ -152,7 +152,7 @@ def read_state(path: Path, trajectory: str, like: list[np.ndarray] | None = None
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             state = _parse(dict(archive))
         found = _kinds(state.variables)
-        _require(like is None or found == _kinds(like), f"variables {_kinds(like or [])}", found)
+        expect(like is None or found == _kinds(like), f"variables {_kinds(like or [])}", found)
     except ValueError as error:
         raise ValueError(f"{path} is no usable state: {error}") from error
     if state.trajectory != trajectory:
@@ -185,25 +185,25 @@ def _parse(arrays: dict[str, np.ndarray]) -> State:
     fields = json.loads(str(arrays.pop("description", "null")))
     names = {field.name for field in dataclasses.fields(State)}
     given = {"backend", *fields} if type(fields) is dict else None
-    _require(given == names, f"fields {sorted(names)}", given)
+    expect(given == names, f"fields {sorted(names)}", given)
     variables = [f"variable_{index}" for index in range(len(arrays))]
-    _require({*arrays} == {*variables}, f"arrays {variables}", [*arrays])
-    _require(fields["variables"] == len(arrays), f"{len(arrays)} variables", fields["variables"])
+    expect({*arrays} == {*variables}, f"arrays {variables}", [*arrays])
+    expect(fields["variables"] == len(arrays), f"{len(arrays)} variables", fields["variables"])
     state = State(**{**fields, "variables": [arrays[name] for name in variables]})
 
     epoch, history = state.epoch, state.history
-    _require(type(epoch) is int and epoch >= 0, "epoch of at least 0", epoch)
-    _require(type(history) is dict and {*history} == {*METRICS}, f"metrics {METRICS}", history)
+    expect(type(epoch) is int and epoch >= 0, "epoch of at least 0", epoch)
+    expect(type(history) is dict and {*history} == {*METRICS}, f"metrics {METRICS}", history)
     for name, values in {"seconds": state.seconds, **history}.items():
         fits = type(values) is list and len(values) == epoch
-        _require(fits and all(type(v) is float for v in values), f"{epoch} floats: {name}", values)
-    _require(all(0 <= second < np.inf for second in state.seconds), "seconds", state.seconds)
+        expect(fits and all(type(v) is float for v in values), f"{epoch} floats: {name}", values)
+    expect(all(0 <= second < np.inf for second in state.seconds), "seconds", state.seconds)
     numbers = all(value.dtype.kind in "fiu" for value in state.variables)
-    _require(numbers, "variables that are numbers", _kinds(state.variables))
+    expect(numbers, "variables that are numbers", _kinds(state.variables))
     # A run that diverged ends with NaN.
     finite = all(np.isfinite(value).all() for value in state.variables)
     ended = not np.isfinite([v for values in history.values() for v in values[-1:]]).all()
-    _require(finite or ended, "finite variables", "NaN or infinity")
+    expect(finite or ended, "finite variables", "NaN or infinity")
     return state
 
 
@@ -211,8 +211,3 @@ def _kinds(values: list[np.ndarray]) -> list[tuple]:
     """Shapes and types; the width of integers differs between Keras backends."""
     types = (v.dtype.name if v.dtype.kind == "f" else v.dtype.kind in "iu" for v in values)
     return [(value.shape, kind) for value, kind in zip(values, types, strict=True)]
-
-
-def _require(holds: bool, expected: str, received) -> None:
-    if not holds:
-        raise ValueError(f"Expected {expected}. Received: {str(received)[:200]}")
