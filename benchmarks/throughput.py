@@ -44,15 +44,16 @@ def digits(steps: int, batch_size: int) -> Dataset:
 def our_fit(protocol: Protocol, dataset: Dataset) -> Turn:
     """An epoch as `train` trains it."""
     from mnist_attention import build_model
-    from mnist_attention.training import compile_model, epoch_batches, steps_per_epoch
+    from mnist_attention.batches import TrainingBatches
+    from mnist_attention.training import compile_model, steps_per_epoch
 
     model = compile_model(build_model(protocol), protocol, steps_per_epoch(protocol, dataset))
     table = augmentation_table(dataset.train_images, protocol.shift)
     epochs = iter(range(protocol.epochs))
 
     def turn() -> None:
-        batches = epoch_batches(protocol, table, dataset.train_labels, next(epochs))
-        model.fit(batches, shuffle=False, verbose=0)
+        batches = TrainingBatches(protocol, table, dataset.train_labels, next(epochs))
+        model.fit(batches.to_input(), steps_per_epoch=batches.steps, shuffle=False, verbose=0)
 
     return turn
 

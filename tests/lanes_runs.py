@@ -15,10 +15,11 @@ import keras
 
 from mnist_attention import MODELS, AttentionMask1x1, Protocol
 from mnist_attention.models.initializers import draw_kernels
+from mnist_attention.storage.checkpoints import variables
 from mnist_attention.studies.lane_program import LaneProgram
 from mnist_attention.studies.lanes import train_lanes
 from mnist_attention.studies.options import RunOptions
-from mnist_attention.training import compile_model, variables
+from mnist_attention.training import compile_model
 from small_digits import first_digits
 
 # A mask without bounds, so that a large rate ends in NaN: bounded ones leave dead units, finite.

@@ -138,6 +138,19 @@ def test_data_says_what_and_where():
     assert "1,437 training, 360 test" in result.stdout
 
 
+def test_data_names_the_folder_of_the_users_also_without_a_home(monkeypatch, tmp_path, small):
+    content = dict.fromkeys(("train_images", "test_images"), small.train_images)
+    content |= dict.fromkeys(("train_labels", "test_labels"), small.train_labels)
+    monkeypatch.setattr("mnist_attention.data.load_mnist", lambda: content)
+    monkeypatch.setenv("MNIST_ATTENTION_DATA", str(tmp_path))
+    for name in ("MNIST_ATTENTION_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "")
+    result = CliRunner().invoke(cli.commands, ["data"])
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith(f"place     {tmp_path}\n")
+
+
 def test_mask_channels_may_be_none(tmp_path):
     options = "--dataset uci --epochs 1 --mask-channels none --no-flip --shift 0"
     command = ["train", *options.split(), "--results", str(tmp_path)]

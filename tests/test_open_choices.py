@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mnist_attention import Protocol, build_model, train
+from mnist_attention.batches import TrainingBatches
 from mnist_attention.data import augmentation_table, epoch_plan, network_input
 from mnist_attention.models import logits
-from mnist_attention.training import compile_model, epoch_batches
+from mnist_attention.training import compile_model
 
 PROTOCOL = Protocol(dataset="uci", epochs=1, batch_size=100, learning_rate=0.1)
 CHOICES = {
@@ -23,8 +24,8 @@ CHOICES = {
 
 def fed(protocol, dataset, epoch=0):
     table = augmentation_table(dataset.train_images, protocol.shift, protocol.canvas)
-    batches = epoch_batches(protocol, table, dataset.train_labels, epoch)
-    return np.concatenate([images.numpy() for images, _ in batches])
+    batches = TrainingBatches(protocol, table, dataset.train_labels, epoch)
+    return np.concatenate([images.numpy() for images, _ in batches.to_input().take(batches.steps)])
 
 
 def test_all_choices_can_be_trained_together(small):

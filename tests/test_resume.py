@@ -154,11 +154,11 @@ import sys
 from killed_runs import DIGITS, PROTOCOL, train
 from mnist_attention import training
 
-def say(*arguments, run=training._run):
+def say(*arguments, run=training.start_model):
     print("trained")
     return run(*arguments)
 
-training._run = say
+training.start_model = say
 train(PROTOCOL, dataset=DIGITS, results=sys.argv[1], verbose=False)
 """
 

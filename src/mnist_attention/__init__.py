@@ -1,12 +1,10 @@
 """LeNet-5 with a 1x1-convolution attention mask on MNIST: the layer, the runs, the evidence."""
 
-import contextlib
-import importlib.abc
-import importlib.machinery
+import importlib
 import os
 import sys
 
-from .storage.quiet import silence_stderr
+from .storage.quiet import QuietImport
 
 # TensorFlow reads these when it is imported. 3 hides everything but fatal errors. Left to itself it
 # uses oneDNN only on processors with AVX512-VNNI; on the others, too, training is faster with it.
@@ -47,27 +45,8 @@ def __dir__():
     return sorted([*globals(), *__all__])
 
 
-class _RegisterLayer(importlib.abc.MetaPathFinder):
-    """Imports Keras quietly, then the layer, so that Keras can load saved models that have it."""
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras":
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_register(module):
-                with silence_stderr():  # TensorFlow announces itself
-                    execute(module)
-                    with contextlib.suppress(RuntimeError):  # another thread is importing it
-                        importlib.import_module(f"{__name__}.layers")
-
-            spec.loader.exec_module = execute_and_register
-        return spec
-
-
 if "keras" in sys.modules:
     from . import layers as layers
-else:
-    sys.meta_path.insert(0, _RegisterLayer())
+else:  # once Keras is imported, it can load saved models that have our layer
+    register = QuietImport("keras", then=lambda: importlib.import_module(f"{__name__}.layers"))
+    sys.meta_path.insert(0, register)

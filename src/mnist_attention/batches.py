@@ -5,14 +5,7 @@ import itertools
 import keras
 import numpy as np
 
-from .data import (
-    Dataset,
-    augment_epoch,
-    epoch_plan,
-    network_input,
-    scale_brightness,
-    scale_pixels,
-)
+from .data import Dataset, augment_epoch, epoch_plan, network_input, scale_brightness, scale_pixels
 from .models import EVALUATION_BATCH
 from .protocol import Protocol
 
@@ -22,13 +15,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     Batch `index` belongs to epoch `epoch + index // steps`, so `fit` needs `steps_per_epoch`.
     Batches are float32 images `(batch, canvas, canvas, 1)` and int32 labels `(batch,)`. The last
-    of an epoch may be smaller; no image is left out.
-
-    Args:
-        protocol: How to order, mirror and shift, and how many images make a batch.
-        table: What `augmentation_table` makes of the images.
-        labels: Their classes.
-        epoch: Number of the first epoch, from 0.
+    of an epoch may be smaller; no image is left out. `table` is what `augmentation_table` makes of
+    the images; `epoch`, from 0, is the first to feed.
     """
 
     num_batches = None  # without end
@@ -50,18 +38,14 @@ class TrainingBatches(keras.utils.PyDataset):
             return self
         import tensorflow as tf
 
-        every = slice(None)
-        whole_epochs = tf.data.Dataset.from_generator(
-            lambda: (self._take(epoch, every) for epoch in itertools.count(self.first)),
-            output_signature=tuple(
-                tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-                for array in self._take(self.first, slice(1))
-            ),
-        )
-        batches = whole_epochs.flat_map(
-            lambda *arrays: tf.data.Dataset.from_tensor_slices(arrays).batch(
-                self.protocol.batch_size
-            )
+        def whole_epochs():
+            for epoch in itertools.count(self.first):
+                yield self._take(epoch, slice(None))
+
+        some = self._take(self.first, slice(1))
+        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in some)
+        batches = tf.data.Dataset.from_generator(whole_epochs, output_signature=signature).flat_map(
+            lambda *epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(self.protocol.batch_size)
         )
         return _without_autotuning(batches.map(_scale).prefetch(1))
 
@@ -79,15 +63,6 @@ class TrainingBatches(keras.utils.PyDataset):
 def _scale(images, labels, factor=None):
     images = scale_pixels(images)
     return (images if factor is None else scale_brightness(images, factor)), labels
-
-
-def epoch_batches(protocol: Protocol, table: np.ndarray, labels: np.ndarray, epoch: int):
-    """The batches of one epoch alone, on TensorFlow; for the arguments see `TrainingBatches`."""
-    import tensorflow as tf
-
-    batches = TrainingBatches(protocol, table, labels, epoch)
-    alone = batches.to_input().take(batches.steps)
-    return alone.apply(tf.data.experimental.assert_cardinality(batches.steps))
 
 
 def validation_arguments(protocol: Protocol, dataset: Dataset) -> dict:

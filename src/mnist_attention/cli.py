@@ -161,13 +161,13 @@ _budget_option = click.option(
 def data(dataset: str, fallback: bool) -> None:
     """Get the digits, check them and say where they are."""
     from .data import load_dataset
-    from .storage.mnist import cache_folder
+    from .storage.mnist import mnist_folder
 
     loaded = load_dataset(dataset, fallback=fallback)
     click.echo(f"dataset   {loaded.name}")
     click.echo(f"images    {len(loaded.train_images):,} training, {len(loaded.test_images):,} test")
     click.echo(f"digest    {loaded.digest}")
-    place = f"cached in {cache_folder()}" if loaded.name == "mnist" else "embedded, not cached"
+    place = mnist_folder() if loaded.name == "mnist" else "embedded in scikit-learn"
     click.echo(f"place     {place}")
 
 

@@ -1,7 +1,4 @@
-"""The digits, the plan of each training epoch, and the way to the network's input.
-
-scikit-learn and `keras.ops` are imported inside the functions that need them.
-"""
+"""The digits, the plan of each training epoch, and the way to the network's input."""
 
 import dataclasses
 import functools
@@ -10,11 +7,11 @@ import sys
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .protocol import CANVAS, DatasetName, Protocol, choices
-from .storage.mnist import ARRAYS, MnistUnavailable, digest_of_arrays, load_mnist
+from .protocol import CANVAS, DatasetName, Protocol, choices, expect, lookup
+from .storage.mnist import MnistUnavailable, digest_of_arrays, load_mnist
+from .storage.uci import load_uci
 
 TRAIN_SIZE = {"mnist": 60_000, "uci": 1_437}
-"""Training images of each dataset."""
 
 UCI_BANNER = "embedded UCI digits, not MNIST"
 """Stands on every figure and notebook that fell back to the digits inside scikit-learn."""
@@ -53,7 +50,7 @@ class Dataset:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over the four arrays: their type, shape and bytes, in order."""
-        return digest_of_arrays({name: getattr(self, name) for name in ARRAYS})
+        return digest_of_arrays(vars(self))
 
     def to_json(self) -> dict:
         """The digits' entry in a record."""
@@ -66,43 +63,34 @@ class Dataset:
         return UCI_BANNER if self.name == "uci" else ""
 
 
-def _expect(holds: bool, expected: str, received: str) -> None:
-    if not holds:
-        raise ValueError(f"Expected {expected}. Received: {received}")
-
-
 def check_images(images: np.ndarray, name: str = "images") -> None:
-    """Check a stack of 28x28 images in [0, 1] (floats) or 0..255 (uint8).
-
-    Raises:
-        ValueError: for another shape, type or range, or NaN pixels.
-    """
+    """Raise ValueError unless these are 28x28 images in [0, 1] (floats) or 0..255 (uint8)."""
     shape, dtype = images.shape, images.dtype
     is_stack = len(shape) == 3 and shape[1:] == (28, 28) and shape[0] > 0
-    _expect(is_stack, f"{name} of shape (n, 28, 28) with n >= 1", f"shape={shape}")
+    expect(is_stack, f"{name} of shape (n, 28, 28) with n >= 1", f"shape={shape}")
     if dtype == np.uint8:
         return
     is_float = np.issubdtype(dtype, np.floating)
-    _expect(is_float, f"{name} of type uint8 or float", f"dtype={dtype}")
+    expect(is_float, f"{name} of type uint8 or float", f"dtype={dtype}")
     low, high = float(images.min()), float(images.max())  # NaN if one pixel is
-    _expect(low == low, f"{name} without NaN pixels", f"{np.isnan(images).sum()} of them")
+    expect(low == low, f"{name} without NaN pixels", f"{np.isnan(images).sum()} of them")
     received = f"values from {low:g} to {high:g}. Divide by 255?"
-    _expect(0 <= low <= high <= 1, f"{name} of type {dtype} to lie in [0, 1]", received)
+    expect(0 <= low <= high <= 1, f"{name} of type {dtype} to lie in [0, 1]", received)
 
 
 def _check_labels(labels: np.ndarray, name: str, count: int) -> None:
     shape, dtype = labels.shape, labels.dtype
-    _expect(shape == (count,), f"{name} of shape ({count},), one per image", f"shape={shape}")
-    _expect(np.issubdtype(dtype, np.integer), f"{name} of integer type", f"dtype={dtype}")
+    expect(shape == (count,), f"{name} of shape ({count},), one per image", f"shape={shape}")
+    expect(np.issubdtype(dtype, np.integer), f"{name} of integer type", f"dtype={dtype}")
     low, high = labels.min(), labels.max()
-    _expect(0 <= low <= high <= 9, f"{name} from 0 to 9", f"values from {low} to {high}")
+    expect(0 <= low <= high <= 9, f"{name} from 0 to 9", f"values from {low} to {high}")
 
 
 def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
     """Load the digits.
 
     `"mnist"`: 60,000 + 10,000 images in the order of TensorFlow Datasets, from the folder that
-    `MNIST_ATTENTION_DATA` names, from the cache (`cache_folder`), or by download.
+    `MNIST_ATTENTION_DATA` names, from the cache, or by download.
     `"uci"`: 1,437 + 360 handwritten digits that scikit-learn ships, enlarged from 8x8 to 28x28.
 
     Args:
@@ -114,36 +102,16 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
         ValueError: for an unknown name.
         OSError: if a file is missing or damaged, or MNIST cannot be downloaded.
     """
-    known = choices(DatasetName)
-    _expect(name in known, f"a dataset among {known}", f"name={name!r}")
-    if name == "uci":
-        return _load_uci()
-    try:
-        return Dataset("mnist", **load_mnist())
-    except MnistUnavailable as error:
-        if not fallback:
-            raise
-        notice = f"MNIST IS NOT AVAILABLE: USING THE {UCI_BANNER.upper()}"
-        print(f"{'=' * 72}\n{notice}\n{error}\n{'=' * 72}", file=sys.stderr)
-        return _load_uci()
-
-
-def _load_uci() -> Dataset:
-    from scipy import ndimage
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
-    # 17 grey levels become 256; grid_mode keeps the outer edges of the 8x8 pixels in place.
-    enlarged = ndimage.zoom(
-        digits.images * (255 / 16), (1, 3.5, 3.5), order=1, mode="nearest", grid_mode=True
-    )
-    images = np.rint(enlarged).astype(np.uint8)
-    labels = digits.target.astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=360, stratify=labels, random_state=0
-    )
-    return Dataset("uci", images[train], labels[train], images[test], labels[test])
+    lookup("name", name, dict.fromkeys(choices(DatasetName)))
+    if name == "mnist":
+        try:
+            return Dataset("mnist", **load_mnist())
+        except MnistUnavailable as error:
+            if not fallback:
+                raise
+            notice = f"MNIST IS NOT AVAILABLE: USING THE {UCI_BANNER.upper()}"
+            print(f"{'=' * 72}\n{notice}\n{error}\n{'=' * 72}", file=sys.stderr)
+    return Dataset("uci", **load_uci())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -176,45 +144,27 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     """
     size = size or TRAIN_SIZE[protocol.dataset]
     generator = np.random.default_rng([protocol.seed, epoch])
-    order = generator.permutation(size).astype(np.int32)
+    order = generator.permutation(size)
     flip = generator.random(size) < 0.5
     shift = generator.integers(-protocol.shift, protocol.shift + 1, (size, 2), dtype=np.int32)
     brightness = 1 + protocol.brightness * generator.uniform(-1, 1, size).astype(np.float32)
     if not protocol.reshuffle:
-        first = np.random.default_rng([protocol.seed, 0])
-        order = first.permutation(size).astype(np.int32)
-    return EpochPlan(order, flip & protocol.flip, shift, brightness.astype(np.float32))
+        order = np.random.default_rng([protocol.seed, 0]).permutation(size)
+    flip &= protocol.flip
+    return EpochPlan(order.astype(np.int32), flip, shift, brightness.astype(np.float32))
 
 
 # From stored digits to the network's input: padding, flip and shift
 
 
 def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
-    """Pad and scale digits to the input of a network, without augmentation.
-
-    Args:
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
-        canvas: Side of the network's input in pixels.
-
-    Returns:
-        float32 in [0, 1], shape `(n, canvas, canvas, 1)`: the digit in the middle of zeros.
-    """
+    """Digits as in `Dataset`, padded with zeros: float32 in [0, 1], `(n, canvas, canvas, 1)`."""
     scale = 255 if images.dtype == np.uint8 else 1
-    padded = augmentation_table(images, 0, canvas)
-    return padded[..., None].astype("float32") / np.float32(scale)
+    return augmentation_table(images, 0, canvas)[..., None].astype("float32") / np.float32(scale)
 
 
 def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
-    """Pad digits with so wide a margin that every shift is a crop. See `augment`.
-
-    Args:
-        images: Shape `(n, 28, 28)`, uint8 or float.
-        shift: The largest shift in pixels.
-        canvas: Side of the network's input in pixels.
-
-    Returns:
-        The images, padded with zeros to `(n, canvas + 2 shift, canvas + 2 shift)`.
-    """
+    """Pad digits so wide, to `(n, canvas + 2 shift, canvas + 2 shift)`, that a shift is a crop."""
     margin = (canvas - images.shape[1]) // 2 + shift
     return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
 
@@ -234,13 +184,11 @@ def augment(table, order, flip, shift, canvas: int = CANVAS):
     Returns:
         float32 in [0, 1], shape `(batch, canvas, canvas, 1)`.
     """
-    from keras import ops
+    from keras import ops  # here: reading records needs no Keras
 
     side = table.shape[1]
-    largest_shift = (side - canvas) // 2
-    pixels = ops.arange(canvas, dtype="int32")
-    rows = pixels[None, :] + largest_shift - shift[:, :1]
-    columns = pixels[None, :] + largest_shift - shift[:, 1:]
+    pixels = ops.arange(canvas, dtype="int32")[None, :] + (side - canvas) // 2
+    rows, columns = pixels - shift[:, :1], pixels - shift[:, 1:]
     columns = ops.where(flip[:, None], side - 1 - columns, columns)
     first = ops.cast(order, "int32")[:, None, None] * (side * side)
     positions = first + rows[:, :, None] * side + columns[:, None, :]
@@ -267,8 +215,7 @@ def scale_pixels(images):
     """Pixels as float32 in [0, 1], on any Keras backend: bytes are divided by 255."""
     from keras import ops
 
-    is_bytes = "uint8" in str(images.dtype)
-    return ops.cast(images, "float32") / (255.0 if is_bytes else 1.0)
+    return ops.cast(images, "float32") / (255.0 if "uint8" in str(images.dtype) else 1.0)
 
 
 def scale_brightness(images, factor):
@@ -279,19 +226,11 @@ def scale_brightness(images, factor):
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
-    """Images of shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1, as the latter.
-
-    Raises:
-        ValueError: see `check_images`.
-    """
+    """Images of shape `(n, 28, 28)` as floats from 0 to 1; see `check_images`."""
     check_images(images)
     return images / np.float32(255) if images.dtype == np.uint8 else images
 
 
 def ink(images: np.ndarray) -> np.ndarray:
-    """The pixels of the strokes, those brighter than `INK`: bool, shape `(n, 28, 28)`.
-
-    Args:
-        images: Clean digits, before any background is added; see `brightness`.
-    """
+    """The pixels of the strokes of clean digits, brighter than `INK`: bool, `(n, 28, 28)`."""
     return brightness(images) > INK

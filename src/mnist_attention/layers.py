@@ -51,10 +51,8 @@ class AttentionMask1x1(keras.layers.Layer):
         use_bias: Whether the 1x1 convolution adds a bias.
         kernel_initializer: Initializer of the kernel, shape `(1, 1, channels, mask_channels)`.
         bias_initializer: Initializer of the bias, shape `(mask_channels,)`.
-        kernel_regularizer: Regularizer of the kernel, or `None`.
-        bias_regularizer: Regularizer of the bias, or `None`.
-        kernel_constraint: Constraint of the kernel, or `None`.
-        bias_constraint: Constraint of the bias, or `None`.
+        kernel_regularizer, bias_regularizer: Regularizers, or `None`.
+        kernel_constraint, bias_constraint: Constraints, or `None`.
         **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
 
     Call arguments:

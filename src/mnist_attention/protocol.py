@@ -31,16 +31,13 @@ Pooling = Literal["max", "average"]
 Initializer = Literal["glorot_uniform", "lecun_normal", "he_normal", "narrow_normal"]
 MaskPlacement = Literal["both", "c1", "c3", "after_pooling"]
 MaskActivation = Literal["sigmoid", "softmax", "linear"]
-
 Background = Literal["none", "uniform", "gaussian", "photographs", "clutter"]
 
 Option = TypeVar("Option")
-
 _hints = functools.cache(typing.get_type_hints)
 
 CANVAS = 32
 """Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
-
 
 LENET_ONLY = ("dense_layers", "canvas", "pixel_scale")
 """Fields of `Protocol` that shape LeNet-5, with the mask and without, and no other network."""
@@ -114,36 +111,27 @@ class Protocol:
         expected = "0 without a background and above 0 with one"
         yield "strength", expected, (self.strength > 0) == background
         yield "gamma", "0 unless the background is 'gaussian'", self.gamma == 0 or gaussian
-        for name in LENET_ONLY if self.model not in ("lenet5", "lenet5_attention") else ():
-            default = type(self).__dataclass_fields__[name].default
+        lenet = self.model in ("lenet5", "lenet5_attention")
+        for name in LENET_ONLY:
+            default = getattr(type(self), name)
             expected = f"{default} unless the model is 'lenet5' or 'lenet5_attention'"
-            yield name, expected, getattr(self, name) == default
+            yield name, expected, lenet or getattr(self, name) == default
 
     def to_json(self) -> dict:
         """Every field, as a record has it; those of `LATER_FIELDS` where they matter."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name not in LATER_FIELDS or value != getattr(PAPER, name)
-        }
+        left_out = {name for name in LATER_FIELDS if getattr(self, name) == getattr(PAPER, name)}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def run_id(self, dataset_digest: str) -> str:
-        """Name of a run: 12 hex digits of the SHA-256 of the protocol and the data's digest.
-
-        The hashed text is the JSON of ``{"dataset_digest": ..., "protocol": ...}`` with sorted keys
-        and no spaces.
-        """
+        """Name of a run: 12 hex digits of the SHA-256 of the protocol and the data's digest."""
         return hash_fields(self.to_json(), dataset_digest)
 
 
 def check_types(protocol) -> None:
-    """Check that each field of a dataclass has a value of its type, or one of its names.
+    """Raise ValueError unless each field of a dataclass has its type, or one of its names.
 
     Numbers of other libraries are replaced by Python's: equal protocols have one run id, and JSON
     writes 0, 0.0 and -0.0 each its own way.
-
-    Raises:
-        ValueError: naming the field, what was expected and what came.
     """
     hints = _hints(type(protocol))
     for field in dataclasses.fields(protocol):
@@ -174,17 +162,14 @@ def choices(hint) -> tuple[str, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
+def expect(holds: bool, expected: str, received: object) -> None:
+    """Unless `holds`, raise a ValueError that says what was expected and what came."""
+    if not holds:
+        raise ValueError(f"Expected {expected}. Received: {str(received)[:300]}")
+
+
 def lookup(name: str, value: str, options: Mapping[str, Option]) -> Option:
-    """The option that a name stands for.
-
-    Args:
-        name: Of the field or argument, for the message.
-        value: A key of `options`.
-        options: Name -> option.
-
-    Raises:
-        ValueError: if it is no key; the message lists them.
-    """
+    """`options[value]`, or a `ValueError` that lists the keys. `name` is that of the argument."""
     if not isinstance(value, str) or value not in options:
         names = tuple(options)
         raise ValueError(f"Expected {name} to be one of {names}. Received: {name}={value!r}")
@@ -195,13 +180,11 @@ def cli_options(protocol: Protocol) -> str:
     """The options of `mnist-attention train` for a protocol: those that differ from `PAPER`."""
     words = []
     for name, value in vars(protocol).items():
-        flag = name.replace("_", "-")
-        if value == getattr(PAPER, name):
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", "none" if value is None else str(value)]
+        if value != getattr(PAPER, name):
+            flag = name.replace("_", "-")
+            word = "none" if value is None else value
+            switch = f"--{flag}" if value else f"--no-{flag}"
+            words.append(switch if isinstance(value, bool) else f"--{flag} {word}")
     return " ".join(words)
 
 
@@ -213,33 +196,19 @@ LATER_FIELDS = (
 and run ids, so that older runs keep their names."""
 
 
-def to_json(protocol: Protocol) -> dict:
-    """See `Protocol.to_json`."""
-    return protocol.to_json()
-
-
-def run_id(protocol: Protocol, dataset_digest: str) -> str:
-    """See `Protocol.run_id`."""
-    return protocol.run_id(dataset_digest)
+to_json, run_id = Protocol.to_json, Protocol.run_id
 
 
 def hash_fields(fields: Mapping, dataset_digest: str) -> str:
-    """Name of a run, from all that fixes its result: see `Protocol.run_id`."""
-    canonical = json.dumps(
-        {"dataset_digest": dataset_digest, "protocol": fields},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    """12 hex digits of the SHA-256 of the JSON of both, with sorted keys and no spaces."""
+    named = {"dataset_digest": dataset_digest, "protocol": fields}
+    canonical = json.dumps(named, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def trajectory_id(protocol: Protocol, dataset_digest: str) -> str:
-    """Name shared by the runs that differ in `epochs` alone.
-
-    With a constant rate the run of 50 epochs is the beginning of the run of 100.
-    """
-    fields = protocol.to_json()
-    del fields["epochs"]
+    """Name shared by runs that differ in `epochs` alone: the shorter begin the longer ones."""
+    fields = {name: value for name, value in protocol.to_json().items() if name != "epochs"}
     return hash_fields(fields, dataset_digest)
 
 

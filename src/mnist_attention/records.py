@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -11,37 +10,98 @@ from pathlib import Path
 import numpy as np
 
 from .data import Dataset
-from .protocol import Protocol
+from .protocol import Protocol, expect
 from .storage.files import write_atomically
-from .storage.record_format import RECORD_KEYS, check_record  # noqa: F401
+from .storage.record_format import check_record, is_measurement
 from .storage.states import State, diverged
 
 MEASUREMENTS = "measurements"
 """Folder, among those of the studies, of what was measured of trained networks afterwards."""
 
 
+def make_record(
+    protocol: Protocol,
+    dataset: Dataset,
+    state: State,
+    *,
+    parameters: int,
+    train_predictions: np.ndarray,
+    test_predictions: np.ndarray,
+    environment: dict,
+) -> dict:
+    """The record of a run at its end, `state`. See `training.train`.
+
+    `parameters` is the number of the network's weights; the predictions are the classes, integers,
+    of every image without augmentation; `environment`: `storage.machine.describe_environment`.
+    """
+    # Dropping the last, smaller batch is the classic slip.
+    assert train_predictions.shape == dataset.train_labels.shape
+    assert test_predictions.shape == dataset.test_labels.shape
+    result = {
+        "diverged": diverged(state),
+        "epochs": state.epoch,
+        "parameters": parameters,
+        "test_accuracy": float(np.mean(test_predictions == dataset.test_labels)),
+        "train_accuracy": float(np.mean(train_predictions == dataset.train_labels)),
+    }
+    return {
+        "run_id": protocol.run_id(dataset.digest),
+        "protocol": protocol.to_json(),
+        "dataset": dataset.to_json(),
+        "history": state.history,
+        "result": result,
+        "test_predictions": "".join(map(str, test_predictions)),
+        "environment": environment,
+    }
+
+
 def record_text(record: dict) -> str:
     """The canonical text of a record: sorted keys, one metric a line, so that diffs can be read."""
-    return _indented(_finite(record)) + "\n"
+    # NaN and infinity, of which JSON knows nothing, become null.
+    return _indented(json.loads(json.dumps(record), parse_constant=lambda _: None)) + "\n"
 
 
 def _indented(value, indent: str = "") -> str:
     if not isinstance(value, dict) or not value:
-        return json.dumps(value, sort_keys=True, allow_nan=False)
+        return json.dumps(value, sort_keys=True)
     deeper = indent + "  "
     lines = [f"{deeper}{json.dumps(key)}: {_indented(value[key], deeper)}" for key in sorted(value)]
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
-def _finite(value):
-    """NaN and infinity, of which JSON knows nothing, become null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def reproducible_text(record: dict) -> str:
+    """The part of a record that must be the same, byte for byte, each time the run is made."""
+    return record_text({key: record[key] for key in record.keys() - {"environment", "measured"}})
+
+
+def epochs_done(record: dict) -> int:
+    """How many epochs a run was trained; 0 for what is not trained in epochs."""
+    return record["result"].get("epochs", record["protocol"].get("epochs", 0))
+
+
+def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
+    """Whether a run has all its epochs, has diverged, or has used up its time."""
+    asked = record["protocol"].get("epochs", 0)
+    if record["result"].get("diverged") or epochs_done(record) >= asked:
+        return True
+    seconds = record["environment"].get("epoch_seconds") or []
+    return budget_minutes is not None and sum(seconds) >= 60 * budget_minutes
+
+
+def check_study(study: str) -> None:
+    """Raise ValueError unless `read_records` finds records under this name of a study."""
+    found = study not in ("", MEASUREMENTS) and study[0] != "." and Path(study).name == study
+    expected = f"study to be the name of a folder, not hidden and not {MEASUREMENTS!r}"
+    expect(found, expected, f"{study=}")
+
+
+def check_budget(budget_minutes: float | None) -> None:
+    """Raise ValueError for a time budget of no time."""
+    enough = budget_minutes is None or budget_minutes > 0
+    expect(enough, "a budget above 0 minutes", f"{budget_minutes=}")
+
+
+# Files
 
 
 def record_path(results: Path, study: str, run_id: str) -> Path:
@@ -50,11 +110,7 @@ def record_path(results: Path, study: str, run_id: str) -> Path:
 
 
 def write_record(record: dict, results: Path, study: str) -> Path:
-    """Write a record, whole or not at all.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write a record, whole or not at all; OSError if it cannot be."""
     path = record_path(results, study, record["run_id"])
     text = record_text(record).encode()
     write_atomically(path, lambda file: file.write(text))
@@ -62,58 +118,13 @@ def write_record(record: dict, results: Path, study: str) -> Path:
 
 
 def write_if_longer(record: dict, results: Path, study: str) -> dict:
-    """Write a record unless one of the same run with as many epochs is there.
-
-    Returns:
-        The record that is there now.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write a record unless one of the run with as many epochs is there; return what is there."""
     with contextlib.suppress(OSError, ValueError):
         there = read_record(record_path(results, study, record["run_id"]))
         if epochs_done(there) >= epochs_done(record):
             return there
     write_record(record, results, study)
     return record
-
-
-def epochs_done(record: dict) -> int:
-    """How many epochs a run was trained; 0 for what is not trained in epochs."""
-    return record["result"].get("epochs", record["protocol"].get("epochs", 0))
-
-
-def check_study(study: str) -> None:
-    """Check that records may be kept under the name of a study, where `read_records` finds them.
-
-    Raises:
-        ValueError: if they may not.
-    """
-    if study in ("", MEASUREMENTS) or study.startswith(".") or Path(study).name != study:
-        raise ValueError(
-            f"Expected study to be the name of a folder, not hidden and not {MEASUREMENTS!r}. "
-            f"Received: study={study!r}"
-        )
-
-
-def check_budget(budget_minutes: float | None) -> None:
-    """Raise ValueError for a time budget of no time."""
-    if budget_minutes is not None and not budget_minutes > 0:
-        raise ValueError(f"Expected a budget above 0 minutes. Received: {budget_minutes=}")
-
-
-def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
-    """Whether a run has all its epochs, has diverged, or has used up its time.
-
-    Args:
-        record: A record; a run that a smaller budget ended early has one too.
-        budget_minutes: How long it may train; `None` for as long as it takes.
-    """
-    asked = record["protocol"].get("epochs", 0)
-    if record["result"].get("diverged") or epochs_done(record) >= asked:
-        return True
-    seconds = record["environment"].get("epoch_seconds") or []
-    return budget_minutes is not None and sum(seconds) >= 60 * budget_minutes
 
 
 def read_record(path: Path) -> dict:
@@ -133,10 +144,22 @@ def read_record(path: Path) -> dict:
     return record
 
 
-def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
-    """The record at `path`, or `None` if the run is still to be made or has time to go on."""
-    record = read_or_none(path, read_record)
-    return record if record and is_finished(record, budget_minutes) else None
+def read_measurement(path: Path) -> dict:
+    """Read what was measured of one network; ValueError, naming the file, if it is damaged."""
+    measurement = _read_json(path)
+    if not is_measurement(measurement) or measurement.get("run_id") != Path(path).stem:
+        raise ValueError(f"{path} is no measurement of the run that it is named after")
+    return measurement
+
+
+def _read_json(path: Path):
+    def refuse(constant: str):
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:  # not UTF-8, no JSON, a million brackets
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def read_or_none(path: Path, read: Callable[[Path], dict]) -> dict | None:
@@ -150,30 +173,18 @@ def read_or_none(path: Path, read: Callable[[Path], dict]) -> dict | None:
         return None
 
 
-def _read_json(path: Path):
-    def refuse(constant: str):
-        raise ValueError(f"{constant} is no number of JSON")
-
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:  # not UTF-8, no JSON, a million brackets
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def reproducible_text(record: dict) -> str:
-    """The part of a record that must be the same, byte for byte, each time the run is made."""
-    return record_text({key: value for key, value in record.items() if key != "environment"})
+def finished_record(path: Path, budget_minutes: float | None = None) -> dict | None:
+    """The record at `path`, or `None` if the run is still to be made or has time to go on."""
+    record = read_or_none(path, read_record)
+    return record if record and is_finished(record, budget_minutes) else None
 
 
 def read_records(results: Path) -> tuple[list[dict], list[str]]:
-    """Read every record of a results folder, each run once.
+    """Read every record of a results folder, each run once. Hidden files and folders are skipped.
 
     A run that lies in two folders is read once: the copy with more epochs, then that of a named
     study, then the first by name. The other is reported, unless it is that of a study, or a run
     made by hand (study `single`), and has the same content or fewer epochs.
-
-    Args:
-        results: Folder of the studies' folders. Hidden files and folders are not looked at.
 
     Returns:
         The records, sorted by study and run; the name of the study is added to `environment`, and
@@ -237,71 +248,3 @@ def _compare(record: dict, there: dict, path: Path) -> list[str]:
         if study != "single":
             return [f"{path} is a copy of the record in {other}"]
     return []
-
-
-def read_measurement(path: Path) -> dict:
-    """Read what was measured of one network.
-
-    Raises:
-        ValueError: naming the file, if it is damaged or no measurement.
-    """
-    measurement = _read_json(path)
-    measured = measurement.get("measured") if isinstance(measurement, dict) else None
-    known = isinstance(measured, dict) and isinstance(measured.get("conditions"), dict)
-    if not known or measurement.get("run_id") != Path(path).stem or not _numeric(measured):
-        raise ValueError(f"{path} is no measurement of the run that it is named after")
-    return measurement
-
-
-def _numeric(measured: dict) -> bool:
-    """Whether nothing but numbers, or null, is at the ends of nested objects."""
-    values = [measured]
-    while values:
-        value = values.pop()
-        if isinstance(value, dict):
-            values += value.values()
-        elif type(value) not in (int, float, type(None)):
-            return False
-    return True
-
-
-def make_record(
-    protocol: Protocol,
-    dataset: Dataset,
-    state: State,
-    *,
-    parameters: int,
-    train_predictions: np.ndarray,
-    test_predictions: np.ndarray,
-    environment: dict,
-) -> dict:
-    """Describe a finished run. See `training.train`.
-
-    Args:
-        protocol: What was trained.
-        dataset: The digits.
-        state: The run at its end.
-        parameters: Number of weights of the network.
-        train_predictions: Class of every clean training image, integers, shape `(n,)`.
-        test_predictions: Class of every test image.
-        environment: See `describe_environment`.
-    """
-    # Dropping the last, smaller batch is the classic slip.
-    assert train_predictions.shape == dataset.train_labels.shape
-    assert test_predictions.shape == dataset.test_labels.shape
-    result = {
-        "diverged": diverged(state),
-        "epochs": state.epoch,
-        "parameters": parameters,
-        "test_accuracy": float(np.mean(test_predictions == dataset.test_labels)),
-        "train_accuracy": float(np.mean(train_predictions == dataset.train_labels)),
-    }
-    return {
-        "run_id": protocol.run_id(dataset.digest),
-        "protocol": protocol.to_json(),
-        "dataset": dataset.to_json(),
-        "history": state.history,
-        "result": result,
-        "test_predictions": "".join(map(str, test_predictions)),
-        "environment": environment,
-    }

@@ -13,7 +13,7 @@ CONTROLS = ("lenet5_frozen", *BLOCKS)
 def apply(block, maps: np.ndarray, **weights: np.ndarray) -> np.ndarray:
     """What a block makes of feature maps; every weight is 0 unless its layer is named."""
     inputs = keras.Input(maps.shape[1:])
-    model = keras.Model(inputs, block("b")(inputs))
+    model = keras.Model(inputs, block(inputs, "b"))
     for variable in model.variables:
         variable.assign(np.zeros(variable.shape))
     for layer, kernel in weights.items():

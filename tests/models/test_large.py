@@ -18,7 +18,7 @@ from mnist_attention import MODELS, Protocol, build_model, cli, train, training
 from mnist_attention.data import Dataset
 from mnist_attention.evidence import costs
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.models.large import alexnet, multiply_accumulates, resnet18, resnet50, vgg16
+from mnist_attention.models.large import alexnet, resnet18, resnet50, vgg16
 from mnist_attention.records import (
     epochs_done,
     is_finished,
@@ -146,6 +146,19 @@ def test_a_seed_fixes_what_dropout_drops_and_layers_drop_differently(other_alexn
     np.testing.assert_array_equal(dropped[0], dropped[1])
     assert not np.array_equal(dropped[0], dropped[2])
     assert not np.array_equal(dropped[0], dropped[3])
+
+
+def multiply_accumulates(model: keras.Model) -> int:
+    """Multiplications, each with its addition, that one image costs in convolutions and products.
+
+    Each kernel is applied once at every position of its layer's output.
+    """
+    return sum(
+        math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])
+        for layer in model.layers
+        for weight in layer.weights
+        if weight.name == "kernel"
+    )
 
 
 def test_multiply_accumulates_by_hand():

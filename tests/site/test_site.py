@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import mnist_attention
-from mnist_attention.records import RECORD_KEYS
+from mnist_attention.storage.record_format import RECORD_KEYS
 
 pytestmark = pytest.mark.slow
 

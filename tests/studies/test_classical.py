@@ -13,7 +13,6 @@ from mnist_attention.data import Dataset
 from mnist_attention.evidence import ablations, costs, report
 from mnist_attention.evidence import runs as evidence
 from mnist_attention.records import (
-    RECORD_KEYS,
     is_finished,
     read_record,
     read_records,
@@ -23,7 +22,7 @@ from mnist_attention.records import (
     write_record,
 )
 from mnist_attention.storage.mnist import MNIST_DIGEST
-from mnist_attention.storage.record_format import mnist_test_labels
+from mnist_attention.storage.record_format import RECORD_KEYS, mnist_test_labels
 from mnist_attention.studies import catalogue
 from mnist_attention.studies import run as studies
 from mnist_attention.studies.classical import (

@@ -19,7 +19,8 @@ import lanes_runs
 from lanes_runs import DIGITS, DIVERGING, LANES, OTHER, PREFIX, PROTOCOL
 from mnist_attention import MODELS, train
 from mnist_attention.protocol import Protocol, run_id, trajectory_id
-from mnist_attention.records import RECORD_KEYS, read_record, reproducible_text
+from mnist_attention.records import read_record, reproducible_text
+from mnist_attention.storage.record_format import RECORD_KEYS
 from mnist_attention.storage.states import checkpoint_path, read_state
 from mnist_attention.studies.lane_program import convolve_patches
 from mnist_attention.studies.lanes import train_lanes

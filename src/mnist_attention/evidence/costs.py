@@ -18,7 +18,7 @@ MULTIPLY_ACCUMULATES = {
     "resnet18": 35_410_944,
     "resnet50": 77_107_200,
 }
-"""`models.large.multiply_accumulates` of each network, kept here so that reading needs no Keras."""
+"""Network of Table 1 -> multiply-accumulates of one image; here, so that reading needs no Keras."""
 
 
 def cost(records: Records) -> pd.DataFrame:

@@ -1,4 +1,9 @@
-"""The networks by name (``MODELS``), the one of a protocol (``build_model``), its ``logits``."""
+"""The networks by name (``MODELS``), the one of a protocol (``build_model``), and their outputs.
+
+Builders take keyword arguments that are named like fields of `Protocol`, `seed` and `initializer`
+among them (see `initializers.draw_kernels`). They return a Keras model from images of shape
+`(batch, 32, 32, 1)` in [0, 1] to logits `(batch, 10)`.
+"""
 
 import dataclasses
 import functools
@@ -24,7 +29,6 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "lenet5_frozen": lenet5_frozen,
     **{name: functools.partial(control, block) for name, block in BLOCKS.items()},
 }
-"""Model name -> builder. A builder's keyword arguments are named like fields of `Protocol`."""
 
 EVALUATION_BATCH = 500
 
@@ -40,26 +44,24 @@ def initial_protocol(protocol: Protocol) -> Protocol:
 
 
 def _arguments(protocol: Protocol) -> dict[str, object]:
-    """The fields of `protocol` that the builder of its network takes."""
-    fields = vars(protocol).keys() & inspect.signature(MODELS[protocol.model]).parameters.keys()
-    return {name: getattr(protocol, name) for name in fields}
+    """The fields of `protocol` that its builder takes; `**lenet` stands for those of `lenet5`."""
+    taken = set(inspect.signature(MODELS[protocol.model]).parameters)
+    if "lenet" in taken:
+        taken.update(inspect.signature(lenet5).parameters)
+    return {name: value for name, value in vars(protocol).items() if name in taken}
 
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Apply `model` to digits without augmentation, in batches of `EVALUATION_BATCH`.
-
-    Args:
-        model: Network from `(batch, 32, 32, 1)` to logits `(batch, classes)`.
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
-
-    Returns:
-        Shape `(n, classes)`.
-    """
+    """What `model` gives digits, as in `data.Dataset`, without augmentation: `(n, classes)`."""
     # One compiled call a batch where there is one: op by op takes more than twice the time.
     apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
     canvas, size = model.input_shape[1], EVALUATION_BATCH
-    batches = [
-        keras.ops.convert_to_numpy(apply(network_input(images[start : start + size], canvas)))
-        for start in range(0, len(images), size)
-    ]
-    return np.concatenate(batches)
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    return np.concatenate(
+        [keras.ops.convert_to_numpy(apply(network_input(batch, canvas))) for batch in batches]
+    )
+
+
+def predict_classes(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The class that `model` gives each image, see `logits`. Of NaN logits, the first one's."""
+    return logits(model, images).argmax(axis=1)

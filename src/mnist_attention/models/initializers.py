@@ -2,20 +2,19 @@
 
 import math
 import zlib
-from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from ..protocol import lookup
 
-INITIALIZERS: dict[str, Callable[[int, int], tuple[str, float]]] = {
-    "glorot_uniform": lambda fan_in, fan_out: ("uniform", math.sqrt(2 / (fan_in + fan_out))),
-    "lecun_normal": lambda fan_in, fan_out: ("normal", math.sqrt(1 / fan_in)),
-    "he_normal": lambda fan_in, fan_out: ("normal", math.sqrt(2 / fan_in)),
-    "narrow_normal": lambda fan_in, fan_out: ("normal", 0.01),
+DEVIATIONS = {
+    "glorot_uniform": lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out)),
+    "lecun_normal": lambda fan_in, fan_out: math.sqrt(1 / fan_in),
+    "he_normal": lambda fan_in, fan_out: math.sqrt(2 / fan_in),
+    "narrow_normal": lambda fan_in, fan_out: 0.01,
 }
-"""Name -> (fan in, fan out) -> (shape of the distribution, its standard deviation)."""
+"""Initializer -> its standard deviation, from fan in and fan out."""
 
 
 def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
@@ -24,12 +23,7 @@ def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
     Each kernel has a generator of its own, keyed by the seed, the layer's name and the variable's
     ("c3/kernel"; the layers of a `Sequential` are in its scope: "alexnet/c3/kernel"). So a layer
     starts alike whatever stands around it, on every Keras backend and in every name scope around
-    the model: LeNet and LeNet+Attention are paired.
-
-    Args:
-        model: A network that is built.
-        initializer: Distribution of the kernels, a name in `INITIALIZERS`.
-        seed: From 0 to 2**32 - 1.
+    the model: LeNet and LeNet+Attention are paired. `initializer` is a key of `DEVIATIONS`.
     """
     for layer in model.layers:
         in_scope_of_model = layer.path == f"{model.path}/{layer.name}"
@@ -44,11 +38,9 @@ def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
 
 def _draw(initializer: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     positions = math.prod(shape[:-2])
-    distribution = lookup("initializer", initializer, INITIALIZERS)
-    family, deviation = distribution(shape[-2] * positions, shape[-1] * positions)
-    if family == "normal":
-        values = deviation * generator.standard_normal(shape)
-    else:
-        limit = math.sqrt(3) * deviation
-        values = generator.uniform(-limit, limit, shape)
-    return values.astype("float32")
+    fans = shape[-2] * positions, shape[-1] * positions
+    deviation = lookup("initializer", initializer, DEVIATIONS)(*fans)
+    if initializer.endswith("normal"):
+        return (deviation * generator.standard_normal(shape)).astype("float32")
+    limit = math.sqrt(3) * deviation
+    return generator.uniform(-limit, limit, shape).astype("float32")

@@ -1,23 +1,16 @@
 """The larger networks of Table 1, fitted to one 32x32 image channel and ten logits.
 
-Their units and pooling are their authors'; seed and initializer are the protocol's, as for LeNet.
-Each builder takes
-
-    initializer: distribution of the kernels, a name in `initializers.INITIALIZERS`;
-    seed: fixes the initial kernels and the dropout;
-    size: height and width of the images in pixels (`ValueError` if the network's strides leave
-        nothing of them);
-
-and returns a model from images of shape `(batch, size, size, 1)` in [0, 1] to logits `(batch, 10)`.
+Their units and pooling are their authors'; `seed` fixes the initial kernels and the dropout.
+`size` is the height and width of the images in pixels: `ValueError` if the network's strides leave
+nothing of them.
 """
 
-import math
 import zlib
 
 import keras
 from keras import layers
 
-from ..protocol import CANVAS
+from ..protocol import CANVAS, expect
 from .initializers import draw_kernels
 
 GLOROT = "glorot_uniform"
@@ -38,41 +31,37 @@ def alexnet(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> 
         Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
         networks, NeurIPS 2012, Section 3.5 and Figure 2.
     """
-    _check_size("AlexNet", size, 29)
-
-    def convolution(features: int, kernel: int, name: str, strides: int = 1):
-        options = {"padding": "same", "activation": "relu", "name": name}
-        return layers.Conv2D(features, kernel, strides, **options)
+    expect(size >= 29, "images of at least 29x29 pixels for AlexNet", f"{size=}")
+    unit = {"activation": "relu"}
+    same = {"padding": "same", **unit}
 
     def dropout(name: str):  # with a seed of its own: two dropouts do not drop alike
         return layers.Dropout(0.5, seed=zlib.crc32(f"{seed} {name}".encode()), name=name)
 
     stack = [
-        convolution(96, 5, "c1", strides=2),  # (16, 16, 96)
+        keras.Input((size, size, 1), name="image"),
+        layers.Conv2D(96, 5, 2, name="c1", **same),  # (16, 16, 96)
         layers.MaxPooling2D(3, 2, name="p1"),  # (7, 7, 96)
-        convolution(256, 5, "c2"),
+        layers.Conv2D(256, 5, name="c2", **same),
         layers.MaxPooling2D(3, 2, name="p2"),  # (3, 3, 256)
-        convolution(384, 3, "c3"),
-        convolution(384, 3, "c4"),
-        convolution(256, 3, "c5"),
+        layers.Conv2D(384, 3, name="c3", **same),
+        layers.Conv2D(384, 3, name="c4", **same),
+        layers.Conv2D(256, 3, name="c5", **same),
         layers.MaxPooling2D(3, 2, name="p5"),  # (1, 1, 256)
         layers.Flatten(name="flatten"),
-        layers.Dense(4096, activation="relu", name="f6"),
+        layers.Dense(4096, name="f6", **unit),
         dropout("f6_dropout"),
-        layers.Dense(4096, activation="relu", name="f7"),
+        layers.Dense(4096, name="f7", **unit),
         dropout("f7_dropout"),
         layers.Dense(10, name="output"),
     ]
-    model = keras.Sequential([keras.Input((size, size, 1), name="image"), *stack], name="alexnet")
-    draw_kernels(model, initializer, seed)
-    return model
+    return _drawn(keras.Sequential(stack, name="alexnet"), initializer, seed)
 
 
 def vgg16(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """VGG16 as `keras.applications` has it, untrained, without dropout: 33,637,066 parameters.
 
-    Changed: one channel, ten logits, and 32x32 pixels, of which the last of five poolings leaves
-    one; so the first dense layer has 512 inputs instead of 25,088.
+    Of 32x32 pixels the last of five poolings leaves one: the first dense layer has 512 inputs.
 
     Reference:
         Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition,
@@ -84,8 +73,7 @@ def vgg16(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> ke
 def resnet50(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """ResNet-50 as `keras.applications` has it, untrained: 23,601,930 parameters.
 
-    Changed: one channel, ten logits, and 32x32 pixels, of which the first convolution and the
-    pooling after it leave 8x8, the last stage 1x1.
+    Of 32x32 pixels the first convolution and the pooling after it leave 8x8, the last stage 1x1.
 
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, Table 1.
@@ -96,15 +84,14 @@ def resnet50(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) ->
 def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
     """ResNet-18: 11,184,970 parameters. The paper does not say how deep its ResNet is.
 
-    Changed: as in `resnet50`. It keeps the stem of the ImageNet networks (7x7 at stride 2, then
-    pooling) and not the 3x3 stem of the CIFAR ones: so it differs from our ResNet-50 in depth
-    alone, and the later layers work on a sixteenth as many positions.
+    It keeps the stem of the ImageNet networks (7x7 at stride 2, then pooling), not the 3x3 stem of
+    the CIFAR ones: so it differs from our ResNet-50 in depth alone, and the later layers work on a
+    sixteenth as many positions.
 
     Reference:
-        He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, Table 1;
-        where a block changes shape, the shortcut is a 1x1 convolution (option B).
+        As for `resnet50`; where a block changes shape, the shortcut is a 1x1 convolution.
     """
-    _check_size("ResNet-18", size, 32)
+    expect(size >= 32, "images of at least 32x32 pixels for ResNet-18", f"{size=}")
     inputs = keras.Input((size, size, 1), name="image")
     maps = _convolution(inputs, 64, 7, 2, "conv1")
     maps = layers.ReLU(name="conv1_relu")(maps)
@@ -114,9 +101,8 @@ def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) ->
             strides = 2 if stage > 2 and block == 1 else 1
             maps = _basic_block(maps, features, strides, f"conv{stage}_block{block}")
     maps = layers.GlobalAveragePooling2D(name="average")(maps)
-    model = keras.Model(inputs, layers.Dense(10, name="output")(maps), name="resnet18")
-    draw_kernels(model, initializer, seed)
-    return model
+    outputs = layers.Dense(10, name="output")(maps)
+    return _drawn(keras.Model(inputs, outputs, name="resnet18"), initializer, seed)
 
 
 def _basic_block(maps, features: int, strides: int, name: str):
@@ -139,31 +125,12 @@ def _convolution(maps, features: int, kernel: int, strides: int, name: str):
 
 
 def _application(network: str, builder, initializer: str, seed: int, size: int) -> keras.Model:
-    _check_size(network, size, 32)  # five times halved, 32 -> 1
-    model = builder(
-        weights=None, input_shape=(size, size, 1), classes=10, classifier_activation=None
-    )
+    # Five times halved, 32 -> 1.
+    expect(size >= 32, f"images of at least 32x32 pixels for {network}", f"{size=}")
+    options = {"weights": None, "classes": 10, "classifier_activation": None}
+    return _drawn(builder(input_shape=(size, size, 1), **options), initializer, seed)
+
+
+def _drawn(model: keras.Model, initializer: str, seed: int) -> keras.Model:
     draw_kernels(model, initializer, seed)
     return model
-
-
-def _check_size(network: str, size: int, least: int) -> None:
-    if size < least:
-        raise ValueError(
-            f"Expected images of at least {least}x{least} pixels for {network}. "
-            f"Received: size={size}"
-        )
-
-
-def multiply_accumulates(model: keras.Model) -> int:
-    """Multiplications, each with its addition, that one image costs in convolutions and products.
-
-    Args:
-        model: A network. Each kernel is applied once at every position of its layer's output.
-    """
-    return sum(
-        math.prod(weight.shape) * math.prod(layer.output.shape[1:-1])
-        for layer in model.layers
-        for weight in layer.weights
-        if weight.name == "kernel"
-    )

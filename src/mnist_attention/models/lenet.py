@@ -10,7 +10,6 @@ from ..protocol import CANVAS, lookup
 from .initializers import draw_kernels
 
 POOLINGS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
-"""Name of a pooling -> its layer."""
 
 MASKED_LAYERS = {
     "both": ("c1", "c3"),
@@ -40,8 +39,9 @@ def lenet5(
     Args:
         activation: Units of C1, C3, C5 and F6: `"relu"`, `"tanh"` or `"sigmoid"`.
         pooling: S2 and S4: `"max"` or `"average"`, 2x2, stride 2, without parameters.
-        initializer: Distribution of the kernels, a name in `initializers.INITIALIZERS`.
-        seed: Fixes the initial kernels, layer by layer (see `initializers.draw_kernels`).
+        initializer: Distribution of the kernels: `"glorot_uniform"`, `"lecun_normal"`,
+            `"he_normal"` or `"narrow_normal"`.
+        seed: Fixes the initial kernels, layer by layer.
         dense_layers: 3, or 2 without F6 (paper, Section 2.1: "two full connections").
         canvas: Side of the input in pixels; sizes below are those of 32.
         pixel_scale: What the input is multiplied by: 255 trains on unscaled pixels.
@@ -92,29 +92,17 @@ def lenet5_attention(
     mask_placement: str = "both",
     mask_channels: int | None = 1,
     mask_activation: str = "sigmoid",
-    activation: str = "relu",
-    pooling: str = "max",
-    initializer: str = "glorot_uniform",
-    seed: int = 0,
-    dense_layers: int = 3,
-    canvas: int = CANVAS,
-    pixel_scale: int = 1,
+    **lenet,
 ) -> keras.Model:
     """LeNet-5 with attention masks (paper, Figures 2 and 3).
 
     One-channel masks add 7 parameters after C1 and 17 after C3; per-feature masks 42 and 272.
 
     Args:
-        mask_placement: A key of `MASKED_LAYERS`.
+        mask_placement: `"both"` (after C1 and C3), `"c1"`, `"c3"` or `"after_pooling"`.
         mask_channels: See `AttentionMask1x1`.
         mask_activation: `activation` of `AttentionMask1x1`.
-        activation: As for `lenet5`, and so are the arguments below.
-        pooling: Down-sampling.
-        initializer: Distribution of the kernels.
-        seed: Fixes the initial kernels.
-        dense_layers: 3, or 2 without F6.
-        canvas: Side of the input in pixels.
-        pixel_scale: What the input is multiplied by.
+        **lenet: The arguments of `lenet5`.
 
     Returns:
         Like `lenet5`, with layers `<name>_attention` after the masked ones. At the same seed the
@@ -127,13 +115,4 @@ def lenet5_attention(
         name: AttentionMask1x1(mask_channels, mask_activation, name=f"{name}_attention")
         for name in lookup("mask_placement", mask_placement, MASKED_LAYERS)
     }
-    return lenet5(
-        activation=activation,
-        pooling=pooling,
-        initializer=initializer,
-        seed=seed,
-        dense_layers=dense_layers,
-        canvas=canvas,
-        pixel_scale=pixel_scale,
-        after=masks,
-    )
+    return lenet5(after=masks, **lenet)

@@ -13,11 +13,7 @@ from typing import BinaryIO
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, then rename it to `path`.
 
-    Temporary files that killed writers of `path` have left are removed.
-
-    Args:
-        path: The file to make or replace. Missing parent folders are made.
-        write: Called with the open temporary file, in binary mode.
+    Missing parent folders are made; temporary files that killed writers of `path` left are removed.
 
     Raises:
         OSError: naming `path`, if the folder cannot be written or the disk is full; `path` is then
@@ -30,7 +26,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
+            os.umask(umask := os.umask(0))  # there is no other way to read it
+            os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
@@ -66,15 +63,10 @@ def _sweep(path: Path) -> None:
             left.unlink()
 
 
-def require_writable(folder: Path, variable: str = "MNIST_ATTENTION_RESULTS") -> Path:
+def require_writable(folder: Path | str, variable: str = "MNIST_ATTENTION_RESULTS") -> Path:
     """Make `folder` and try a write there, so that a run fails before it trains, not after.
 
-    Args:
-        folder: Where files will be written.
-        variable: The environment variable that moves it.
-
-    Raises:
-        OSError: naming the folder, the reason and `variable`.
+    The OSError names the folder, the reason and `variable`, the environment variable that moves it.
     """
     folder = Path(folder)
     try:
@@ -87,12 +79,6 @@ def require_writable(folder: Path, variable: str = "MNIST_ATTENTION_RESULTS") ->
             f"({error.strerror}). Change its permissions, or choose another one: {variable} moves "
             "the default."
         ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""The machine on which a record was made."""
+"""The machine on which a run is made: what a record says of it, and whether its memory will do."""
 
+import math
 import os
 import platform
 import time
@@ -10,12 +11,38 @@ VECTOR_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asi
 """Instruction sets that decide which kernels TensorFlow runs, and so a run's last bits."""
 
 
-def describe_machine(*packages: str) -> dict:
-    """Describe the machine, the system, the versions and the time for a record.
+def describe_environment(seconds: list[float], train_size: int, **engine) -> dict:
+    """The `environment` of a network's record: all that may differ from run to run.
 
     Args:
-        *packages: Names of the packages whose versions matter.
+        seconds: Training time of each epoch.
+        train_size: Images per epoch.
+        **engine: What the engine knows of itself: `engine`, `device`, `threads`.
     """
+    import keras
+
+    backend = keras.backend.backend()
+    packages = ("keras", backend, *(("jaxlib",) if backend == "jax" else ()), "numpy")
+    return {
+        **engine,
+        "backend": backend,
+        **describe_machine(*packages),
+        "epoch_seconds": seconds,
+        "images_per_second": round(train_size * len(seconds) / sum(seconds), 1),
+    }
+
+
+def describe_device() -> dict:
+    """What Keras trains on: "cpu" or "gpu", and how many threads feed it."""
+    import keras
+
+    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count())
+    kinds = {device.partition(":")[0] for device in keras.distribution.list_devices()}
+    return {"device": "gpu" if "gpu" in kinds else "cpu", "threads": threads}
+
+
+def describe_machine(*packages: str) -> dict:
+    """The machine, the system, the versions of `packages` and the time."""
     return {
         "machine": platform.machine(),
         **describe_processor(),
@@ -39,3 +66,26 @@ def describe_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict:
         "processor": facts.get("model name", platform.processor()),
         "vector_instructions": [name for name in VECTOR_INSTRUCTIONS if name in flags],
     }
+
+
+def check_memory(model, protocol, dataset) -> None:
+    """Raise MemoryError, with an estimate, if training `model` takes more than all memory.
+
+    Else a run would die hours later.
+    """
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    copies = 3 if protocol.momentum else 2  # weights, gradients, momentum
+    values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    side = protocol.canvas + 2 * protocol.shift
+    table = len(dataset.train_images) * side**2 * dataset.train_images.itemsize
+    needed = 4 * (copies * model.count_params() + protocol.batch_size * values) + table
+    if needed > available:
+        raise MemoryError(
+            f"Expected at least {needed / 2**30:.1f} GiB of memory for {protocol.model}: {copies} "
+            f"copies of {model.count_params():,} parameters, the feature maps of "
+            f"{protocol.batch_size} images, all training images. "
+            f"Received: a machine with {available / 2**30:.1f} GiB"
+        )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import filelock
 import numpy as np
+from platformdirs import user_cache_path
 
 from .files import require_writable, write_atomically
 from .paths import user_path
@@ -31,33 +32,33 @@ MNIST_DIGEST = "eb6487c20af551c6c6aace75cf11ee0d533a99469ed9d8413eabf6be9cd8607d
 MNIST_ADDRESS = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 """Where TensorFlow Datasets fetches the four files."""
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
 
 class MnistUnavailable(OSError):
     """MNIST is neither cached, nor in a folder of the user's, nor can it be downloaded."""
 
 
+def mnist_folder() -> Path:
+    """Where MNIST is read from: the folder `MNIST_ATTENTION_DATA`, or the cache."""
+    source = os.environ.get("MNIST_ATTENTION_DATA")
+    return user_path(source, "MNIST_ATTENTION_DATA") if source else cache_folder()
+
+
 def cache_folder() -> Path:
     """Where MNIST is cached: `MNIST_ATTENTION_CACHE`, or the user's cache folder."""
-    folder = os.environ.get("MNIST_ATTENTION_CACHE")
-    if not folder:
-        import platformdirs
-
-        try:
-            folder = platformdirs.user_cache_path("mnist-attention")
-        except RuntimeError as error:
-            raise OSError(
-                f"Expected a home folder for the cache. Received: none ({error}). "
-                "Set MNIST_ATTENTION_CACHE to another folder."
-            ) from error
+    try:
+        folder = os.environ.get("MNIST_ATTENTION_CACHE") or user_cache_path("mnist-attention")
+    except RuntimeError as error:
+        raise OSError(
+            f"Expected a home folder for the cache. Received: none ({error}). "
+            "Set MNIST_ATTENTION_CACHE to another folder."
+        ) from error
     return user_path(folder, "MNIST_ATTENTION_CACHE")
 
 
 def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over the four arrays: their name, type, shape and bytes, in the order of `ARRAYS`."""
+    """SHA-256 over the four arrays: their name, type, shape and bytes, in order."""
     digest = hashlib.sha256()
-    for name in ARRAYS:
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array)
@@ -68,12 +69,11 @@ def load_mnist() -> dict[str, np.ndarray]:
     """Load MNIST, in the order of TensorFlow Datasets.
 
     Raises:
-        OSError: if a file in `MNIST_ATTENTION_DATA` is missing or is not MNIST's, or the cache
-            cannot be written.
+        OSError: for a bad file in `MNIST_ATTENTION_DATA`, or a cache that cannot be written.
         MnistUnavailable: if it is not cached and cannot be downloaded.
     """
-    if source := os.environ.get("MNIST_ATTENTION_DATA"):
-        contents = _read_files(user_path(source, "MNIST_ATTENTION_DATA"))
+    if os.environ.get("MNIST_ATTENTION_DATA"):
+        contents = {name: _read_file(mnist_folder(), name) for name in MNIST_FILES}
         with contextlib.suppress(OSError):  # later loads may need the cache, this one does not
             if not all((cache_folder() / name).is_file() for name in MNIST_FILES):
                 _fill_cache(contents)
@@ -89,7 +89,7 @@ def load_mnist() -> dict[str, np.ndarray]:
 
 def _read_cache() -> dict[str, bytes] | None:
     try:
-        return _read_files(cache_folder())
+        return {name: _read_file(cache_folder(), name) for name in MNIST_FILES}
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -102,29 +102,24 @@ def _fill_cache(contents: dict[str, bytes]) -> None:
         write_atomically(cache_folder() / name, lambda file, content=content: file.write(content))
 
 
-def _read_files(folder: Path) -> dict[str, bytes]:
-    return {name: _read_file(folder, name) for name in MNIST_FILES}
-
-
 def _read_file(folder: Path, name: str) -> bytes:
     """The content of one of the four, unpacked, whatever it is called: its sum counts."""
     split, kind, _, _ = name.split("-")
     found = [*folder.glob(f"*{kind}*"), *folder.glob(f"*/*{kind}*")]
-    paths = [path for path in found if path.is_file()]
-    likely = [path for path in paths if path.name.startswith(split)]
-    received = ""
-    for path in sorted(paths, key=lambda path: (path not in likely, path)):
+    likely_first = sorted(found, key=lambda path: (not path.name.startswith(split), path))
+    sums = {}
+    for path in filter(Path.is_file, likely_first):
         content = _unpack(path.read_bytes())
-        digest = hashlib.sha256(content).hexdigest()
-        if digest == MNIST_FILES[name]:
+        sums[path] = hashlib.sha256(content).hexdigest()
+        if sums[path] == MNIST_FILES[name]:
             return content
-        received = received or digest
-    if likely:
-        raise OSError(
-            f"{min(likely)} is damaged or not of MNIST: expected SHA-256 {MNIST_FILES[name]} of "
-            f"its content, received {received}. Fetch the file again, or unset "
-            "MNIST_ATTENTION_DATA to let the project download it."
-        )
+    for path in sums:
+        if path.name.startswith(split):
+            raise OSError(
+                f"{path} is damaged or not of MNIST: expected SHA-256 {MNIST_FILES[name]} of its "
+                f"content, received {sums[path]}. Fetch the file again, or unset "
+                "MNIST_ATTENTION_DATA to let the project download it."
+            )
     raise FileNotFoundError(
         f"{folder / name} is missing, as is {name}.gz. MNIST_ATTENTION_DATA must name a folder "
         f"with {', '.join(MNIST_FILES)}, each packed (.gz) or not."
@@ -154,7 +149,7 @@ def _download() -> dict[str, bytes]:
             paths = tfds.download.DownloadManager(download_dir=folder).download(addresses)
             for name, path in paths.items():
                 os.replace(path, Path(folder) / name)
-            return _read_files(Path(folder))
+            return {name: _read_file(Path(folder), name) for name in MNIST_FILES}
     except Exception as error:  # TFDS and its network layers raise many kinds
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
         raise MnistUnavailable(
@@ -170,10 +165,8 @@ def _in_order_of_tfds(contents: dict[str, bytes]) -> dict[str, np.ndarray]:
     for split, prefix in (("train", "train"), ("test", "t10k")):
         labels = np.frombuffer(contents[f"{prefix}-labels-idx1-ubyte"], np.uint8, offset=8)
         images = np.frombuffer(contents[f"{prefix}-images-idx3-ubyte"], np.uint8, offset=16)
-        keys = [
-            hashlib.md5(f"{split}{index}".encode(), usedforsecurity=False).digest()
-            for index in range(len(labels))
-        ]
+        names = [f"{split}{index}".encode() for index in range(len(labels))]
+        keys = [hashlib.md5(name, usedforsecurity=False).digest() for name in names]
         order = sorted(range(len(labels)), key=keys.__getitem__)
         arrays[f"{split}_images"] = images.reshape(-1, 28, 28)[order]
         arrays[f"{split}_labels"] = labels[order]

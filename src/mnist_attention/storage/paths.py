@@ -8,12 +8,7 @@ from pathlib import Path
 def user_path(path: str | os.PathLike, variable: str = "HOME") -> Path:
     """Expand `~` and `~user`, also where no shell has done it: `--results=~/runs`.
 
-    Args:
-        path: What the user gave. `./~` is a folder of that name.
-        variable: The environment variable that moves the folder.
-
-    Raises:
-        OSError: if there is no such home folder; the message names `variable`.
+    If there is no such home folder, the OSError names `variable`, which moves the folder.
     """
     expanded = os.path.expanduser(os.fspath(path))
     if expanded.startswith("~"):
@@ -27,13 +22,10 @@ def user_path(path: str | os.PathLike, variable: str = "HOME") -> Path:
 def _is_checkout(folder: Path) -> bool:
     """Whether this is our project and not another one that has a copy of the package."""
     try:
-        described = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
-    except (OSError, ValueError):
+        project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+        return project["name"] == "mnist-attention"
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    match described:
-        case {"project": {"name": "mnist-attention"}}:
-            return True
-    return False
 
 
 def _folder(name: str) -> Path:

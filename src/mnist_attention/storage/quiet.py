@@ -1,10 +1,12 @@
 """Keeping TensorFlow's start-up lines out of terminals and notebooks."""
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _lock = threading.Lock()
 _blocks = 0
@@ -16,8 +18,8 @@ def silence_stderr() -> Iterator[None]:
     """Discard what is written to the stderr descriptor, by C++ code and child processes too.
 
     TensorFlow 2.21 announces oneDNN and missing GPU drivers on import, before its log level takes
-    effect. Python errors are not lost: they are raised when the descriptor is back. Threads may
-    overlap: the last one to leave restores it. A process without stderr is left as it is.
+    effect. Python errors are raised when the descriptor is back. Threads may overlap: the last one
+    to leave restores it. A process without stderr is left as it is.
     """
     _count_blocks(+1)
     try:
@@ -51,3 +53,26 @@ def _redirect() -> int | None:
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     return kept
+
+
+class QuietImport(importlib.abc.MetaPathFinder):
+    """On `sys.meta_path`: imports the module `name` without its notices, then calls `then`."""
+
+    def __init__(self, name: str, then: Callable[[], object]):
+        self.name, self.then = name, then
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != self.name:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_quietly(module):
+                with silence_stderr():
+                    execute(module)
+                    with contextlib.suppress(RuntimeError):  # another thread is importing it
+                        self.then()
+
+            spec.loader.exec_module = execute_quietly
+        return spec

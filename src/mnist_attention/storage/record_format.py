@@ -12,40 +12,40 @@ from .states import METRICS
 
 NUMBER = (int, float)
 
-RECORD_KEYS = (
-    "dataset",
-    "environment",
-    "history",
-    "protocol",
-    "result",
-    "run_id",
-    "test_predictions",
-)
+PARTS = ("dataset", "environment", "history", "protocol", "result")
+RECORD_KEYS = (*PARTS, "run_id", "test_predictions")
 
 REQUIRED = {
-    "dataset": {"digest": (str,), "name": (str,), "test_size": (int,), "train_size": (int,)},
-    "environment": {},
-    "history": {},
-    "protocol": {"dataset": (str,), "model": (str,), "seed": (int,)},
-    "result": {"test_accuracy": NUMBER, "train_accuracy": NUMBER},
+    "dataset.digest": (str,),
+    "dataset.name": (str,),
+    "dataset.test_size": (int,),
+    "dataset.train_size": (int,),
+    "protocol.dataset": (str,),
+    "protocol.model": (str,),
+    "protocol.seed": (int,),
+    "result.test_accuracy": NUMBER,
+    "result.train_accuracy": NUMBER,
 }
-"""Part of a record -> what must be in it -> its types."""
+"""Field -> its types."""
 
 OPTIONAL = {
-    "dataset": {},
-    "environment": {"epoch_seconds": (list,), "seconds": NUMBER, "threads": (int,)},
-    "history": dict.fromkeys(METRICS, (list,)),
-    # Those of a network, and of a classical method.
-    "protocol": {
-        **dict.fromkeys((field.name for field in dataclasses.fields(Protocol)), (object,)),
-        **{"epochs": (int,), "candidates": (dict,), "selection": (int,)},
-    },
-    "result": {
-        **{"diverged": (bool,), "epochs": (int,), "parameters": (int,)},
-        **{"chosen": (dict,), "selection": (list,)},
-    },
+    "environment.epoch_seconds": (list,),
+    "environment.seconds": NUMBER,
+    "environment.threads": (int,),
+    **{f"history.{name}": (list,) for name in METRICS},
+    **{f"protocol.{field.name}": None for field in dataclasses.fields(Protocol)},
+    "protocol.epochs": (int,),
+    "result.diverged": (bool,),
+    "result.epochs": (int,),
+    "result.parameters": (int,),
+    # Those of a classical method.
+    "protocol.candidates": (dict,),
+    "protocol.selection": (int,),
+    "result.chosen": (dict,),
+    "result.selection": (list,),
 }
-"""Part of a record -> what else may be in it. In `environment` anything may."""
+"""What else may be in a record; of `None`, `Protocol` checks the type. In `environment` any field
+may be."""
 
 
 def check_record(record) -> None:
@@ -54,63 +54,34 @@ def check_record(record) -> None:
     Raises:
         ValueError: saying what is missing, unknown or contradictory.
     """
-    if unusable := _unusable(record):
-        raise ValueError(f"it has no usable {', '.join(unusable)}")
-    if unknown := _unknown(record):
+    record = record if type(record) is dict else {}
+    parts = {name: record[name] for name in PARTS if type(record.get(name)) is dict}
+    given = {f"{name}.{key}": value for name in parts for key, value in parts[name].items()}
+    types = OPTIONAL | REQUIRED
+    unusable = [name for name in RECORD_KEYS if name not in (parts if name in PARTS else record)]
+    unusable += [name for name in REQUIRED if name not in given and name.split(".")[0] in parts]
+    unusable += [n for n, value in given.items() if types.get(n) and type(value) not in types[n]]
+    if unusable:
+        raise ValueError(f"it has no usable {', '.join(sorted(unusable))}")
+    unknown = [*(record.keys() - RECORD_KEYS), *(given.keys() - types)]
+    unknown = [name for name in sorted(unknown) if not name.startswith("environment.")]
+    if unknown:
         raise ValueError(f"it has unknown fields: {', '.join(unknown)}")
     _check_name(record)
     _check_course(record)
     _check_accuracies(record)
 
 
-def _unusable(record) -> list[str]:
-    """Dotted names of what is missing or of another type."""
-    if not isinstance(record, dict):
-        return list(RECORD_KEYS)
-    unusable = sorted(set(RECORD_KEYS) - set(record))
-    for name, required in REQUIRED.items():
-        part = record.get(name, {})
-        if type(part) is not dict:
-            unusable.append(name)
-        elif name in record:
-            unusable += [f"{name}.{key}" for key in required if key not in part]
-            expected = {**OPTIONAL[name], **required}
-            unusable += [
-                f"{name}.{key}"
-                for key, value in part.items()
-                if key in expected
-                and object not in expected[key]
-                and type(value) not in expected[key]
-            ]
-    return unusable
-
-
-def _unknown(record: dict) -> list[str]:
-    return [
-        *sorted(set(record) - set(RECORD_KEYS)),
-        *(
-            f"{name}.{key}"
-            for name in REQUIRED
-            if name != "environment"
-            for key in sorted(set(record[name]) - set(REQUIRED[name]) - set(OPTIONAL[name]))
-        ),
-    ]
-
-
 def _check_name(record: dict) -> None:
     """The run id is the hash of the protocol, and the protocol is one."""
-    fields, digest = record["protocol"], record["dataset"]["digest"]
+    fields, dataset = record["protocol"], record["dataset"]
     if fields["model"] in choices(ModelName):
         fields = Protocol(**fields).to_json()
-    named = hash_fields(fields, digest)
+    named, name = hash_fields(fields, dataset["digest"]), fields["dataset"]
     _require(
         named == record["run_id"], f"run_id {named!r}, the hash of its protocol", record["run_id"]
     )
-    _require(
-        fields["dataset"] == record["dataset"]["name"],
-        f"the dataset of its protocol, {fields['dataset']!r}",
-        record["dataset"]["name"],
-    )
+    _require(name == dataset["name"], f"the dataset of its protocol, {name!r}", dataset["name"])
 
 
 def _check_course(record: dict) -> None:
@@ -122,8 +93,7 @@ def _check_course(record: dict) -> None:
     for name, values in history.items():
         numbers = all(type(value) in (*NUMBER, type(None)) for value in values)
         _require(numbers and len(values) == epochs, f"{epochs} numbers: history.{name}", values)
-    losses = history.get("loss")
-    if losses:
+    if losses := history.get("loss"):
         diverged = losses[-1] is None
         _require(result.get("diverged") == diverged, f"diverged={diverged}", result.get("diverged"))
     seconds = record["environment"].get("epoch_seconds", [])
@@ -131,18 +101,14 @@ def _check_course(record: dict) -> None:
 
 
 def _check_accuracies(record: dict) -> None:
-    result, dataset = record["result"], record["dataset"]
+    """They count images, and agree with the predictions and the history."""
+    result, dataset, predictions = record["result"], record["dataset"], record["test_predictions"]
     for split in ("train", "test"):
         accuracy, size = result[f"{split}_accuracy"], dataset[f"{split}_size"]
         _require(size > 0, f"{split}_size above 0", size)
         right = accuracy * size if 0 <= accuracy <= 1 else np.nan
         whole = abs(right - np.rint(right)) < 1e-3
         _require(whole, f"{split}_accuracy to be a count of {size} images", accuracy)
-    accuracy, size, predictions = (
-        result["test_accuracy"],
-        dataset["test_size"],
-        record["test_predictions"],
-    )
     digits = type(predictions) is str and len(predictions) == size and predictions.isdecimal()
     _require(digits and predictions.isascii(), f"{size} digits: test_predictions", predictions)
     # Keras counts in single precision.
@@ -160,6 +126,23 @@ def mnist_test_labels() -> np.ndarray:
     """The labels of MNIST's test images as ASCII digits, in the order of `MNIST_DIGEST`."""
     digits = Path(__file__).with_name("mnist_test_labels.txt").read_text().split()
     return np.frombuffer("".join(digits).encode(), "S1")
+
+
+def is_measurement(value) -> bool:
+    """Whether JSON has what was measured under some conditions: nested objects and lists of numbers."""
+    measured = value.get("measured") if isinstance(value, dict) else None
+    if not isinstance(measured, dict) or not isinstance(measured.get("conditions"), dict):
+        return False
+    values = [measured]
+    while values:  # no recursion: a file may be nested too deep for it
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif type(value) not in (*NUMBER, type(None)):
+            return False
+    return True
 
 
 def _require(holds: bool, expected: str, received) -> None:

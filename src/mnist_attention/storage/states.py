@@ -5,22 +5,32 @@ import dataclasses
 import hashlib
 import io
 import json
+import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
 import numpy as np
+from tqdm import tqdm
 
-from ..protocol import Protocol, trajectory_id
+from ..protocol import Protocol, expect, trajectory_id
 from .files import write_atomically
 
 HEADER = b"mnist-attention state, sha256 "
 """A state is this, the digest of the rest in 64 hex digits, a line feed, and NumPy's archive. The
 first states were the archive alone."""
 
-METRICS = ("loss", "accuracy", "test_loss", "test_accuracy")
-"""The metrics of `State.history`."""
+HISTORY = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_loss": "test_loss",
+    "val_accuracy": "test_accuracy",
+}
+"""Keras's names of the metrics of an epoch -> ours. Training metrics are running means over the
+augmented images; test metrics are of all clean test images at the epoch's end."""
+
+METRICS = tuple(HISTORY.values())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,12 +54,68 @@ class State:
     backend: str | None = None
 
 
-def write_state(path: Path, state: State) -> None:
-    """Write a state, whole or not at all.
+def next_state(
+    state: State,
+    logs: Mapping[str, float],
+    seconds: float,
+    values: list[np.ndarray],
+    learning_rate: float,
+) -> State:
+    """The state one epoch later; if the run has diverged, with a warning that names the rate.
 
-    Raises:
-        OSError: if it cannot be written, for instance on a full disk.
+    `logs` are the epoch's metrics under Keras's names, `values` the variables after it.
     """
+    history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
+    times = [*state.seconds, round(seconds, 6)]
+    after = State(state.trajectory, state.epoch + 1, history, times, values, backend=state.backend)
+    if diverged(after):
+        tqdm.write(
+            f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} at learning "
+            f"rate {learning_rate:g}. The run stops here.",
+            file=sys.stderr,
+        )
+    return after
+
+
+def diverged(state: State) -> bool:
+    """Whether the last epoch's loss is not finite: such a run has ended."""
+    return not np.isfinite(state.history["loss"][-1:]).all()
+
+
+def is_complete(state: State, protocol: Protocol) -> bool:
+    """Whether a run has all of its epochs, or has diverged."""
+    return state.epoch >= protocol.epochs or diverged(state)
+
+
+def over_budget(state: State, budget_minutes: float | None) -> bool:
+    """Whether the epochs of a run, those of earlier calls included, have used up its time."""
+    return budget_minutes is not None and sum(state.seconds) >= 60 * budget_minutes
+
+
+# Files
+
+
+def checkpoint_path(results: Path, protocol: Protocol, digest: str) -> Path:
+    """Where the state of a run on the digits of `digest` is kept.
+
+    Runs that differ in `epochs` alone share the folder: one may go on from the end of another.
+    """
+    trajectory = trajectory_id(protocol, digest)
+    return Path(results) / ".checkpoints" / trajectory / f"{protocol.epochs}.npz"
+
+
+@contextlib.contextmanager
+def lock_runs(checkpoints: Iterable[Path]) -> Iterator[None]:
+    """Lock the runs with these checkpoints. A second process waits."""
+    with contextlib.ExitStack() as locks:
+        for path in sorted(checkpoints):  # in one order everywhere: no two wait for each other
+            path.parent.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(filelock.FileLock(path.with_suffix(".lock")))
+        yield
+
+
+def write_state(path: Path, state: State) -> None:
+    """Write a state, whole or not at all; OSError if it cannot be, for instance on a full disk."""
     fields = {**vars(state), "variables": len(state.variables)}
     arrays = {f"variable_{index}": value for index, value in enumerate(state.variables)}
     archive = io.BytesIO()
@@ -59,23 +125,34 @@ def write_state(path: Path, state: State) -> None:
     write_atomically(path, lambda file: file.write(b"".join((HEADER, digest, b"\n", content))))
 
 
+def latest_state(
+    folder: Path, trajectory: str, epochs: int, like: list[np.ndarray] | None = None
+) -> tuple[State | None, list[str]]:
+    """The furthest usable state of a trajectory, up to `epochs`, and why others are refused."""
+    best, refused = None, []
+    for path in sorted(Path(folder).glob("*.npz")):
+        try:
+            state = read_state(path, trajectory, like)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        if state.epoch <= epochs and (best is None or state.epoch > best.epoch):
+            best = state
+    return best, refused
+
+
 def read_state(path: Path, trajectory: str, like: list[np.ndarray] | None = None) -> State:
     """Read a state. Nothing is parsed before its digest, or its archive's checksums, are right.
 
-    Args:
-        path: The file.
-        trajectory: `protocol.trajectory_id` of the run that goes on.
-        like: Variables that those of the state must match in shape and type.
-
-    Raises:
-        ValueError: naming the file, if it is damaged, does not fit or belongs to another run.
+    The ValueError names the file: it is damaged, or belongs to another run than `trajectory`, or
+    its variables differ from those of `like` in shape or type.
     """
     content = _checked_archive(path)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             state = _parse(dict(archive))
-        expected, found = (list(map(_kind, v or [])) for v in (like, state.variables))
-        _require(like is None or expected == found, f"variables {expected}", found)
+        found = _kinds(state.variables)
+        expect(like is None or found == _kinds(like), f"variables {_kinds(like or [])}", found)
     except ValueError as error:
         raise ValueError(f"{path} is no usable state: {error}") from error
     if state.trajectory != trajectory:
@@ -107,94 +184,30 @@ def _parse(arrays: dict[str, np.ndarray]) -> State:
     """The state of an archive, each field checked."""
     fields = json.loads(str(arrays.pop("description", "null")))
     names = {field.name for field in dataclasses.fields(State)}
-    given = set(fields) | {"backend"} if type(fields) is dict else None
-    _require(given == names, f"fields {sorted(names)}", given)
+    given = {"backend", *fields} if type(fields) is dict else None
+    expect(given == names, f"fields {sorted(names)}", given)
     variables = [f"variable_{index}" for index in range(len(arrays))]
-    _require(set(arrays) == set(variables), f"arrays {variables}", [*arrays])
-    _require(fields["variables"] == len(arrays), f"{len(arrays)} variables", fields["variables"])
+    expect({*arrays} == {*variables}, f"arrays {variables}", [*arrays])
+    expect(fields["variables"] == len(arrays), f"{len(arrays)} variables", fields["variables"])
     state = State(**{**fields, "variables": [arrays[name] for name in variables]})
 
     epoch, history = state.epoch, state.history
-    _require(type(epoch) is int and epoch >= 0, "epoch of at least 0", epoch)
-    _require(type(history) is dict and {*history} == {*METRICS}, f"metrics {METRICS}", history)
+    expect(type(epoch) is int and epoch >= 0, "epoch of at least 0", epoch)
+    expect(type(history) is dict and {*history} == {*METRICS}, f"metrics {METRICS}", history)
     for name, values in {"seconds": state.seconds, **history}.items():
         fits = type(values) is list and len(values) == epoch
-        _require(fits and all(type(v) is float for v in values), f"{epoch} floats: {name}", values)
-    _require(all(0 <= second < np.inf for second in state.seconds), "seconds", state.seconds)
+        expect(fits and all(type(v) is float for v in values), f"{epoch} floats: {name}", values)
+    expect(all(0 <= second < np.inf for second in state.seconds), "seconds", state.seconds)
     numbers = all(value.dtype.kind in "fiu" for value in state.variables)
-    _require(numbers, "variables that are numbers", list(map(_kind, state.variables)))
+    expect(numbers, "variables that are numbers", _kinds(state.variables))
     # A run that diverged ends with NaN.
     finite = all(np.isfinite(value).all() for value in state.variables)
     ended = not np.isfinite([v for values in history.values() for v in values[-1:]]).all()
-    _require(finite or ended, "finite variables", "NaN or infinity")
+    expect(finite or ended, "finite variables", "NaN or infinity")
     return state
 
 
-def _kind(value: np.ndarray) -> tuple:
-    """Shape and type; the width of integers differs between Keras backends."""
-    return value.shape, value.dtype.name if value.dtype.kind == "f" else value.dtype.kind in "iu"
-
-
-def _require(holds: bool, expected: str, received) -> None:
-    if not holds:
-        raise ValueError(f"Expected {expected}. Received: {str(received)[:200]}")
-
-
-def latest_state(
-    folder: Path, trajectory: str, epochs: int, like: list[np.ndarray] | None = None
-) -> tuple[State | None, list[str]]:
-    """The furthest usable state of a trajectory, not beyond `epochs`, and why others are refused.
-
-    A run of 100 epochs may go on from the end of a run of 50: each has its own file in `folder`.
-    """
-    best, refused = None, []
-    for path in sorted(Path(folder).glob("*.npz")):
-        try:
-            state = read_state(path, trajectory, like)
-        except ValueError as error:
-            refused.append(str(error))
-            continue
-        if state.epoch <= epochs and (best is None or state.epoch > best.epoch):
-            best = state
-    return best, refused
-
-
-def checkpoint_path(results: Path, protocol: Protocol, digest: str) -> Path:
-    """Where the state of a run is kept. Runs that differ in `epochs` alone share the folder.
-
-    `digest` is that of the digits, `Dataset.digest`.
-    """
-    trajectory = trajectory_id(protocol, digest)
-    return Path(results) / ".checkpoints" / trajectory / f"{protocol.epochs}.npz"
-
-
-@contextlib.contextmanager
-def lock_runs(checkpoints: Iterable[Path]) -> Iterator[None]:
-    """Lock the runs with these checkpoints. A second process waits."""
-    with contextlib.ExitStack() as locks:
-        for path in sorted(checkpoints):  # in one order everywhere: no two wait for each other
-            path.parent.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(filelock.FileLock(path.with_suffix(".lock")))
-            for half_written in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
-                half_written.unlink(missing_ok=True)
-        yield
-
-
-def diverged(state: State) -> bool:
-    """Whether the last epoch's loss is not finite: such a run has ended."""
-    return bool(state.history["loss"]) and not np.isfinite(state.history["loss"][-1])
-
-
-def is_complete(state: State, protocol: Protocol) -> bool:
-    """Whether a run has all of its epochs, or has diverged."""
-    return state.epoch >= protocol.epochs or diverged(state)
-
-
-def over_budget(state: State, budget_minutes: float | None) -> bool:
-    """Whether a run has used up its time budget: it ends with the epoch in which that happens.
-
-    Args:
-        state: The run, with the seconds of all its epochs, those of earlier calls included.
-        budget_minutes: How long a run may train; `None` for as long as it takes.
-    """
-    return budget_minutes is not None and sum(state.seconds) >= 60 * budget_minutes
+def _kinds(values: list[np.ndarray]) -> list[tuple]:
+    """Shapes and types; the width of integers differs between Keras backends."""
+    types = (v.dtype.name if v.dtype.kind == "f" else v.dtype.kind in "iu" for v in values)
+    return [(value.shape, kind) for value, kind in zip(values, types, strict=True)]

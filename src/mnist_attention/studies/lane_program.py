@@ -14,7 +14,7 @@ from keras import ops
 from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input, scale_brightness
 from ..models import EVALUATION_BATCH
 from ..protocol import Protocol
-from ..training import variables
+from ..storage.checkpoints import variables
 from .options import LOWERINGS
 
 

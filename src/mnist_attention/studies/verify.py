@@ -1,7 +1,6 @@
 """``verify``: train runs again and say whether their records come out again."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..protocol import PAPER, Protocol
 from ..records import read_records, reproducible_text
+from .engines import use_one_thread
 
 PAPERS_PAIR = (PAPER, dataclasses.replace(PAPER, model="lenet5"))
 """LeNet-5 with the mask and without, seed 0."""
@@ -49,34 +49,22 @@ class Comparison:
 
 
 def compare(record: dict, recorded: Sequence[dict]) -> Comparison:
-    """Compare a run with its own record, and with those that differ from it in the seed alone.
-
-    Args:
-        record: The run, made again.
-        recorded: Any records.
-    """
+    """Compare a run with its own record, and with those that differ from it in the seed alone."""
     name = f"{record['protocol']['model']}, seed {record['protocol']['seed']}"
     setting = _setting(record)
     seeds = [there for there in recorded if _setting(there) == setting]
     own = [there for there in seeds if there["run_id"] == record["run_id"]]
-    equal = any(reproducible_text(_parts(r)) == reproducible_text(record) for r in own)
+    equal = any(reproducible_text(there) == reproducible_text(record) for there in own)
     accuracies = [there["result"]["test_accuracy"] for there in seeds]
     if not own or len(accuracies) < 3:
         return Comparison(name, equal, None)
-    away, spread = (
-        record["result"]["test_accuracy"] - np.mean(accuracies),
-        np.std(accuracies, ddof=1),
-    )
+    away = record["result"]["test_accuracy"] - np.mean(accuracies)
+    spread = np.std(accuracies, ddof=1)
     return Comparison(name, equal, float(away / spread) if spread else np.sign(away) * np.inf)
 
 
 def _setting(record: dict) -> dict:
     return {**record["protocol"], "seed": None, "digest": record["dataset"]["digest"]}
-
-
-def _parts(record: dict) -> dict:
-    """The record as it was written: without what was measured later."""
-    return {name: part for name, part in record.items() if name != "measured"}
 
 
 def verify(
@@ -110,8 +98,7 @@ def verify(
 
 
 def _train(protocol: Protocol, folder: Path, verbose: bool) -> dict:
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = "1"  # as the recorded runs had; read when TensorFlow is imported
+    use_one_thread()  # as the recorded runs had
     from .. import train
 
     return train(protocol, results=folder, study="verify", verbose=verbose)

@@ -1,0 +1,101 @@
+"""The state of a run in a Keras model: taken out after every epoch, put back when it goes on."""
+
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from ..protocol import Protocol, expect, trajectory_id
+from .states import (
+    METRICS,
+    State,
+    is_complete,
+    latest_state,
+    next_state,
+    over_budget,
+    write_state,
+)
+
+
+def variables(model: keras.Model) -> list[keras.Variable]:
+    """The variables of `State.variables`, in that order."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def restore(model: keras.Model, state: State) -> None:
+    """Give the model and its optimizer the values of a state; those before epoch 0 stay."""
+    if state.variables:
+        for variable, value in zip(variables(model), state.variables, strict=True):
+            variable.assign(value)
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    # Copies: JAX gives the memory of an array to the next step.
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables(model)]
+
+
+def initial_state(
+    protocol: Protocol, dataset, checkpoint: Path | None, model: keras.Model | None = None
+) -> State:
+    """The furthest usable state in the folder of `checkpoint`, or the state before epoch 0.
+
+    States that do not fit `model`, the network that goes on, are refused with a warning; one of
+    another Keras backend is a ValueError.
+    """
+    trajectory, backend = trajectory_id(protocol, dataset.digest), keras.backend.backend()
+    if checkpoint is not None:
+        like = _values(model) if model else None
+        state, refused = latest_state(checkpoint.parent, trajectory, protocol.epochs, like)
+        for reason in refused:
+            print(f"{reason}. It is not used.", file=sys.stderr)
+        if model and state and state.backend not in (None, backend):
+            raise ValueError(
+                f"Expected KERAS_BACKEND={state.backend}, on which the saved state in "
+                f"{checkpoint.parent} was made. Received: {backend!r}. Set it, or delete the folder"
+            )
+        if state:
+            return state
+    return State(trajectory, 0, {name: [] for name in METRICS}, [], [], backend)
+
+
+class SavedState(keras.callbacks.Callback):
+    """Saves the state after every epoch, shows it on a bar, and ends a run that is over."""
+
+    def __init__(
+        self,
+        state: State,
+        protocol: Protocol,
+        checkpoint: Path | None,
+        budget_minutes: float | None,
+        verbose: bool,
+    ):
+        super().__init__()
+        self.state, self.protocol = state, protocol
+        self.checkpoint, self.budget_minutes = checkpoint, budget_minutes
+        options = {"desc": f"{protocol.model}, seed {protocol.seed}", "unit": "epoch"}
+        self.bar = tqdm(total=protocol.epochs, initial=state.epoch, disable=not verbose, **options)
+
+    def ended(self) -> bool:
+        """Whether the run has all its epochs, has diverged, or has used up its time."""
+        over = over_budget(self.state, self.budget_minutes)
+        return over or is_complete(self.state, self.protocol)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate, wanted = float(self.model.optimizer.learning_rate), self.protocol.learning_rate
+        received = f"{rate:g} after epoch {epoch + 1}. Callbacks must not change it"
+        expect(rate == np.float32(wanted), f"learning_rate={wanted:g} in every epoch", received)
+        values = _values(self.model)
+        seconds = time.perf_counter() - self.started
+        self.state = next_state(self.state, logs, seconds, values, rate)
+        if self.checkpoint:
+            write_state(self.checkpoint, self.state)
+        loss, accuracy = logs["loss"], logs["val_accuracy"]
+        self.bar.set_postfix_str(f"loss={loss:.4f}, test accuracy={accuracy:.4f}")
+        self.bar.update()
+        self.model.stop_training |= self.ended()
