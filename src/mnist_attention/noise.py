@@ -1,18 +1,13 @@
-"""Backgrounds and corruptions of digits, at graded strength, with the exact ink kept.
+"""Backgrounds and corruptions of digits, and the conditions under which networks are tested.
 
-The brightness of a pixel is the share of it that white ink covers, so a background *behind* it
-gives
+A background stands behind the digit: ink covers as much of it as the pixel is bright,
 
     pixel = digit + (1 - digit) * 0.75 * strength * background.
 
-Full ink stays full, no ink gets darker, and the brightest background stays darker than ink.
 `uniform` and `photographs` follow mnist-back-rand and mnist-back-image, `gaussian` interpolates
 between them (Larochelle et al.: An empirical evaluation of deep architectures on problems with many
-factors of variation, ICML 2007). The formula and the photographs are ours.
-
-A corruption changes the digit itself, as in MNIST-C (Mu, Gilmer: MNIST-C: a robustness benchmark
-for computer vision, 2019).
-
+factors of variation, ICML 2007). The formula and the photographs are ours. A corruption changes the
+digit itself, as in MNIST-C (Mu, Gilmer: MNIST-C: a robustness benchmark for computer vision, 2019).
 Strength 0 changes nothing. At 1 a person can still read the digits.
 """
 
@@ -23,24 +18,18 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import ndimage
-from scipy.special import ndtr
 
 from .data import Dataset, brightness, check_images, ink, load_dataset
 from .protocol import Protocol
 
+# SciPy and scikit-image are imported where they draw: reports need only the conditions below.
+
 Split = Literal["train", "test"]
 SPLITS = get_args(Split)
 
-CORRELATION_WIDTH = 6.0
-"""Distance in pixels at which the Gaussian of texture (gamma = 1) has the correlation 1/e."""
-
-FLATTEST_PATCH = 0.1
-"""Smallest standard deviation of a photograph's patch; mnist-back-image left flat ones out too."""
-
-BRIGHTEST = 0.75
-"""Brightest pixel of a background at strength 1, where ink is 1. As bright as ink, as in
-mnist-back-rand, textures and photographs would hide some digits."""
+CORRELATION_WIDTH = 6.0  # pixels at which the correlation of texture (gamma = 1) is 1/e
+FLATTEST_PATCH = 0.1  # smallest standard deviation of a patch; mnist-back-image left flat ones out
+BRIGHTEST = 0.75  # of a background, where ink is 1: as bright as ink it would hide some digits
 
 _PIECES, _PIECE = 4, 8  # as Mnih et al. on their 60x60 canvas
 _BLOCK = 1000  # images at once, which bounds the memory
@@ -59,23 +48,21 @@ def add_noise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put a background behind digits, or corrupt them. A pure function of its arguments.
 
-    The draw of an image depends on `seed`, `split` and its index alone, so that the first images
-    of a stack look the same without the others. It is the same at every strength and `gamma`.
+    The draw of an image depends on `seed`, `split` and its index alone. It is the same at every
+    strength and `gamma`.
 
     Args:
         images: Clean digits, shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
         name: A name in `BACKGROUNDS` or `CORRUPTIONS`.
-        strength: From 0, nothing, to 1.
+        strength: From 0 to 1.
         seed: From 0 to 2**32 - 1.
         gamma: Of the background `gaussian` only: from 0, white noise, to 1, texture.
-        split: `"train"` or `"test"`, which share no draw, no pixel of a photograph and no digit
-            that clutter is cut from.
-        indices: The index of each image; by default `0 .. n - 1`. With their own indices, images
-            from the middle of a data set look as they do in the whole.
+        split: `"train"` or `"test"`, which share no draw, photograph or cluttering digit.
+        indices: The index of each image in its data set; by default `0 .. n - 1`.
 
     Returns:
-        The disturbed images, uint8 of shape `(n, 28, 28)`, and the ink of the clean digits, bool
-        of the same shape; see `data.ink`.
+        The disturbed images, uint8, and the ink of the clean digits (`data.ink`), bool; both of
+        shape `(n, 28, 28)`.
 
     Raises:
         ValueError: for an argument outside of these values, or images of another shape, type or
@@ -83,7 +70,17 @@ def add_noise(
     """
     check_images(images)
     indices = range(len(images)) if indices is None else indices
-    _check(name, strength, seed, gamma, split)
+    names = (*BACKGROUNDS, *CORRUPTIONS)
+    for field, received, expected, holds in (
+        ("name", name, f"to be one of {names}", name in names),
+        ("strength", strength, "from 0 to 1", 0 <= strength <= 1),
+        ("seed", seed, "from 0 to 2**32 - 1", 0 <= seed < 2**32),
+        ("gamma", gamma, "from 0 to 1", 0 <= gamma <= 1),
+        ("gamma", gamma, f"0 with {name!r}, which has none", gamma == 0 or name == "gaussian"),
+        ("split", split, f"to be one of {SPLITS}", split in SPLITS),
+    ):
+        if not holds:
+            raise ValueError(f"Expected {field} {expected}. Received: {field}={received!r}")
     if len(indices) != len(images):
         raise ValueError(f"Expected {len(images)} indices, one per image. Received: {len(indices)}")
     disturbed = np.empty(images.shape, np.uint8)
@@ -102,46 +99,22 @@ def add_noise(
     return disturbed, ink(images)
 
 
-def _check(name: str, strength: float, seed: int, gamma: float, split: str) -> None:
-    names = (*BACKGROUNDS, *CORRUPTIONS)
-    for field, received, expected, holds in (
-        ("name", name, f"to be one of {names}", name in names),
-        ("strength", strength, "from 0 to 1", 0 <= strength <= 1),
-        ("seed", seed, "from 0 to 2**32 - 1", 0 <= seed < 2**32),
-        ("gamma", gamma, "from 0 to 1", 0 <= gamma <= 1),
-        ("gamma", gamma, f"0 with {name!r}, which has none", gamma == 0 or name == "gaussian"),
-        ("split", split, f"to be one of {SPLITS}", split in SPLITS),
-    ):
-        if not holds:
-            raise ValueError(f"Expected {field} {expected}. Received: {field}={received!r}")
+def _draw(generators: _Generators, method: str, *arguments) -> np.ndarray:
+    return np.stack([getattr(generator, method)(*arguments) for generator in generators])
 
 
-def _draw(generators: _Generators, sample: Callable[[np.random.Generator], np.ndarray]):
-    return np.stack([sample(generator) for generator in generators])
-
-
-def _pixels(generators: _Generators) -> np.ndarray:
-    return _draw(generators, lambda generator: generator.random((28, 28), dtype=np.float32))
-
-
-def _pairs(generators: _Generators) -> np.ndarray:
-    return _draw(generators, lambda generator: generator.random(2)).T[..., None, None]
-
-
-def _normal(generators: _Generators, *size: int) -> np.ndarray:
-    return _draw(generators, lambda generator: generator.standard_normal(size, dtype=np.float32))
-
-
-def _uniform(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
+def _uniform(generators: _Generators, gamma: float = 0, split: Split = "train") -> np.ndarray:
     """Independent pixels, uniform from black to white, as mnist-back-rand."""
-    return _pixels(generators)
+    return _draw(generators, "random", (28, 28), np.float32)
 
 
 def _gaussian(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
     """Noise of covariance gamma S + (1 - gamma) I, S_ij = exp(-distance_ij^2 / 6^2), as Larochelle
-    et al. 2007 with our choice of the width; the normal distribution function then makes every
-    pixel uniform from black to white."""
-    white, seeds = np.moveaxis(_normal(generators, 2, 28, 28), 1, 0)
+    et al. 2007; the normal distribution function then makes every pixel uniform."""
+    from scipy.special import ndtr
+
+    normal = _draw(generators, "standard_normal", (2, 28, 28), np.float32)
+    white, seeds = np.moveaxis(normal, 1, 0)
     root = _root_of_kernel()
     # S is the product of a kernel over rows and one over columns, and so is its root.
     texture = root @ seeds @ root.T
@@ -158,40 +131,33 @@ def _root_of_kernel() -> np.ndarray:
 def _photographs(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
     """A grey patch of a photograph, not a flat one, as mnist-back-image."""
     windows, places = _patches(split)
-    chosen = places[_draw(generators, lambda generator: generator.integers(len(places)))]
-    return windows[tuple(chosen.T)]
+    return windows[tuple(places[_draw(generators, "integers", len(places))].T)]
 
 
 @functools.cache
 def _patches(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """All patches of scikit-learn's two photographs, and the places of those that are not flat.
-
-    Of eight upright strips of each photograph, testing has the third and the seventh.
-    """
+    """All patches of scikit-learn's two photographs, and the places of those that are not flat."""
     from skimage.color import rgb2gray
     from sklearn.datasets import load_sample_images
 
     grey = np.stack([rgb2gray(photo) for photo in load_sample_images().images]).astype(np.float32)
+    # Of eight upright strips of each photograph, testing has the third and the seventh.
     strips = np.split(grey, 8, axis=2)
-    mine = [strip for i, strip in enumerate(strips) if (i % 4 == 2) == (split == "test")]
-    parts = np.concatenate(mine)
+    parts = np.concatenate([s for i, s in enumerate(strips) if (i % 4 == 2) == (split == "test")])
     windows, squares = (sliding_window_view(x, (28, 28), axis=(1, 2)) for x in (parts, parts**2))
     variance = squares.mean(axis=(3, 4)) - windows.mean(axis=(3, 4)) ** 2
     return windows, np.argwhere(variance >= FLATTEST_PATCH**2)
 
 
 def _clutter(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
-    """Four 8x8 pieces of scikit-learn's digits at random places, so that an image does not depend
-    on its neighbours. After cluttered MNIST (Mnih et al.: Recurrent models of visual attention,
-    NIPS 2014), which has a larger canvas."""
+    """Four 8x8 pieces of scikit-learn's digits at random places, after Mnih et al.: Recurrent
+    models of visual attention, NIPS 2014."""
     pieces = sliding_window_view(_other_digits(split), (_PIECE, _PIECE), axis=(1, 2))
     limits = np.array([*pieces.shape[:3], *2 * (28 - _PIECE + 1,)])
-    draws = _draw(generators, lambda generator: generator.random((_PIECES, len(limits))))
+    draws = (_draw(generators, "random", (_PIECES, len(limits))) * limits).astype(int)
     canvas = np.zeros((len(generators), 28, 28), np.float32)
     image, side = np.arange(len(canvas))[:, None, None], np.arange(_PIECE)
-    for which, from_row, from_column, row, column in np.moveaxis(
-        (draws * limits).astype(int), 0, 2
-    ):
+    for which, from_row, from_column, row, column in np.moveaxis(draws, 0, 2):
         rows, columns = row[:, None, None] + side[:, None], column[:, None, None] + side
         canvas[image, rows, columns] += pieces[which, from_row, from_column]
     return canvas.clip(0, 1)
@@ -199,14 +165,13 @@ def _clutter(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
 
 @functools.cache
 def _other_digits(split: Split) -> np.ndarray:
-    digits = load_dataset("uci")
-    images = digits.train_images if split == "train" else digits.test_images
+    images = getattr(load_dataset("uci"), f"{split}_images")
     return images[:, ::2, ::2] / np.float32(255)  # at half the size its strokes are as MNIST's
 
 
 def _gaussian_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """White noise of standard deviation up to 0.38 (MNIST-C, severity 5)."""
-    return digits + 0.38 * strength * _normal(generators, 28, 28)
+    return digits + 0.38 * strength * _draw(generators, "standard_normal", (28, 28), np.float32)
 
 
 def _shot_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
@@ -218,14 +183,16 @@ def _shot_noise(generators: _Generators, digits: np.ndarray, strength: float) ->
 
 def _impulse_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """Salt and pepper on up to 27 % of the pixels (MNIST-C, severity 5)."""
-    draws, half = _pixels(generators), 0.27 * strength / 2
+    draws, half = _uniform(generators), 0.27 * strength / 2
     return np.where(draws < half, 0, np.where(draws >= 1 - half, 1, digits))
 
 
 def _blur(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """A Gaussian of standard deviation up to 1.5 pixels (MNIST-C: from 1 to 6)."""
+    from scipy.ndimage import gaussian_filter
+
     width = 1.5 * strength**0.5  # in proportion to strength, its first third would do nothing
-    return ndimage.gaussian_filter(digits, width, axes=(1, 2), mode="constant")
+    return gaussian_filter(digits, width, axes=(1, 2), mode="constant")
 
 
 def _contrast(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
@@ -236,7 +203,7 @@ def _contrast(generators: _Generators, digits: np.ndarray, strength: float) -> n
 
 def _stripes(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """Grey bars over the digit, 2 pixels in 6, at a random angle; strength is their opacity."""
-    angle, phase = _pairs(generators)
+    angle, phase = _draw(generators, "random", 2).T[..., None, None]
     row, column = np.mgrid[:28, :28]
     across = row * np.cos(np.pi * angle) + column * np.sin(np.pi * angle) + 6 * phase
     return np.where(across % 6 < 2, digits + strength * (0.5 - digits), digits)
@@ -244,26 +211,19 @@ def _stripes(generators: _Generators, digits: np.ndarray, strength: float) -> np
 
 def _occlusion(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """A grey disc of up to 10 pixels across, its centre anywhere on the middle 20x20 pixels."""
-    row, column = 4 + 20 * _pairs(generators)
+    row, column = 4 + 20 * _draw(generators, "random", 2).T[..., None, None]
     rows, columns = np.mgrid[:28, :28]
     return np.where(np.hypot(rows - row, columns - column) < 5 * strength, 0.5, digits)
 
 
-BACKGROUNDS: dict[str, Callable[..., np.ndarray]] = {
-    function.__name__[1:]: function for function in (_uniform, _gaussian, _photographs, _clutter)
-}
-"""Name -> background as a function of generators, gamma and split."""
-
-CORRUPTIONS: dict[str, Callable[..., np.ndarray]] = {
-    function.__name__[1:]: function
-    for function in (
-        _gaussian_noise, _shot_noise, _impulse_noise, _blur, _contrast, _stripes, _occlusion,
-    )
-}  # fmt: skip
-"""Name -> corrupted digits as a function of generators, digits and strength."""
+def _by_name(*functions: Callable[..., np.ndarray]) -> dict[str, Callable[..., np.ndarray]]:
+    return {function.__name__[1:]: function for function in functions}
 
 
-# Conditions of training and testing
+BACKGROUNDS = _by_name(_uniform, _gaussian, _photographs, _clutter)
+CORRUPTIONS = _by_name(
+    _gaussian_noise, _shot_noise, _impulse_noise, _blur, _contrast, _stripes, _occlusion
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,45 +245,32 @@ class Condition:
 
     def apply(self, images: np.ndarray, split: Split) -> np.ndarray:
         """The disturbed images of a split, shape `(n, 28, 28)`, the same for every network."""
-        if not self.strength:
-            return images
-        how = {"strength": self.strength, "gamma": self.gamma, "seed": 0, "split": split}
-        return add_noise(images, self.name, **how)[0]
+        how = dataclasses.asdict(self) | {"seed": 0, "split": split}
+        return add_noise(images, **how)[0] if self.strength else images
 
 
 CLEAN = Condition()
 
+# Networks trained on clean digits are tested on these, and on the corruptions.
 BACKGROUND_CONDITIONS = tuple(
     Condition(name, strength, gamma)
     for name in BACKGROUNDS
     for gamma in ((0.5, 1.0) if name == "gaussian" else (0.0,))  # gamma 0 is `uniform`
     for strength in (0.25, 0.5, 0.75, 1.0)
 )
-"""Backgrounds that networks trained on clean digits are tested on."""
+CORRUPTION_CONDITIONS = tuple(Condition(name, half) for name in CORRUPTIONS for half in (0.5, 1.0))
 
-HALF_AND_FULL = tuple(
-    condition for condition in BACKGROUND_CONDITIONS if condition.strength in (0.5, 1.0)
-)
-"""Backgrounds that networks trained on a background are tested on."""
+# Networks trained on a background are tested on these.
+HALF_AND_FULL = tuple(how for how in BACKGROUND_CONDITIONS if how.strength in (0.5, 1.0))
 
-CORRUPTION_CONDITIONS = tuple(
-    Condition(name, strength) for name in CORRUPTIONS for strength in (0.5, 1.0)
-)
-"""Corruptions that they are tested on."""
-
+# Networks are trained on these; the control networks on uniform noise at full strength.
 TRAINING_CONDITIONS = (
-    Condition("uniform", 0.5),
-    Condition("uniform", 1.0),
-    Condition("gaussian", 1.0, 0.5),
-    Condition("gaussian", 1.0, 1.0),
-    Condition("photographs", 0.5),
-    Condition("photographs", 1.0),
+    *(Condition("uniform", strength) for strength in (0.5, 1.0)),
+    *(Condition("gaussian", 1.0, gamma) for gamma in (0.5, 1.0)),
+    *(Condition("photographs", strength) for strength in (0.5, 1.0)),
     Condition("clutter", 1.0),
 )
-"""Backgrounds that networks are trained on."""
-
 CONTROL_CONDITION = TRAINING_CONDITIONS[1]
-"""The background that the control networks are trained on: uniform noise at full strength."""
 
 
 def apply_noise(protocol: Protocol, dataset: Dataset) -> Dataset:

@@ -70,14 +70,6 @@ def test_the_worked_pattern_is_the_framed_patch():
         figures.local_binary_pattern(image, codes_of(image)[::-1], (10, 5), WEIGHTS)
 
 
-def test_feature_maps_write_the_features_of_one_place(uci):
-    figure = figures.feature_maps(uci.test_images[0], FEATURES, (14, 3))
-    expected = [f"map {i + 1}\n{value:.2f}" for i, value in enumerate(FEATURES[14, 3])]
-    assert texts(figure)[-6:] == expected
-    assert len(figure.axes[0].images) == 7
-    assert len(figure.axes[0].patches) == 6
-
-
 def test_the_product_is_features_times_mask():
     scores = np.linspace(0, 1, 28 * 28).reshape(28, 28, 1)
     shown = [image.get_array() for image in figures.product(FEATURES, scores).axes[0].images]

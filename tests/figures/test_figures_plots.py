@@ -52,13 +52,13 @@ def test_forest_draws_estimates_with_intervals_and_seeds_with_their_mean():
         "none": Sample(0),
         "unfinished": Difference(0),
     }
-    figure = figures.forest({"": rows}, notes={"unfinished": "4 of 100 epochs"})
+    figure = figures.forest({"": rows})
     drawn = lines(figure.axes[0])
     assert labels(figure.axes[0]) == [*rows]
     assert [-1, 0.25] in drawn
     assert [1, 2, 6] in drawn
     assert [3] in drawn
-    assert texts(figure) == ["\N{MINUS SIGN}0.50", "+3.00", "no runs yet", "4 of 100 epochs"]
+    assert texts(figure) == ["\N{MINUS SIGN}0.50", "+3.00", "no runs yet", "no runs yet"]
 
 
 def test_forest_puts_the_papers_number_beside_ours():
@@ -80,12 +80,9 @@ def test_forest_joins_the_seeds_only_where_all_rows_have_them():
     assert max(map(len, apart)) == 2
 
 
-def test_panels_stand_side_by_side_or_one_above_the_other():
+def test_panels_share_the_rows_of_the_first():
     panels = {"one": {"a": [1.0]}, "two": {"a": [2.0]}}
     assert [labels(axis) for axis in figures.forest(panels).axes] == [["a"], [""]]
-    stacked = figures.forest(panels, stacked=True).axes
-    assert [labels(axis) for axis in stacked] == [["a"], ["a"]]
-    assert stacked[0].get_xlim() == stacked[1].get_xlim()
 
 
 def test_an_empty_forest_says_so():

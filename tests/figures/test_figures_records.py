@@ -16,9 +16,7 @@ from synthetic import make_record, make_runs
 FUNCTIONS = (
     "hero",
     "learning_curves",
-    "mask_minus_plain",
     "accuracy_over_steps",
-    "ablation_forest",
     "interventions",
     "controls",
     "reinitialised",
@@ -63,9 +61,6 @@ def runs(**changes) -> list[dict]:
 @pytest.fixture(scope="module")
 def records() -> list[dict]:
     found = runs() + runs(epochs=20) + make_runs([0.99] * 3, batch_size=48)
-    for epochs in (20, 100):
-        found += make_runs([0.98, 0.981, 0.983], epochs=epochs, momentum=0.9)
-    found += make_runs([0.1135] * 3, epochs=20, activation="sigmoid")
     for model in attention.CONTROLS:
         found += make_runs([0.96, 0.961, 0.962], epochs=20, model=model)
     for condition in TRAINING_CONDITIONS:
@@ -129,15 +124,6 @@ def test_steps_are_epochs_times_batches(records):
     axes = figures.accuracy_over_steps(records).axes
     ends = [max(line.get_xdata()[-1] for line in axis.lines) for axis in axes]
     assert ends == [100, 125]  # thousands: 60,000 / 48 batches in each of 100 epochs
-
-
-def test_collapsed_runs_are_a_note_and_no_point(records):
-    axis = figures.ablation_forest(records).axes[0]
-    rows = dict(zip(labels(axis), (text.get_text() for text in axis.texts), strict=True))
-    collapsed = [name for name, text in rows.items() if text == "all 3 runs stay at chance"]
-    assert [name.split(": ")[1] for name in collapsed] == ["sigmoid"]
-    assert len(rows) == 2
-    assert axis.get_xlim()[0] > -5
 
 
 def test_controls_are_drawn_with_their_seeds(records):

@@ -10,7 +10,6 @@ Images:
     image_grid(images, captions, masks=, ink=, columns=10): rows of digits and masks, or a gallery
     digit_as_numbers(image, corner, size): a digit, and a part of it as numbers
     local_binary_pattern(image, codes, centre, weights): the framed patch worked out
-    feature_maps(image, features, place=None): a digit and its feature maps
     product(features, scores): features times mask
     mask_along_row(image, scores, row): pixels and mask along one row
     enlargement(image, scores, enlarged, centres): the C3 mask laid over the image
@@ -18,72 +17,32 @@ Images:
 
 Numbers:
     curves({panel: {name: Curve(x, y)}}, levels=, limits=, ticks=): lines named at their ends
-    forest({panel: {row: estimate or values}}, paper=, notes=, join=): means with intervals
+    forest({panel: {row: estimate or values}}, paper=, join=): means with intervals
     heat_map({panel: table}, rows=, columns=, form=, limits=): numbers in coloured squares
     pairs(plain, masked, paper): a line a pair
 
 Records (all `f(records, title=)`):
-    hero, learning_curves, mask_minus_plain, paper_table(records, number), accuracy_over_steps,
-    ablation_forest, interventions, controls, reinitialised, accuracy_over_strength,
-    decibels_and_accuracy
+    hero, learning_curves, paper_table(records, number), accuracy_over_steps, interventions,
+    controls, reinitialised, accuracy_over_strength, decibels_and_accuracy
 """
 
+# fmt: off
+# ruff: noqa: I001
 from .from_records import (
-    ablation_forest,
-    accuracy_over_steps,
-    accuracy_over_strength,
-    controls,
-    decibels_and_accuracy,
-    hero,
-    interventions,
-    learning_curves,
-    mask_minus_plain,
-    paper_table,
-    reinitialised,
+    accuracy_over_steps, accuracy_over_strength, controls, decibels_and_accuracy, hero,
+    interventions, learning_curves, paper_table, reinitialised,
 )
 from .images import (
-    digit_as_numbers,
-    enlargement,
-    feature_maps,
-    image_grid,
-    local_binary_pattern,
-    mask_along_row,
-    product,
+    digit_as_numbers, enlargement, image_grid, local_binary_pattern, mask_along_row, product,
 )
 from .network import network
 from .plots import Curve, curves, forest, heat_map, pairs
 from .style import MASK, PAPER, PLAIN, save, show, style, subplots
 
 __all__ = [
-    "MASK",
-    "PAPER",
-    "PLAIN",
-    "Curve",
-    "ablation_forest",
-    "accuracy_over_steps",
-    "accuracy_over_strength",
-    "controls",
-    "curves",
-    "decibels_and_accuracy",
-    "digit_as_numbers",
-    "enlargement",
-    "feature_maps",
-    "forest",
-    "heat_map",
-    "hero",
-    "image_grid",
-    "interventions",
-    "learning_curves",
-    "local_binary_pattern",
-    "mask_along_row",
-    "mask_minus_plain",
-    "network",
-    "pairs",
-    "paper_table",
-    "product",
-    "reinitialised",
-    "save",
-    "show",
-    "style",
-    "subplots",
+    "MASK", "PAPER", "PLAIN", "Curve", "accuracy_over_steps", "accuracy_over_strength", "controls",
+    "curves", "decibels_and_accuracy", "digit_as_numbers", "enlargement", "forest", "heat_map",
+    "hero", "image_grid", "interventions", "learning_curves", "local_binary_pattern",
+    "mask_along_row", "network", "pairs", "paper_table", "product", "reinitialised", "save", "show",
+    "style", "subplots",
 ]

@@ -3,28 +3,22 @@
 Runs that were cut short, and runs on other digits than MNIST, are never drawn.
 """
 
-import math
-
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..evidence import ablations, attention
+from ..data import TRAIN_SIZE
+from ..evidence import attention
 from ..evidence import runs as evidence
-from ..evidence.statistics import Difference
 from ..noise import BACKGROUND_CONDITIONS, CLEAN
 from ..probes.scores import short_name
-from ..protocol import PAPER, SHORT
+from ..protocol import SHORT
 from .plots import Curve, curves, forest, pairs
 from .style import MASK
 
 Records = list[dict]
 
 _NETWORKS = {"LeNet": attention.PLAIN, "LeNet+Attention": attention.MASKED}
-_SIZE = 60_000
-_EARLY = 20
-"""Epochs that are drawn apart, as curves then change by hundredths of what they did before."""
-
-
+_EARLY = 20  # epochs drawn apart: curves then change by hundredths of what they did before
 _DOTS = "small: a seed, large: their mean"
 
 
@@ -68,57 +62,30 @@ def hero(records: Records, *, title: str | None = None) -> Figure:
     if title is None:
         title = "The paper: the mask lifts LeNet from {:.1f} to {:.1f} %.".format(*paper)
         if ours[0]:
-            means = [np.mean(values) for values in ours]
-            title += " Here: from {:.2f} to {:.2f} %.".format(*means)
+            title += " Here: from {:.2f} to {:.2f} %.".format(*map(np.mean, ours))
     return pairs(*ours, paper, title=title)
 
 
 def learning_curves(records: Records, *, title: str = "") -> Figure:
     """Test accuracy of all pairs: the first epochs, and the others enlarged."""
-    lines = {name: _history(runs) for name, runs in _pairs(records).items()}
-    levels = {f"paper, {name}": evidence.reported_value(name) for name in _NETWORKS}
-    return curves(_early_and_late(lines), title=title, levels=levels, limits=[(0, 100), (96, 99.6)])
-
-
-def mask_minus_plain(records: Records, *, title: str = "") -> Figure:
-    """What the mask is worth after each epoch, a thin line a pair: first epochs, and the others."""
-    plain, masked = (_history(runs) for runs in _pairs(records).values())
-    name, gain = f"mean of {len(plain)}", evidence.reported_gain()
-    return curves(
-        _early_and_late({name: masked - plain}),
-        title=title,
-        y="with minus without the mask,\npoints of test accuracy",
-        levels={f"the paper\n{gain:+g}": gain},
-        limits=[None, (-2.5, 2.5)],
-        colours={name: MASK},
-    )
-
-
-def _early_and_late(lines: dict[str, np.ndarray]) -> dict[str, dict[str, Curve]]:
-    """Two panels of curves over the epochs: until `_EARLY`, and from there on."""
-    parts = {
-        f"the first {_EARLY} epochs": slice(_EARLY),
-        "after that, enlarged": slice(_EARLY, None),
-    }
-    return {
+    found = {name: _history(runs) for name, runs in _pairs(records).items()}
+    early, late = f"the first {_EARLY} epochs", "after that, enlarged"
+    panels = {
         panel: {
             name: Curve(np.arange(1, 1 + values.shape[1])[part], values[:, part])
-            for name, values in lines.items()
+            for name, values in found.items()
         }
-        for panel, part in parts.items()
+        for panel, part in {early: slice(_EARLY), late: slice(_EARLY, None)}.items()
     }
+    levels = {f"paper, {name}": evidence.reported_value(name) for name in _NETWORKS}
+    return curves(panels, title=title, levels=levels, limits=[(0, 100), (96, 99.6)])
 
 
 def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
-    """One of the paper's tables: our mean with its 95 % interval, the paper's number in orange.
+    """One of the paper's tables, 1 to 4: our mean with its 95 % interval, the paper's number.
 
-    Args:
-        records: Any records.
-        number: 1 to 4.
-
-    Returns:
-        A panel for training and one for test accuracy, as far as the paper reports them. Rows
-        without finished runs are named below.
+    Has a panel for training and one for test accuracy, as far as the paper reports them. Rows
+    without finished runs are named below.
     """
     reported = evidence.reported()
     panels: dict[str, dict] = {}
@@ -148,29 +115,12 @@ def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
         values = _history([*_by_seed({"batch_size": size}, records).values()])
         if values.size:
             mean, epochs = values.mean(axis=0), np.arange(1, 1 + values.shape[1])
-            steps = math.ceil(_SIZE / size) * epochs / 1000
+            steps = np.ceil(TRAIN_SIZE["mnist"] / size) * epochs / 1000
             for panel, places in zip(panels.values(), (epochs, steps), strict=True):
                 panel[f"batch {size}"] = Curve(places, mean)
     shades = ("#000000", "#CC79A7", MASK, "#009E73", "#B8A000")
     colours = dict(zip(panels["over epochs"], shades, strict=False))
     return curves(panels, title=title, x="", limits=(90, 99), colours=colours)
-
-
-def ablation_forest(records: Records, *, title: str = "") -> Figure:
-    """What each choice that the paper leaves open is worth, a panel for each length of training."""
-    panels: dict[str, dict] = {
-        f"after {length} epochs": {} for length in (SHORT.epochs, PAPER.epochs)
-    }
-    notes: dict[str, str] = {}
-    for row in ablations.effects(records):
-        rows = panels.get(f"after {row.epochs} epochs")
-        if row.metric != "test accuracy" or row.choice == "seeds" or rows is None:
-            continue
-        name, collapsed = f"{row.choice}: {row.option}", row.stuck == row.effect.n
-        rows[name] = Difference(0) if collapsed else row.effect
-        if collapsed:
-            notes[name] = f"all {row.stuck} runs stay at chance"
-    return forest(panels, title=title, notes=notes, stacked=True)
 
 
 # What the mask does
@@ -197,8 +147,8 @@ def controls(records: Records, *, title: str = "") -> Figure:
     seeds = sorted(set.intersection(*some)) if some else []
     rows = {n: [_accuracy(runs[s]) for s in seeds if s in runs] for n, runs in found.items()}
     label = f"test accuracy after {SHORT.epochs} epochs, %; {_DOTS}"
-    others = {name: "#009E73" for name in rows if name not in ("LeNet", "the mask")}
-    options = {"form": ".2f", "equal": None, "join": True, "colours": others}
+    colours = {name: "#009E73" for name in rows if name not in ("LeNet", "the mask")}
+    options = {"form": ".2f", "equal": None, "join": True, "colours": colours}
     return forest({"": rows}, title=title, label=label, **options)
 
 
@@ -206,23 +156,17 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
     """How far masks survive while weights are re-initialised from the output down; by seed."""
     found = attention.reinitialised({}, records)
     layers = attention.FROM_THE_TOP
-    panels = {
-        f"{short_name(mask)} mask": {
-            # One line for each seed and draw, whether or not a seed has several draws.
-            "mean": Curve(
-                range(len(layers)),
-                np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers)),
-            )
-        }
-        for mask, drawn in found.items()
-    }
-    ticks = {place: name.replace("_attention", "\nmask") for place, name in enumerate(layers)}
+    panels = {}
+    for mask, drawn in found.items():
+        # One line for each seed and draw, whether or not a seed has several draws.
+        lines = np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers))
+        panels[f"{short_name(mask)} mask"] = {"mean": Curve(range(len(layers)), lines)}
     return curves(
         panels,
         title=title,
         x="re-initialised from the output down to",
         y="rank correlation\nwith the trained mask",
-        ticks=ticks,
+        ticks={place: name.replace("_attention", "\nmask") for place, name in enumerate(layers)},
         limits=(-1.05, 1.05),
         colours={"mean": MASK},
     )

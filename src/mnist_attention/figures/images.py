@@ -17,9 +17,8 @@ from ..data import INK
 from .style import DIGIT_MAP, FAINT, MASK, PAPER, VALUE_MAP, WIDTH, style, subplots
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-_GAP = 0.07
-_LINE = 0.16
-"""Inches that a line of captions takes."""
+_GAP = 0.07  # between images, which are 1 wide
+_LINE = 0.16  # inches that a line of captions takes
 
 
 @style()
@@ -55,7 +54,7 @@ def image_grid(
     cell = min(cell, (WIDTH - left - right) / (count + _GAP * (count - 1)))
     above = _LINE * max((1 + text.count("\n") for text in captions), default=0) / cell
     pitch = 1 + _GAP + (above if wrapped else 0)
-    tall = (above + pitch * max(len(rows), 1)) if not wrapped else pitch * max(len(rows), 1)
+    tall = pitch * max(len(rows), 1) + (0 if wrapped else above)
     lines = textwrap.wrap(title, 92)
     height = cell * tall + 0.22 * len(lines) + 0.12
     wide = count + _GAP * (count - 1)
@@ -129,13 +128,17 @@ def _panel(axis: Axes, image: np.ndarray, title: str = "", mask: bool = False) -
     return shown
 
 
-def _frame(axis: Axes, corner: tuple[float, float], size: float) -> None:
-    axis.add_patch(
-        Rectangle(corner, size, size, fill=False, linewidth=1.8, edgecolor=PAPER, zorder=4)
-    )
+def _frame(axis: Axes, row: int, column: int, size: int) -> None:
+    look = {"fill": False, "linewidth": 1.8, "edgecolor": PAPER, "zorder": 4}
+    axis.add_patch(Rectangle((column - 0.5, row - 0.5), size, size, **look))
 
 
-# Single digits
+def _write_numbers(axis: Axes, numbers: np.ndarray, shade: np.ndarray, size: float) -> None:
+    """Write a number on each pixel that is as bright as `shade`; NaN is left out."""
+    for (row, column), number in np.ndenumerate(numbers):
+        if not np.isnan(number):
+            look = {"color": "black" if shade[row, column] > 110 else "white", "size": size}
+            axis.text(column, row, f"{number:.0f}", ha="center", va="center", **look)
 
 
 @style()
@@ -152,12 +155,10 @@ def digit_as_numbers(
     figure, axes = subplots(1, 2, height=4.1, title=title)
     row, column = corner
     _panel(axes[0, 0], image, "the picture")
-    _frame(axes[0, 0], (column - 0.5, row - 0.5), size)
+    _frame(axes[0, 0], row, column, size)
     part = image[row : row + size, column : column + size]
     _panel(axes[0, 1], part, "the framed part as numbers, 0 to 255").set_clim(0, 255)
-    for (i, j), value in np.ndenumerate(part):
-        look = {"ha": "center", "va": "center", "size": 8}
-        axes[0, 1].text(j, i, int(value), color="black" if value > 110 else "white", **look)
+    _write_numbers(axes[0, 1], part, part, 8)
     return figure
 
 
@@ -186,27 +187,22 @@ def local_binary_pattern(
     bits = (patch >= patch[1, 1]) & (weights > 0)
     code = int((bits * weights).sum())
     if code != codes[centre]:
-        raise ValueError(
-            f"Expected codes made with these weights, {code} at pixel {centre}. "
-            f"Received: {codes[centre]} there"
-        )
+        expected = f"Expected codes made with these weights, {code} at pixel {centre}"
+        raise ValueError(f"{expected}. Received: {codes[centre]} there")
     figure, axes = subplots(1, 5, height=2.15, title=title)
     _panel(axes[0, 0], image, "1. a digit")
     _panel(axes[0, 4], codes.astype(np.uint8), "5. every pixel's code")
     for axis in (axes[0, 0], axes[0, 4]):
-        _frame(axis, (column - 1.5, row - 1.5), 3)
+        _frame(axis, row - 1, column - 1, 3)
+    around = np.where(np.eye(9)[4].reshape(3, 3), np.nan, 1)  # the centre has no bit
     tables = {
         "2. the framed patch": (patch, patch),
-        f"3. at least {patch[1, 1]}?": (bits.astype(int), 150 * bits),
-        "4. weights of the ones": (weights, 150 * bits),
+        f"3. at least {patch[1, 1]}?": (bits * around, 150 * bits),
+        "4. weights of the ones": (weights * around, 150 * bits),
     }
     for axis, (name, (numbers, shade)) in zip(axes[0, 1:4], tables.items(), strict=True):
         _panel(axis, np.asarray(shade, np.uint8), name)
-        for (i, j), number in np.ndenumerate(numbers):
-            if (i, j) == (1, 1) and numbers is not patch:
-                continue
-            colour = "black" if shade[i, j] > 110 else "white"
-            axis.text(j, i, int(number), ha="center", va="center", size=11, color=colour)
+        _write_numbers(axis, numbers, shade, 11)
         axis.set(xticks=(0.5, 1.5), yticks=(0.5, 1.5), xticklabels=[], yticklabels=[])
         axis.grid(color="0.5", linewidth=0.7)
         axis.tick_params(length=0)
@@ -215,48 +211,13 @@ def local_binary_pattern(
     return figure
 
 
-# Features and masks
-
-
-def feature_maps(
-    image: np.ndarray,
-    features: np.ndarray,
-    place: tuple[int, int] | None = None,
-    *,
-    title: str = "",
-) -> Figure:
-    """A digit and its feature maps side by side, each map on a scale of its own.
-
-    Args:
-        image: Shape `(28, 28)`.
-        features: Shape `(height, width, channels)`, not negative.
-        place: Row and column of a place that is framed in every map. Its features, one a map,
-            stand above the maps: the numbers that the mask's score is computed from.
-    """
-    captions = [f"map {number}" for number in range(1, 1 + features.shape[2])]
-    if place:
-        captions = [
-            f"{name}\n{value:.2f}" for name, value in zip(captions, features[place], strict=True)
-        ]
-    maps = _channels(features / _brightest(features))
-    figure = image_grid({"": [image / image.max(), *maps]}, ["the digit", *captions], title=title)
-    for number in range(1, 1 + len(maps)) if place else ():
-        axis, (height, width) = figure.axes[0], features.shape[:2]
-        top = axis.get_ylim()[0] - 1 - _GAP
-        corner = (place[1] - 1) / width + number * (1 + _GAP), top + (place[0] - 1) / height
-        _frame(axis, corner, 3 / width)
-    return figure
-
-
 def product(features: np.ndarray, scores: np.ndarray, *, title: str = "") -> Figure:
-    """Feature maps times a mask: what the layer does with one digit (paper, Figure 3).
+    """Feature maps times a mask, a column a map: what the layer does with one digit (Figure 3).
 
     Args:
-        features: Shape `(height, width, channels)`, not negative.
+        features: Shape `(height, width, channels)`, not negative. A map and its product share a
+            scale.
         scores: The mask, shape `(height, width, 1)` or `(height, width, channels)`.
-
-    Returns:
-        A column a map: features, mask, product. Each map and its product share a scale.
     """
     top = _brightest(features)
     rows = {
@@ -283,13 +244,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 @style()
 def mask_along_row(image: np.ndarray, scores: np.ndarray, row: int, *, title: str = "") -> Figure:
-    """Pixels and mask along one row of an image, as curves.
-
-    Args:
-        image: Shape `(28, 28)`.
-        scores: The C1 mask, shape `(28, 28)`.
-        row: Which row; it is marked in the pictures.
-    """
+    """Pixels of an image and its C1 mask, both `(28, 28)`, along one row, which is marked."""
     figure, axes = subplots(1, 3, height=2.4, title=title, width_ratios=(1, 1, 2.2))
     _panel(axes[0, 0], image, "digit")
     _panel(axes[0, 1], scores, "mask", mask=True)
@@ -314,13 +269,9 @@ def enlargement(
     *,
     title: str = "",
 ) -> Figure:
-    """A small mask, where its places look, and the mask on the image.
+    """A small mask, `(side, side)`, where its places look, and the mask on the image, `(28, 28)`.
 
-    Args:
-        image: Shape `(28, 28)`.
-        scores: The mask, shape `(side, side)`.
-        enlarged: The same on the image, shape `(28, 28)`.
-        centres: Pixels in whose middle its places look, along one axis, shape `(side,)`.
+    `centres`: pixels in whose middle its places look, along one axis, shape `(side,)`.
     """
     figure, axes = subplots(1, 3, height=2.7, title=title)
     _panel(axes[0, 0], image, "where its places look")

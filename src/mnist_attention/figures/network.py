@@ -10,14 +10,9 @@ from matplotlib.patches import Rectangle
 from .images import TIMES, _brightest, _channels, _put, _size, _top
 from .style import DIGIT_MAP, MASK, PLAIN, VALUE_MAP, style, subplots
 
-_ROOM = 0.62
-"""From one drawing to the next; a map is 1 wide."""
-
-_DEPTH = 0.45
-"""How far the last map of a stack stands behind the first."""
-
-_LEVELS = 32
-"""Few enough that the last bits of a sum, which processors differ in, do not show."""
+_ROOM = 0.62  # from one drawing to the next; a map is 1 wide
+_DEPTH = 0.45  # from the first map of a stack to the last
+_LEVELS = 32  # few enough that the last bits of a sum, which processors differ in, do not show
 
 
 @style()
@@ -29,7 +24,7 @@ def network(
     operation: str = f"1{TIMES}1 convolution,\nsigmoid",
     title: str = "",
 ) -> Figure:
-    """A network from left to right, with the maps of one digit in it.
+    """A network from left to right: maps as stacks, vectors as columns, masks as side branches.
 
     Args:
         image: The digit, shape `(height, width)`.
@@ -37,10 +32,6 @@ def network(
             negative, or `(units,)`.
         masks: Layer whose output a mask is multiplied into -> the mask, `(height, width, 1)`.
         operation: How the mask is computed from the layer.
-
-    Returns:
-        Maps are stacks, vectors columns of cells. Each mask is a side branch in blue: it leaves
-        the layer and comes back at the sign of the product.
     """
     figure, axes = subplots(height=2.2, title=title)
     axis = axes[0, 0]

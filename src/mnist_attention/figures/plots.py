@@ -17,19 +17,10 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 class Curve(NamedTuple):
-    """One or more lines over the same places.
+    """One or more lines over the same places."""
 
-    Attributes:
-        x: Shape `(points,)`.
-        y: Shape `(points,)`, or `(lines, points)`: thin lines and, thick, their mean. NaN where a
-            line has ended.
-    """
-
-    x: Sequence[float]
-    y: np.ndarray
-
-
-# Curves
+    x: Sequence[float]  # shape (points,)
+    y: np.ndarray  # (points,), or (lines, points) with their mean; NaN where a line has ended
 
 
 @style()
@@ -49,13 +40,11 @@ def curves(
 
     Args:
         panels: Title of a panel -> name of a curve -> curve. One panel: `{"": {...}}`.
-        x: What the x axis shows.
-        y: What the y axis shows.
+        x: What the axis shows, and so `y`.
         levels: Text -> value of a dashed line in the colour of the paper, in every panel.
         limits: Ends of the y axis, for all panels or for each; without, panels share their axis.
         ticks: Place on the x axis -> what is written there, where these are not numbers.
         colours: Name of a curve -> colour, where it has none of its own.
-        height: Height in inches.
     """
     each = isinstance(limits, Sequence) and not isinstance(limits, tuple)
     count = max(1, len(panels))
@@ -68,9 +57,8 @@ def curves(
             continue
         ends = {}
         for label, curve in named.items():
-            end = _draw_curve(axis, curve, known[label])
-            if np.isfinite(end):
-                ends[label] = (end, known[label])
+            if len(drawn := _draw_curve(axis, curve, known[label])):
+                ends[label] = (drawn[-1], known[label])
         if span := limits[index] if each else limits:
             axis.set_ylim(span)
         axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=not ticks))
@@ -91,8 +79,8 @@ def curves(
     return figure
 
 
-def _draw_curve(axis: Axes, curve: Curve, colour: str) -> float:
-    """Draw the lines of one curve and return where their mean ends."""
+def _draw_curve(axis: Axes, curve: Curve, colour: str) -> np.ndarray:
+    """Draw the lines of one curve and return their mean."""
     lines = np.atleast_2d(np.asarray(curve.y, float))
     places = np.asarray(curve.x, float)
     if len(lines) > 1:
@@ -101,7 +89,7 @@ def _draw_curve(axis: Axes, curve: Curve, colour: str) -> float:
     mean = np.nanmean(lines[:, known], axis=0)
     marker = {"marker": "o", "markersize": 4} if known.sum() < 12 else {}
     axis.plot(places[known], mean, color=colour, linewidth=2, **marker)
-    return float(mean[-1]) if len(mean) else np.nan
+    return mean
 
 
 def _name_ends(axis: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
@@ -114,11 +102,11 @@ def _name_ends(axis: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
         room = 1 - step * (len(ends) - 1 - index)  # below the names that are still to come
         last = min(max((value - low) / (high - low), last + step * bool(index)), room)
         look = {"color": colour, "va": "center", "size": 8.5, "weight": "bold"}
-        at = {"xycoords": "axes fraction", "textcoords": "offset points"}
-        axis.annotate(name, (1, last), (5, 0), **at, **look)
+        _beside(axis, name, (1, last), 5, xycoords="axes fraction", **look)
 
 
-# Differences and accuracies with their intervals
+def _beside(axis: Axes, text: str, place: tuple[float, float], points: float, **look):
+    return axis.annotate(text, place, (points, 0), textcoords="offset points", **look)
 
 
 @style()
@@ -128,14 +116,12 @@ def forest(
     title: str = "",
     label: str = "points of test accuracy",
     paper: Mapping[str, Mapping[str, float]] | None = None,
-    notes: Mapping[str, str] | None = None,
     form: str = "+.2f",
     equal: float | None = MARGIN,
     join: bool = False,
-    stacked: bool = False,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Rows of means with their 95 % intervals, on linear axes.
+    """Rows of means with their 95 % intervals; panels side by side share the rows of the first.
 
     Args:
         panels: Title of a panel -> name of a row -> what is known: an estimate, drawn as a point
@@ -143,25 +129,17 @@ def forest(
             panel: `{"": {...}}`.
         label: What the x axes show.
         paper: Title of a panel -> name of a row -> the paper's number, an orange diamond.
-        notes: Name of a row -> what is written where nothing is known, e.g. "4 of 100 epochs".
         form: How means are written at the right.
         equal: Differences below this count as none and are shaded; `None` where the rows are no
             differences.
         join: Join the points of each seed by a line from row to row.
-        stacked: Panels stand one above the other, each with rows of its own, instead of side by
-            side with the rows of the first.
         colours: Name of a row -> colour; else the mask's, or grey for LeNet.
     """
     panels = panels or {"": {}}
-    tall = [max(1, len(rows)) for rows in panels.values()]
-    inches = [0.27 * count + 0.75 for count in tall]
-    shape = (len(panels), 1) if stacked else (1, len(panels))
-    options = {"height_ratios": inches, "sharex": True} if stacked else {}
-    height = sum(inches) if stacked else max(inches) + 0.15
-    figure, axes = subplots(*shape, height=height, title=title, **options)
-    for index, (axis, (name, rows)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
-        axis.set_title(name)
-        axis.set_xlabel(label if not stacked or index == len(panels) - 1 else "")
+    height = 0.27 * max(1, *map(len, panels.values())) + 0.9
+    figure, axes = subplots(1, len(panels), height=height, title=title)
+    for axis, (name, rows) in zip(axes[0], panels.items(), strict=True):
+        axis.set(title=name, xlabel=label)
         said = (paper or {}).get(name, {})
         if not rows:
             write_empty(axis)
@@ -176,8 +154,13 @@ def forest(
             text = _draw_row(axis, row, found, colour, form)
             if key in said:
                 axis.plot(said[key], row, "D", color=PAPER, markersize=6, zorder=4)
-            _beside(axis, row, text, (notes or {}).get(key, ""), said.get(key))
-        axis.set_yticks(range(len(rows)), [*rows] if stacked or not index else [])
+            black = "black" if text else FAINT
+            at = {"xycoords": axis.get_yaxis_transform(), "va": "center", "size": 8.5}
+            mean = _beside(axis, text or "no runs yet", (1, row), 6, color=black, **at)
+            if key in said:
+                at["xycoords"] = mean
+                _beside(axis, f"paper {said[key]:g}", (1, 0.5), 6, color=PAPER, **at)
+        axis.set_yticks(range(len(rows)), rows if axis is axes[0, 0] else [])
         axis.tick_params(axis="y", length=0)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.grid(axis="y", color="0.93", zorder=0)
@@ -204,25 +187,11 @@ def _draw_row(
     return f"{mean:{form}}".replace("-", _MINUS)
 
 
-def _beside(axis: Axes, row: int, text: str, note: str, said: float | None) -> None:
-    """Write the mean, or why there is none, and the paper's number right of a row."""
-    at = {"xycoords": axis.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
-    words = ", ".join(filter(None, (text, note))) or "no runs yet"
-    black = "black" if text else FAINT
-    written = axis.annotate(words, (1, row), (6, 0), size=8.5, color=black, **at)
-    if said is not None:
-        beside = {"xycoords": written, "textcoords": "offset points", "va": "center"}
-        axis.annotate(f"paper {said:g}", (1, 0.5), (6, 0), size=8.5, color=PAPER, **beside)
-
-
 def _join_seeds(axis: Axes, rows: Sequence[Estimate | Sequence[float]]) -> None:
     """Only where every row has every seed."""
     if not any(isinstance(row, Estimate) for row in rows) and len({*map(len, rows)}) == 1:
         for seed in zip(*rows, strict=True):
             axis.plot(seed, range(len(rows)), color="0.8", linewidth=0.9, zorder=1)
-
-
-# Tables
 
 
 @style()
@@ -242,10 +211,7 @@ def heat_map(
 
     Args:
         panels: Title -> numbers of shape `(rows, columns)`; NaN is left empty.
-        rows: Names of the rows.
-        columns: Names of the columns.
-        y: What the rows are.
-        x: What the columns are.
+        rows: Names of the rows, which are `y`; and so `columns` and `x`.
         form: How a number is written.
         limits: Numbers at the ends of the colour scale; two-sided where the first is negative.
         hide: A number that, as written, is left empty; `None` writes all.
@@ -262,8 +228,7 @@ def heat_map(
             share = float(shown.norm(value))
             dark = abs(share - 0.5) > 0.3 if limits[0] < 0 else share > 0.55
             look = {"ha": "center", "va": "center", "size": 8}
-            text = f"{value:{form}}"
-            axis.text(column, row, text, color="white" if dark else "black", **look)
+            axis.text(column, row, f"{value:{form}}", color="white" if dark else "black", **look)
         axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(rows)), rows)
         axis.set(title=name, xlabel=x)
@@ -273,9 +238,6 @@ def heat_map(
         write_empty(axes[0, 0], "nothing to show yet")
     axes[0, 0].set_ylabel(y)
     return figure
-
-
-# Pairs
 
 
 @style()
@@ -292,17 +254,18 @@ def pairs(
     figure, axes = subplots(height=3.9, title=title)
     axis = axes[0, 0]
     axis.plot([0, 1], paper, "o-", color=PAPER, linewidth=3, markersize=8, zorder=4)
-    for place, value, side in ((0, paper[0], "right"), (1, paper[1], "left")):
-        _name_end(axis, place, value, f"the paper {value:.1f}", PAPER, side)
+    sides = (("right", -9, PLAIN), ("left", 9, MASK))
+    bold = {"weight": "bold", "va": "center", "size": 10}
+    for place, (side, step, _) in enumerate(sides):
+        text = f"the paper {paper[place]:.1f}"
+        _beside(axis, text, (place, paper[place]), step, color=PAPER, ha=side, **bold)
     if len(plain):
         ours = np.array([plain, masked], float)
         axis.plot([0, 1], ours, color=FAINT, linewidth=0.9, zorder=2)
-        for place, values, colour, side in zip(
-            (0, 1), ours, (PLAIN, MASK), ("right", "left"), strict=True
-        ):
+        for place, (values, (side, step, colour)) in enumerate(zip(ours, sides, strict=True)):
             axis.plot([place] * len(values), values, "o", color=colour, markersize=4, zorder=3)
             text = f"ours {values.mean():.2f}\nmean of {len(values)}"
-            _name_end(axis, place, values.mean(), text, colour, side)
+            _beside(axis, text, (place, values.mean()), step, color=colour, ha=side, **bold)
     else:
         axis.text(0.5, np.mean(paper) - 0.6, "no runs yet", ha="center", color=FAINT)
     axis.set_xticks([0, 1], ["LeNet", "LeNet with the mask"], fontsize=10)
@@ -311,9 +274,3 @@ def pairs(
     axis.set_ylim(low - 0.05, high + 0.05)
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     return figure
-
-
-def _name_end(axis: Axes, place: float, value: float, text: str, colour: str, side: str) -> None:
-    step = 9 if side == "left" else -9
-    look = {"color": colour, "weight": "bold", "va": "center", "ha": side, "size": 10}
-    axis.annotate(text, (place, value), (step, 0), textcoords="offset points", **look)

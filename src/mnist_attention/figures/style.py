@@ -1,6 +1,7 @@
 """One look for all figures, and how they are saved and shown. Imports no pyplot."""
 
 import io
+import itertools
 import textwrap
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -15,28 +16,16 @@ from ..storage import paths
 from ..storage.files import write_atomically
 
 DPI = 150
-WIDTH = 8.3
-"""Inches: 830 pixels on a page, so that a point of type is as large there as in print."""
+WIDTH = 8.3  # inches: 830 pixels on a page, so that type is as large there as in print
 
-PLAIN, MASK, PAPER = "#707070", "#0072B2", "#D55E00"
-"""LeNet without the mask, with it, and what the paper says. Told apart with any colour vision."""
+# LeNet without the mask, with it, the paper; others. Of Okabe and Ito, "Color Universal Design",
+# 2008, told apart with any colour vision; the yellow is darkened.
+PLAIN, MASK, PAPER, FAINT = "#707070", "#0072B2", "#D55E00", "#8C8C8C"
+OTHERS = ("#009E73", "#CC79A7", "#000000", "#56B4E9", "#B8A000")
+_NAMED = {"LeNet": PLAIN, "LeNet+Attention": MASK, "without the mask": PLAIN, "with the mask": MASK}
 
-FAINT = "#8C8C8C"
-_NAMED = {
-    "LeNet": PLAIN,
-    "LeNet+Attention": MASK,
-    "without the mask": PLAIN,
-    "with the mask": MASK,
-    "C1 mask": MASK,
-}
-_OTHERS = ("#009E73", "#CC79A7", "#000000", "#56B4E9", "#B8A000")
-"""With the above: Okabe and Ito, "Color Universal Design", 2008; the yellow is darkened."""
-
-DIGIT_MAP = "gray"
-"""Colour map of digits and features: white ink on black, as stored."""
-
-VALUE_MAP = "viridis"
-"""Colour map of masks: even steps of lightness, whatever the colour vision."""
+DIGIT_MAP = "gray"  # digits and features: white ink on black, as stored
+VALUE_MAP = "viridis"  # masks: even steps of lightness, whatever the colour vision
 
 _STYLE = {
     "axes.spines.right": False,
@@ -61,17 +50,12 @@ def style() -> AbstractContextManager:
 def subplots(
     rows: int = 1, columns: int = 1, *, height: float = 3, title: str = "", **options
 ) -> tuple[Figure, np.ndarray]:
-    """A figure that pyplot does not know of, and its axes.
+    """A figure that pyplot does not know of, and its axes, of shape `(rows, columns)`.
 
     Args:
-        rows: Rows of axes.
-        columns: Columns of axes.
-        height: Height in inches; the width is `WIDTH`.
+        height: In inches; the width is `WIDTH`.
         title: The message of the figure, above it.
         **options: Passed to `Figure.subplots`, e.g. `sharey=True` or `width_ratios=(2, 1)`.
-
-    Returns:
-        The figure and its axes, always as an array of shape `(rows, columns)`.
     """
     lines = textwrap.wrap(title, 92)
     figure = Figure(figsize=(WIDTH, height + 0.2 * len(lines)), layout="constrained")
@@ -83,8 +67,8 @@ def subplots(
 def colours_of(names, colours: Mapping[str, str] | None = None) -> dict[str, str]:
     """A colour for each name: the given one, the one that it has everywhere, or the next free."""
     known = {**_NAMED, **(colours or {})}
-    others = [name for name in names if name not in known]
-    return {**known, **{name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}}
+    others = (name for name in names if name not in known)
+    return {**known, **dict(zip(others, itertools.cycle(OTHERS), strict=False))}
 
 
 def write_empty(axis: Axes, text: str = "no runs yet") -> None:
@@ -95,7 +79,7 @@ def write_empty(axis: Axes, text: str = "no runs yet") -> None:
 
 
 def save(figure: Figure, name: str, banner: str = "") -> Path:
-    """Write a figure as `<name>.png`. The same data give the same bytes.
+    """Write a figure as `<name>.png` in `paths.FIGURES`. The same data give the same bytes.
 
     Args:
         figure: What to write. Its layout is settled now; it is otherwise left as it was.
@@ -104,10 +88,7 @@ def save(figure: Figure, name: str, banner: str = "") -> Path:
             `figures/fallback/`, where it cannot be taken for the real one.
 
     Returns:
-        The path of the file, in `paths.FIGURES`.
-
-    Raises:
-        OSError: if it cannot be written.
+        The path of the file.
     """
     image = _png(figure, banner)
     path = paths.FIGURES / ("fallback" if banner else "") / f"{name}.png"
@@ -119,10 +100,8 @@ def show(figure: Figure, name: str | None, alt: str, banner: str = ""):
     """Save a figure and return what a notebook displays: that very file.
 
     Args:
-        figure: The figure.
-        name: See `save`; `None` for a figure of a live run, which is shown but not kept.
+        name: See `save`, and so `banner`; `None` for a figure of a live run, which is not kept.
         alt: What the picture shows, for those who cannot see it.
-        banner: See `save`.
 
     Returns:
         An `IPython.display.Image`.

@@ -9,12 +9,10 @@ from keras import ops
 from ..models.initializers import draw_kernels
 from .masks import find_masks, run_model
 
+FRESH = 2**32 - 1  # seed of kernels that no network starts from; with its own, a map would go back
+DRAWS = 5  # how many times the weights of a measured network are re-initialised
+
 Scores = keras.KerasTensor
-
-
-def ones(scores: Scores) -> Scores:
-    """No mask: the scale changes too."""
-    return ops.ones_like(scores)
 
 
 def mean(scores: Scores) -> Scores:
@@ -39,7 +37,7 @@ INTERVENTIONS: dict[str, Callable[[Scores], Scores]] = {
     "mean": mean,
     "another image": another_image,
     "shuffled": shuffled,
-    "ones": ones,
+    "ones": ops.ones_like,  # no mask: the scale changes too
 }
 """Name -> what replaces a mask, a function of its scores `(batch, height, width, channels)`."""
 
@@ -54,17 +52,9 @@ class _Intervened(keras.Model):
     def call(self, inputs):
         return run_model(self.model, inputs, lambda layer, features, scores: self.change(scores))
 
-    @property
-    def inputs(self):
-        return self.model.inputs
-
-    @property
-    def input_shape(self):
-        return self.model.input_shape
-
-    @property
-    def output_shape(self):
-        return self.model.output_shape
+    inputs = property(lambda self: self.model.inputs)
+    input_shape = property(lambda self: self.model.input_shape)
+    output_shape = property(lambda self: self.model.output_shape)
 
 
 def intervene(model: keras.Model, name: str) -> keras.Model:
@@ -83,13 +73,6 @@ def intervene(model: keras.Model, name: str) -> keras.Model:
         raise ValueError(f"Expected an intervention among {known}. Received: name={name!r}")
     find_masks(model)
     return _Intervened(model, INTERVENTIONS[name], f"{model.name}_{name.replace(' ', '_')}")
-
-
-FRESH = 2**32 - 1
-"""Seed of kernels that no network here started from; with its own, a map would only go back."""
-
-DRAWS = 5
-"""How many times the weights of a measured network are re-initialised."""
 
 
 def draw_seeds(seed: int) -> list[int]:
@@ -120,7 +103,12 @@ def reinitialise_from_the_top(
         ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)): a map that explains what a network
         has learned must change when that is gone.
     """
-    copy, fresh = _clone(model), _clone(model)
+    if not hasattr(model, "inputs"):
+        raise ValueError(
+            "Expected a functional or sequential model, which can be copied. "
+            f"Received: {model.name!r} of type {type(model).__name__}"
+        )
+    copy, fresh = keras.models.clone_model(model), keras.models.clone_model(model)
     fresh.trainable = True  # kernels of frozen layers are drawn as well
     draw_kernels(fresh, "glorot_uniform", seed)
     copy.set_weights(model.get_weights())
@@ -128,15 +116,6 @@ def reinitialise_from_the_top(
         if layer.weights:
             layer.set_weights(start.get_weights())
             yield layer.name, copy
-
-
-def _clone(model: keras.Model) -> keras.Model:
-    if not hasattr(model, "inputs"):
-        raise ValueError(
-            "Expected a functional or sequential model, which can be copied. "
-            f"Received: {model.name!r} of type {type(model).__name__}"
-        )
-    return keras.models.clone_model(model)
 
 
 def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
-from scipy import integrate, special
+from scipy import special, stats
 
 from ..data import brightness, network_input
 from ..layers import AttentionMask1x1, intercept_scores
 from ..protocol import CANVAS
-from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
+from .scores import check_maps, expect, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
 _BATCH = 500  # images at once, which bounds the memory
 
@@ -52,14 +52,11 @@ def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
     """The maps of `attention_maps`, enlarged to the images by `scores.mask_on_image`.
 
     Args:
-        model: As for `attention_maps`, with one input.
+        model: As for `attention_maps`, with one input; also what it raises.
         images: As for `attention_maps`, one array.
 
     Returns:
         The masked layer, "C1" for `c1_attention` -> shape `(n, height, width)`, that of the images.
-
-    Raises:
-        ValueError: as `attention_maps`, and for several inputs.
     """
     inputs = _one_input(model, images)
     found: dict[str, np.ndarray] = {}
@@ -78,16 +75,13 @@ def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[st
         ink: The ink of the clean digits, bool, shape `(n, height, width)`.
 
     Returns:
-        Name of the layer -> gain in decibels, float64 of shape `(n,)`; for values that are not
-        finite see `scores.snr_gain_db`.
+        Name of the layer -> gain in decibels, float64 of shape `(n,)`.
 
     Raises:
-        ValueError: as `maps_on_image`, `scores.ink_on_grid` and `scores.snr_gain_db`, and for ink
-            of another shape than the images.
+        ValueError: as `maps_on_image` and `scores.snr_gain_db`.
     """
     inputs = _one_input(model, images)
-    if ink.shape != images.shape[:3]:
-        raise ValueError(f"Expected ink of shape {images.shape[:3]}. Received: shape={ink.shape}")
+    expect(ink.shape == images.shape[:3], f"ink of shape {images.shape[:3]}", f"shape={ink.shape}")
 
     def gain(part: slice, features: np.ndarray, scores: np.ndarray) -> np.ndarray:
         on_grid = ink_on_grid(ink[part], features.shape[1:3], inputs.shape[1:3])
@@ -100,24 +94,17 @@ def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[st
 
 
 def find_masks(model: keras.Model) -> list[AttentionMask1x1]:
-    """The masks in a model and in the models and layers inside it.
-
-    Raises:
-        ValueError: if there is none, or if a layer is channels-first; the message names the layers.
-    """
+    """The masks in a model and in what is inside it; a `ValueError` if it has none."""
     layers = model._flatten_layers(include_self=False)
     masks = [layer for layer in layers if isinstance(layer, AttentionMask1x1)]
-    if not masks:
-        raise ValueError(
-            "Expected a model with an AttentionMask1x1 layer. "
-            f"Received: {model.name!r} with the layers {[layer.name for layer in model.layers]}"
-        )
     other = [x.name for x in layers if getattr(x, "data_format", None) == "channels_first"]
-    if other:
-        raise ValueError(
-            "Expected a model whose layers have data_format='channels_last', as masks have. "
-            f"Received: {model.name!r} with the channels-first layers {other}"
-        )
+    names = f"{model.name!r} with the layers {[layer.name for layer in model.layers]}"
+    expect(bool(masks), "a model with an AttentionMask1x1 layer", names)
+    expect(
+        not other,
+        "a model whose layers have data_format='channels_last', as masks have",
+        f"{model.name!r} with the channels-first layers {other}",
+    )
     return masks
 
 
@@ -141,12 +128,13 @@ def run_model(model: keras.Model, inputs, change: Callable):
     with intercept_scores(function):
         outputs = model(inputs, training=False)
     silent = [mask.name for mask in masks if mask.built and mask not in ran]
-    if silent or not ran:
-        raise ValueError(
-            f"Expected every mask of {model.name!r} to run outside of compiled functions "
-            "(tf.function, jax.jit), where its scores can be read. Received: no scores of "
-            f"{silent or [mask.name for mask in masks]}. Pass the part of the model that runs them"
-        )
+    expect(
+        bool(ran) and not silent,
+        f"every mask of {model.name!r} to run outside of compiled functions (tf.function, "
+        "jax.jit), where its scores can be read",
+        f"no scores of {silent or [mask.name for mask in masks]}. Pass the part of the model "
+        "that runs them",
+    )
     return outputs
 
 
@@ -183,9 +171,9 @@ def _batches(count: int) -> Iterator[slice]:
     return (slice(start, start + _BATCH) for start in range(0, count, _BATCH))
 
 
-def _join(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    first, *others = parts
-    return {name: np.concatenate([first[name], *(o[name] for o in others)]) for name in first}
+def _join(batches: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    parts = [*batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 # Images as a model takes them
@@ -203,13 +191,13 @@ def model_input(model: keras.Model, images):
     arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
     fits = not shapes or (len(arrays) == len(shapes) and all(map(_fits, arrays, shapes)))
     complete = len({len(array) for array in arrays}) == 1 and len(arrays[0]) > 0
-    if not (fits and complete) or any(np.isnan(x).any() for x in arrays if x.dtype.kind == "f"):
-        own = f"as the model takes them, {shapes}" if shapes else "as the model takes them"
-        received = ", ".join(f"shape={np.shape(x)}" for x in keras.tree.flatten(images))
-        raise ValueError(
-            f"Expected images of shape (n, 28, 28) or {own}; with n >= 1 and without NaN pixels. "
-            f"Received: {received}"
-        )
+    known = not any(np.isnan(x).any() for x in arrays if x.dtype.kind == "f")
+    own = f"as the model takes them{f', {shapes}' if shapes else ''}"
+    expect(
+        fits and complete and known,
+        f"images of shape (n, 28, 28) or {own}; with n >= 1 and without NaN pixels",
+        ", ".join(f"shape={np.shape(x)}" for x in keras.tree.flatten(images)),
+    )
     return inputs
 
 
@@ -220,12 +208,11 @@ def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
 
 
 def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """`model_input` of one array of images."""
-    if not isinstance(images, np.ndarray):
-        raise ValueError(
-            "Expected one array of images, to which maps can be enlarged (attention_maps takes "
-            f"several inputs). Received: {type(images).__name__}"
-        )
+    expect(
+        isinstance(images, np.ndarray),
+        "one array of images, to which maps can be enlarged (attention_maps takes several inputs)",
+        type(images).__name__,
+    )
     return model_input(model, images)
 
 
@@ -247,14 +234,16 @@ def deletion(
         Petsiuk, Das, Saenko: RISE, BMVC 2018
         ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)), also for `insertion`.
     """
-    return _area(*perturbation_curves(model, images, labels, maps, insert=False, **options))
+    shares, curves = perturbation_curves(model, images, labels, maps, insert=False, **options)
+    return np.trapezoid(curves, shares)
 
 
 def insertion(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
 ) -> np.ndarray:
     """As `deletion`, while pixels are inserted: large if the map ranks first what is needed."""
-    return _area(*perturbation_curves(model, images, labels, maps, insert=True, **options))
+    shares, curves = perturbation_curves(model, images, labels, maps, insert=True, **options)
+    return np.trapezoid(curves, shares)
 
 
 def perturbation_curves(
@@ -292,70 +281,43 @@ def perturbation_curves(
     is_digit = images.shape[1:] == (28, 28)
     images = brightness(images) if is_digit else images
     check_maps(maps, images.shape[:3])
-    _check_labels(labels, len(images), _count_classes(model, images))
+    _check_labels(model, images, labels)
     pixels = maps[0].size
-    if not 1 <= steps <= pixels:
-        raise ValueError(f"Expected steps from 1 to {pixels}. Received: steps={steps!r}")
+    expect(1 <= steps <= pixels, f"steps from 1 to {pixels}", f"steps={steps!r}")
     missing = np.broadcast_to(np.asarray(baseline, images.dtype), images.shape)
     low, high = float(missing.min()), float(missing.max())
     least, most = (0, 1) if is_digit else (-math.inf, math.inf)
-    if not least <= low <= high <= most:  # false for NaN, too
-        raise ValueError(
-            f"Expected baseline to lie in [{least}, {most}]. "
-            f"Received: values from {low:g} to {high:g}"
-        )
+    in_range = least <= low <= high <= most  # false for NaN, too
+    expect(in_range, f"baseline to lie in [{least}, {most}]", f"values from {low:g} to {high:g}")
 
     start, end = (missing, images) if insert else (images, missing)
     changed = np.rint(np.linspace(0, pixels, steps + 1)).astype(int)
     curves = np.empty((len(images), steps + 1))
     for part in _batches(len(images)):
-        place = _places(maps[part]).reshape(images[part].shape[:3] + (1,) * (images.ndim - 3))
+        # The rank of a pixel, from 1 for the highest; of equal ones the first comes first.
+        descending = -maps[part].reshape(-1, pixels).astype(np.float64)
+        rank = stats.rankdata(descending, method="ordinal", axis=1)
+        rank = rank.reshape(*maps[part].shape, *(1,) * (images.ndim - 3))
         for step, count in enumerate(changed):
-            seen = np.where(place < count, end[part], start[part])
-            curves[part, step] = _probability(model, seen, labels[part])
+            logits = _logits(model, np.where(rank <= count, end[part], start[part]))
+            odds = special.softmax(logits.astype(np.float64), axis=1)
+            curves[part, step] = odds[np.arange(len(odds)), labels[part]]
     return changed / pixels, curves
 
 
-def _count_classes(model: keras.Model, images: np.ndarray) -> int:
-    shape = getattr(model, "output_shape", None) or np.shape(_outputs(model, images[:1]))
-    if len(shape) != 2 or not isinstance(shape[1], int):
-        raise ValueError(f"Expected a model to logits (batch, classes). Received: {shape}")
-    return shape[1]
+def _check_labels(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
+    shape = getattr(model, "output_shape", None) or np.shape(_logits(model, images[:1]))
+    is_logits = len(shape) == 2 and isinstance(shape[1], int)
+    expect(is_logits, "a model to logits (batch, classes)", str(shape))
+    is_integer = labels.shape == (len(images),) and np.issubdtype(labels.dtype, np.integer)
+    received = f"dtype={labels.dtype}, shape={labels.shape}"
+    expect(is_integer, f"{len(images)} integer labels, one per image", received)
+    low, high = labels.min(), labels.max()
+    expected = f"labels from 0 to {shape[1] - 1}"
+    expect(0 <= low <= high < shape[1], expected, f"values from {low} to {high}")
 
 
-def _check_labels(labels: np.ndarray, count: int, classes: int) -> None:
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"Expected {count} integer labels, one per image. "
-            f"Received: dtype={labels.dtype}, shape={labels.shape}"
-        )
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"Expected labels from 0 to {classes - 1}. "
-            f"Received: values from {labels.min()} to {labels.max()}"
-        )
-
-
-def _places(maps: np.ndarray) -> np.ndarray:
-    """Rank of each pixel, from 0 for the highest; of equal ones the first comes first."""
-    descending = -maps.reshape(len(maps), -1).astype(np.float64)
-    order = np.argsort(descending, axis=1, kind="stable")
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, np.arange(order.shape[1])[None], axis=1)
-    return places
-
-
-def _outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # One compiled call a batch where there is one: op by op takes more than twice the time.
     apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
     return keras.ops.convert_to_numpy(apply(model_input(model, images)))
-
-
-def _probability(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The probability of the true class of each image."""
-    odds = special.softmax(_outputs(model, images).astype(np.float64), axis=1)
-    return odds[np.arange(len(labels)), labels]
-
-
-def _area(shares: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    return integrate.trapezoid(curves, shares, axis=1)

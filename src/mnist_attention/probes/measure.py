@@ -25,22 +25,20 @@ from ..records import MEASUREMENTS, read_measurement, read_or_none, write_record
 from ..storage.machine import describe_machine
 from ..storage.paths import WEIGHTS
 from ..storage.states import checkpoint_path, is_complete
-from ..training import initial_state, predict_classes, start_model
+from ..training import initial_state, predict_classes, start_model, train
 from . import masks
 from .interventions import FRESH, INTERVENTIONS, draw_seeds, intervene, reinitialise_from_the_top
 from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
 
-SCORED = 2_000
-"""Test images, the first ones, on which maps are scored; accuracies are of all test images."""
+# Test images, always the first ones; accuracies are of all test images.
+SCORED = 2_000  # on which maps are scored
+PERTURBED = 500  # for deletion and insertion: 29 evaluations of each, for every map
+COMPARED = 500  # on which maps are compared before and after weights are re-initialised
 
-PERTURBED = 500
-"""Test images for deletion and insertion, which take 29 evaluations of each, for every map."""
-
-COMPARED = 500
-"""Test images on which maps are compared before and after weights are re-initialised."""
-
+# Of networks with masks that were trained on clean digits alone.
 PARTS_OF_MASKS = ("interventions", "perturbation", "randomised", "reinitialised_draws")
-"""Parts of the measurement of a network with masks that was trained on clean digits."""
+
+Scores = dict[str, dict[str, float]]  # of a map -> name of the score -> mean over the images
 
 
 class Conditions:
@@ -54,15 +52,14 @@ class Conditions:
 
     @functools.cached_property
     def ink(self) -> np.ndarray:
-        """The ink of the first `SCORED` clean digits."""
         return ink(self.images(CLEAN)[:SCORED])
 
-    def _trivial(self, condition: Condition) -> dict[str, dict[str, float]]:
+    def _trivial(self, condition: Condition) -> Scores:
         images = self.images(condition)[:SCORED]
         return {name: _mean_scores(make(images), self.ink) for name, make in TRIVIAL_MAPS.items()}
 
-    def _untrained(self, start: Protocol, condition: Condition) -> dict[str, dict[str, float]]:
-        return mask_scores(build_model(start), self.images(condition)[:SCORED], self.ink)
+    def _untrained(self, start: Protocol, condition: Condition) -> Scores:
+        return _mask_scores(build_model(start), self.images(condition)[:SCORED], self.ink)
 
 
 def measure(
@@ -96,63 +93,39 @@ def measure(
     knows_clean = protocol.background == "none"
     clean, labels = shown.images(CLEAN), shown.dataset.test_labels
     disturbed = (*BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if knows_clean else HALF_AND_FULL
+    with_masks = any(isinstance(layer, AttentionMask1x1) for layer in model.layers)
+
+    def accuracy(network: keras.Model, images: np.ndarray) -> float:
+        return float(np.mean(predict_classes(network, images) == labels))
+
+    def measure_condition(condition: Condition) -> dict:
+        images = shown.images(condition)
+        found: dict = {"accuracy": accuracy(model, images)}
+        if with_masks and condition not in CORRUPTION_CONDITIONS:
+            found["masks"] = _mask_scores(model, images[:SCORED], shown.ink)
+            found["untrained"] = shown.untrained(start, condition)
+            found["trivial"] = shown.trivial(condition)
+        return found
+
     parts = {
-        "conditions": lambda: {
-            str(how): _condition(model, start, shown, how) for how in (CLEAN, *disturbed)
-        },
+        "conditions": lambda: {str(how): measure_condition(how) for how in (CLEAN, *disturbed)},
         "interventions": lambda: {
-            name: accuracy(intervene(model, name), clean, labels) for name in INTERVENTIONS
+            name: accuracy(intervene(model, name), clean) for name in INTERVENTIONS
         },
-        "perturbation": lambda: perturbation(
+        "perturbation": lambda: _perturbation(
             model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
         ),
         "randomised": lambda: reinitialised(model, clean[:COMPARED]),
         "reinitialised_draws": lambda: _draws(model, clean[:COMPARED], protocol.seed),
     }
-    if not (has_masks(model) and knows_clean):
+    if not (with_masks and knows_clean):
         parts = {"conditions": parts["conditions"]}
     return {name: make() for name, make in parts.items() if name not in known}
 
 
-def _condition(
-    model: keras.Model, start: Protocol, shown: Conditions, condition: Condition
-) -> dict:
-    images = shown.images(condition)
-    found: dict = {"accuracy": accuracy(model, images, shown.dataset.test_labels)}
-    if condition in CORRUPTION_CONDITIONS or not has_masks(model):
-        return found
-    return found | {
-        "masks": mask_scores(model, images[:SCORED], shown.ink),
-        "untrained": shown.untrained(start, condition),
-        "trivial": shown.trivial(condition),
-    }
-
-
-def has_masks(model: keras.Model) -> bool:
-    """Whether one of the layers of `model` is an `AttentionMask1x1`."""
-    return any(isinstance(layer, AttentionMask1x1) for layer in model.layers)
-
-
-def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images, shape `(n, 28, 28)`, that get their label."""
-    return float(np.mean(predict_classes(model, images) == labels))
-
-
-def mask_scores(
-    model: keras.Model, images: np.ndarray, inked: np.ndarray
-) -> dict[str, dict[str, float]]:
-    """Scores of the maps of a network.
-
-    Args:
-        model: A network with masks.
-        images: Shape `(n, 28, 28)`, as the network sees them.
-        inked: The ink of the clean digits, bool of the same shape.
-
-    Returns:
-        Mask layer -> score -> mean over the images; of `snr_gain_db` the median, because the gain
-        is infinite where a mask removes all noise or all signal.
-    """
+def _mask_scores(model: keras.Model, images: np.ndarray, inked: np.ndarray) -> Scores:
     gains = masks.snr_gain(model, images, inked)
+    # Of gains the median: they are infinite where a mask removes all noise or all signal.
     return {
         layer: {**_mean_scores(maps, inked), "snr_gain_db": float(np.nanmedian(gains[layer]))}
         for layer, maps in _maps(model, images).items()
@@ -168,22 +141,10 @@ def _mean_scores(maps: np.ndarray, inked: np.ndarray) -> dict[str, float]:
     }
 
 
-def perturbation(
+def _perturbation(
     model: keras.Model, untrained: keras.Model, images: np.ndarray, labels: np.ndarray
-) -> dict[str, dict[str, float]]:
-    """Mean areas under the curves of deletion and insertion, in the order of each map.
-
-    All maps are tried on the trained network, so that only the order of the pixels differs.
-
-    Args:
-        model: The trained network, with masks.
-        untrained: The same before training.
-        images: Clean digits, shape `(n, 28, 28)`.
-        labels: Their classes.
-
-    Returns:
-        Mask layer, `<layer> untrained` or name of a trivial map -> `deletion` and `insertion`.
-    """
+) -> Scores:
+    """All maps are tried on the trained network, so that only the order of the pixels differs."""
     orders = {
         **_maps(model, images),
         **{f"{layer} untrained": maps for layer, maps in _maps(untrained, images).items()},
@@ -191,16 +152,12 @@ def perturbation(
     }
     areas = {"deletion": masks.deletion, "insertion": masks.insertion}
     return {
-        name: {
-            key: float(np.mean(area(model, images, labels, maps))) for key, area in areas.items()
-        }
+        name: {key: float(area(model, images, labels, maps).mean()) for key, area in areas.items()}
         for name, maps in orders.items()
     }
 
 
-def reinitialised(
-    model: keras.Model, images: np.ndarray, seed: int = FRESH
-) -> dict[str, dict[str, float]]:
+def reinitialised(model: keras.Model, images: np.ndarray, seed: int = FRESH) -> Scores:
     """Layer down to which weights are re-initialised -> mask layer -> `agreement` with before."""
     before = _maps(model, images)
     return {
@@ -218,18 +175,14 @@ def _draws(model: keras.Model, images: np.ndarray, seed: int) -> dict[str, dict[
 
 
 def _maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        layer: mask_on_image(scores)
-        for layer, scores in masks.attention_maps(model, images).items()
-    }
+    found = masks.attention_maps(model, images)
+    return {layer: mask_on_image(scores) for layer, scores in found.items()}
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean over the images of Spearman's rank correlation of two maps.
+    """Mean over the images of Spearman's rank correlation of two maps, shape `(n, height, width)`.
 
-    Args:
-        first: Shape `(n, height, width)`.
-        second: Of the same shape. A constant map correlates with none: 0.
+    A constant map correlates with none: 0.
     """
     first, second = (stats.rankdata(m.reshape(len(m), -1), axis=1) for m in (first, second))
     first, second = (m - m.mean(axis=1, keepdims=True) for m in (first, second))
@@ -243,11 +196,8 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
 def load_trained(
     protocol: Protocol, dataset: Dataset, weights: Path = WEIGHTS
 ) -> keras.Model | None:
-    """The network at the end of a run, or `None` if the folder `weights` does not have its weights.
-
-    Raises:
-        OSError: if the file of weights is damaged.
-    """
+    """The network at the end of a run, or `None` if the folder `weights` does not have its weights;
+    an `OSError` if these are damaged."""
     path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
     if not path.is_file():
         return None
@@ -261,20 +211,11 @@ def load_or_train_briefly(
 ) -> tuple[keras.Model, str]:
     """The network at the end of a run; without its weights, one that is trained for a few epochs.
 
-    Args:
-        protocol: The run.
-        dataset: The digits.
-        epochs: Length of the training where there are no weights.
-        weights: Folder of kept weights.
-
     Returns:
         The network, and a notice on how long it was trained: empty for the network of the run.
     """
-    model = load_trained(protocol, dataset, weights)
-    if model is not None:
+    if (model := load_trained(protocol, dataset, weights)) is not None:
         return model, ""
-    from ..training import train
-
     brief = replace(protocol, epochs=epochs)
     with tempfile.TemporaryDirectory() as folder:
         train(brief, dataset=dataset, weights=folder, verbose=False)
@@ -290,8 +231,7 @@ def trained_model(
     Raises:
         FileNotFoundError: if neither is there; the message has the command that makes them.
     """
-    kept = load_trained(protocol, dataset, weights) if weights else None
-    if kept is not None:
+    if weights and (kept := load_trained(protocol, dataset, weights)) is not None:
         return kept
     checkpoint = checkpoint_path(Path(results), protocol, dataset.digest)
     state = initial_state(protocol, dataset, checkpoint)

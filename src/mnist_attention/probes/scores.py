@@ -12,42 +12,34 @@ from scipy import ndimage, stats
 
 from ..data import brightness, check_images
 
-CENTRE_DEVIATION = 5.0
-"""Standard deviation of the centre prior in pixels: two on each side span the 20 x 20 pixels to
-which MNIST's digits were scaled."""
+CENTRE_DEVIATION = 5.0  # pixels; two on each side span the 20 x 20 pixels of MNIST's digits
 
-Sides = int | tuple[int, int]
-"""Height and width, or both in one number."""
+Sides = int | tuple[int, int]  # height and width, or both in one number
+
+
+def expect(holds: bool, expected: str, received: str) -> None:
+    if not holds:
+        raise ValueError(f"Expected {expected}. Received: {received}")
 
 
 # From a feature map to the image
 
 
 def stride(side: int, canvas: int = 32) -> float:
-    """Pixels from one position of a feature map to the next, along one axis.
+    """Pixels from one position of a feature map to the next: for LeNet-5 1 of C1, 2 of C3, 4 of S4.
 
     The largest power of two that is not above `canvas / side`: networks halve maps by pooling, and
-    convolutions without padding take less than half. Of LeNet-5's maps 1 for C1 (28), 2 for S2 (14)
-    and C3 (10), 4 for S4 (5).
+    convolutions without padding take less than half.
     """
     return 2.0 ** np.floor(np.log2(canvas / side))
 
 
 def centres(side: int, size: int = 28, canvas: int = 32) -> np.ndarray:
-    """Centres of what the positions of a feature map see, along one axis of the image.
+    """Pixels at the centres of what the `side` positions of a feature map see, along one axis.
 
     Convolutions of stride 1, padded or not, and 2x2 pooling leave every map centred on the image,
-    so position `i` of a map of side `n` sees a patch whose centre is pixel
-    `(size - 1) / 2 + stride * (i - (n - 1) / 2)`: of a digit `i` for C1 (it sees the pixels
-    `i - 2 .. i + 2`), `2 i + 4.5` for C3 (`2 i - 2 .. 2 i + 11`).
-
-    Args:
-        side: Side of the map.
-        size: Side of the image in pixels. It lies in the middle of the input.
-        canvas: Side of the network's input in pixels.
-
-    Returns:
-        Shape `(side,)`, in pixels; 0 is the middle of the first pixel of the image.
+    which has `size` pixels and lies in the middle of the `canvas` pixels of the network's input. So
+    position `i` of C1 sees the pixels `i - 2 .. i + 2`, of C3 `2 i - 2 .. 2 i + 11`.
     """
     return (size - 1) / 2 + stride(side, canvas) * (np.arange(side) - (side - 1) / 2)
 
@@ -55,9 +47,8 @@ def centres(side: int, size: int = 28, canvas: int = 32) -> np.ndarray:
 def upsample(maps: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
     """Enlarge maps bilinearly, in register with the image that they belong to.
 
-    A value stands at the centre of what its position sees (see `centres`), with linear
-    interpolation between. Pixels outside the outermost centres take the nearest value: for C3
-    these are the outer five rows and columns.
+    A value stands at the centre of what its position sees (see `centres`). Pixels outside the
+    outermost centres take the nearest value: for C3 these are the outer five rows and columns.
 
     Args:
         maps: Shape `(n, rows, columns, channels)`.
@@ -81,40 +72,27 @@ def upsample(maps: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarr
     return enlarged.astype(maps.dtype)
 
 
-def _axes(sides: Sides, size: Sides, canvas: Sides) -> list[tuple[int, np.ndarray, float]]:
-    """For rows and columns: pixels of the image, centres of the map in it, and their distance."""
-    axes = np.stack([np.broadcast_to(each, 2) for each in (sides, size, canvas)], axis=1).tolist()
-    return [(pixels, centres(n, pixels, whole), stride(n, whole)) for n, pixels, whole in axes]
-
-
-def _check_rank(maps: np.ndarray) -> None:
-    if maps.ndim != 4:
-        raise ValueError(
-            f"Expected maps of shape (n, rows, columns, channels). Received: shape={maps.shape}"
-        )
-
-
 def mask_on_image(scores: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
-    """One map per image, on its pixels: the mean over the mask's channels, enlarged by `upsample`.
+    """One map per image, shape `(n, height, width)`: the mean over the mask's channels, enlarged.
 
-    The scores of a linear mask can be negative. A feature then passes with its sign changed; how
-    much of it passes is `np.abs(scores)`.
-
-    Args:
-        scores: One mask's scores from `masks.attention_maps`, `(n, rows, columns, mask_channels)`.
-        size: Height and width of the image in pixels.
-        canvas: Height and width of the network's input in pixels.
-
-    Returns:
-        Shape `(n, height, width)`, of the type of `scores`.
-
-    Raises:
-        ValueError: for scores of another rank.
+    Arguments and errors are those of `upsample`. The scores of a linear mask can be negative: how
+    much of a feature passes is `np.abs(scores)`.
     """
     _check_rank(scores)
     # Averaged in double precision, so that scores that are all equal stay so to the last bit.
     mean = scores.mean(axis=-1, keepdims=True, dtype=np.float64).astype(scores.dtype)
     return upsample(mean, size, canvas)[..., 0]
+
+
+def _check_rank(maps: np.ndarray) -> None:
+    expected = "maps of shape (n, rows, columns, channels)"
+    expect(maps.ndim == 4, expected, f"shape={maps.shape}")
+
+
+def _axes(sides: Sides, size: Sides, canvas: Sides) -> list[tuple[int, np.ndarray, float]]:
+    """For rows and columns: pixels of the image, centres of the map in it, and their distance."""
+    axes = np.stack([np.broadcast_to(each, 2) for each in (sides, size, canvas)], axis=1).tolist()
+    return [(pixels, centres(n, pixels, whole), stride(n, whole)) for n, pixels, whole in axes]
 
 
 def short_name(layer: str) -> str:
@@ -141,24 +119,15 @@ def ink_on_grid(ink: np.ndarray, sides: Sides, canvas: Sides = 32) -> np.ndarray
     Raises:
         ValueError: for ink of another rank or type, or a map that is finer than the image.
     """
-    if ink.dtype != bool or ink.ndim != 3:
-        raise ValueError(
-            "Expected ink of type bool and shape (n, height, width). "
-            f"Received: dtype={ink.dtype}, shape={ink.shape}"
-        )
-    cells = [len(ink)]
-    for axis, (pixels, at, step) in enumerate(_axes(sides, ink.shape[1:], canvas), start=1):
-        if step < 1:
-            raise ValueError(
-                f"Expected a map with at most {pixels} positions a side. Received: {len(at)}"
-            )
-        first = int(np.floor(at[0] - (step - 1) / 2))
-        covered = np.arange(first, first + len(at) * int(step))
-        inside = (covered >= 0) & (covered < pixels)
-        within = np.expand_dims(inside, axis=(0, 3 - axis))
-        ink = ink.take(covered.clip(0, pixels - 1), axis) & within
+    _check_kind(ink)
+    cells, parts, margin = [len(ink)], [slice(None)], int(np.max(canvas))
+    for pixels, at, step in _axes(sides, ink.shape[1:], canvas):
+        expect(step >= 1, f"a map with at most {pixels} positions a side", str(len(at)))
+        first = margin + int(np.floor(at[0] - (step - 1) / 2))
+        parts.append(slice(first, first + len(at) * int(step)))
         cells += [len(at), int(step)]
-    return ink.reshape(cells).mean(axis=(2, 4)) >= 0.5
+    around = np.pad(ink, ((0, 0), (margin, margin), (margin, margin)))
+    return around[tuple(parts)].reshape(cells).mean(axis=(2, 4)) >= 0.5
 
 
 # Scores of maps against the ink
@@ -239,36 +208,33 @@ def pointing_game(maps: np.ndarray, ink: np.ndarray) -> np.ndarray:
 
 
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "ink_auroc": ink_auroc,
-    "relevance_mass": relevance_mass,
-    "relevance_rank": relevance_rank,
-    "pointing_game": pointing_game,
+    score.__name__: score for score in (ink_auroc, relevance_mass, relevance_rank, pointing_game)
 }
 """Name -> score of maps against the ink; more is better, 1 is perfect."""
 
 
 def _flat(maps: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Checked maps (float64) and ink, both of shape (n, pixels)."""
-    check_maps(maps, ink.shape)
     _check_ink(ink)
+    check_maps(maps, ink.shape)
     return maps.reshape(len(maps), -1).astype(np.float64), ink.reshape(len(ink), -1)
 
 
 def check_maps(maps: np.ndarray, shape: tuple[int, ...]) -> None:
     """Refuse, by a `ValueError`, maps that are not finite or not of this `(n, height, width)`."""
-    if maps.shape != shape:
-        raise ValueError(f"Expected maps of shape {shape}. Received: shape={maps.shape}")
+    expect(maps.shape == shape, f"maps of shape {shape}", f"shape={maps.shape}")
     finite = np.isfinite(maps).all(axis=(1, 2))
-    if not finite.all():
-        raise ValueError(f"Expected finite maps. Received: NaN or inf in map {finite.argmin()}")
+    expect(finite.all(), "finite maps", f"NaN or inf in map {finite.argmin()}")
+
+
+def _check_kind(ink: np.ndarray) -> None:
+    holds = ink.dtype == bool and ink.ndim == 3 and len(ink) > 0
+    expected = "ink of type bool and shape (n, height, width) with n >= 1"
+    expect(holds, expected, f"dtype={ink.dtype}, shape={ink.shape}")
 
 
 def _check_ink(ink: np.ndarray) -> None:
-    if ink.dtype != bool or ink.ndim != 3 or len(ink) == 0:
-        raise ValueError(
-            "Expected ink of type bool and shape (n, height, width) with n >= 1. "
-            f"Received: dtype={ink.dtype}, shape={ink.shape}"
-        )
+    _check_kind(ink)
     size, pixels = ink.sum(axis=(1, 2)), ink[0].size
     bad = (size == 0) | (size == pixels)
     if bad.any():
@@ -285,8 +251,8 @@ def snr_gain_db(before: np.ndarray, after: np.ndarray, ink_on_grid: np.ndarray) 
     over positions and channels. A mask that is 1 on ink and 0.1 off it gains 20 dB.
 
     Args:
-        before: Features in front of the mask, shape `(n, height, width, channels)`.
-        after: Features behind it, likewise.
+        before: Features before the mask, shape `(n, height, width, channels)`.
+        after: Features after it, of the same shape.
         ink_on_grid: bool, shape `(n, height, width)`; see `ink_on_grid`.
 
     Returns:
@@ -299,19 +265,18 @@ def snr_gain_db(before: np.ndarray, after: np.ndarray, ink_on_grid: np.ndarray) 
             image without ink or without background on this grid.
     """
     _check_ink(ink_on_grid)
-    if before.shape != after.shape or before.ndim != 4 or before.shape[:3] != ink_on_grid.shape:
-        raise ValueError(
-            "Expected features before and after of one shape (n, height, width, channels), and "
-            f"their ink. Received: shapes {before.shape}, {after.shape} and {ink_on_grid.shape}"
-        )
+    expect(
+        before.shape == after.shape and before.shape[:-1] == ink_on_grid.shape,
+        "features before and after of one shape (n, height, width, channels), and their ink",
+        f"shapes {before.shape}, {after.shape} and {ink_on_grid.shape}",
+    )
     with np.errstate(divide="ignore", invalid="ignore"):  # see Returns
         return _snr_db(after, ink_on_grid) - _snr_db(before, ink_on_grid)
 
 
 def _snr_db(features: np.ndarray, ink: np.ndarray) -> np.ndarray:
     energy = np.einsum("nhwc,nhwc->nhw", features, features, dtype=np.float64)
-    if not np.isfinite(energy).all():
-        raise ValueError("Expected finite features. Received: NaN or infinity among them")
+    expect(np.isfinite(energy).all(), "finite features", "NaN or infinity among them")
     signal, noise = (np.mean(energy, axis=(1, 2), where=where) for where in (ink, ~ink))
     return 10 * np.log10(signal / noise)
 
@@ -320,10 +285,8 @@ def _snr_db(features: np.ndarray, ink: np.ndarray) -> np.ndarray:
 
 
 def _edges(images: np.ndarray) -> np.ndarray:
-    gradient = [
-        ndimage.generic_gradient_magnitude(image, ndimage.sobel) for image in brightness(images)
-    ]
-    return np.stack(gradient) / (4 * np.sqrt(2))  # the most that two derivatives of 4 can give
+    gradients = [ndimage.generic_gradient_magnitude(x, ndimage.sobel) for x in brightness(images)]
+    return np.stack(gradients) / (4 * np.sqrt(2))  # the most that two derivatives of 4 can give
 
 
 def _centre(images: np.ndarray) -> np.ndarray:
@@ -343,7 +306,5 @@ TRIVIAL_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "centre": _centre,
     "random": _random,
 }
-"""Name -> function of the images (as the network sees them, background included) that gives maps
-of shape `(n, 28, 28)` in [0, 1]: the image itself; the size of its Sobel gradient; a Gaussian
-around the middle, alike for all images (see `CENTRE_DEVIATION`); uniform noise, the same each time.
-"""
+"""Name -> function of the images as the network sees them that gives maps of shape `(n, 28, 28)` in
+[0, 1]: the image; the size of its Sobel gradient; a Gaussian around the middle; uniform noise."""
