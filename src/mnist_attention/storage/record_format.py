@@ -129,7 +129,7 @@ def mnist_test_labels() -> np.ndarray:
 
 
 def is_measurement(value) -> bool:
-    """Whether JSON has what was measured under some conditions: nested objects and lists of numbers."""
+    """Whether JSON has measurements under conditions: nested objects and lists of numbers."""
     measured = value.get("measured") if isinstance(value, dict) else None
     if not isinstance(measured, dict) or not isinstance(measured.get("conditions"), dict):
         return False
