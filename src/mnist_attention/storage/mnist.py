@@ -137,7 +137,7 @@ def _download() -> dict[str, bytes]:
     """The four files through TensorFlow Datasets."""
     print("Downloading MNIST, once ...", file=sys.stderr)
     try:
-        with silence_stderr(), tempfile.TemporaryDirectory() as folder:
+        with silence_stderr(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             import requests
             import tensorflow_datasets as tfds
 
