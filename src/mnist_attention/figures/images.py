@@ -44,20 +44,19 @@ def image_grid(
     """
     wrapped = not isinstance(images, Mapping)
     if wrapped:
-        images = {"\0" * i: images[i : i + columns] for i in range(0, len(images), columns)}
-    rows = [*images.values()]
-    count = columns if wrapped else max(map(len, rows), default=1)
-    names = [name.strip("\0") for name in images]
+        rows = [("", images[i : i + columns]) for i in range(0, len(images), columns)]
+    else:
+        rows, columns = [*images.items()], max(map(len, images.values()), default=1)
     # The size of everything is known, so it is placed exactly: cells are then alike in all grids.
-    left = 0.2 + 0.062 * max((len(line) for name in names for line in name.split("\n")), default=0)
+    left = 0.2 + 0.062 * max(map(len, "\n".join(name for name, _ in rows).split("\n")))
     right = 0.6 if masks else 0.05
-    cell = min(cell, (WIDTH - left - right) / (count + _GAP * (count - 1)))
+    wide = columns + _GAP * (columns - 1)
+    cell = min(cell, (WIDTH - left - right) / wide)
     above = _LINE * max((1 + text.count("\n") for text in captions), default=0) / cell
     pitch = 1 + _GAP + (above if wrapped else 0)
     tall = pitch * max(len(rows), 1) + (0 if wrapped else above)
     lines = textwrap.wrap(title, 92)
     height = cell * tall + 0.22 * len(lines) + 0.12
-    wide = count + _GAP * (count - 1)
     figure = Figure(figsize=(WIDTH, height))
     figure.text(0.01, 1 - 0.05 / height, "\n".join(lines), va="top", weight="bold", size=11)
     axis = figure.add_axes((left / WIDTH, 0.04 / height, cell * wide / WIDTH, cell * tall / height))
@@ -66,20 +65,20 @@ def image_grid(
     if not rows:
         axis.text(wide / 2, tall / 2, "nothing to show yet", ha="center", color=FAINT)
     shown = None
-    for number, (key, row) in enumerate(images.items()):
+    for number, (name, row) in enumerate(rows):
         top = above + pitch * number
-        axis.text(-0.08 / cell, top + 0.5, key.strip("\0"), ha="right", va="center", size=8.5)
+        axis.text(-0.08 / cell, top + 0.5, name, ha="right", va="center", size=8.5)
         brightest = max((_top(image) for image in row), default=1)
         for column, image in enumerate(row):
             where = (column * (1 + _GAP), top)
-            if key in masks:
+            if name in masks:
                 shown = _put(axis, image, where, VALUE_MAP, 1)
                 if ink is not None:
                     _outline(axis, ink[column], where)
             else:
                 _put(axis, image, where, DIGIT_MAP, brightest)
-    for index, caption in enumerate(captions[: count * len(rows)]):
-        row, column = divmod(index, count)
+    for index, caption in enumerate(captions[: columns * len(rows)]):
+        row, column = divmod(index, columns)
         place = (column * (1 + _GAP) + 0.5, above + pitch * row - 0.04 / cell)
         axis.text(*place, caption, ha="center", va="bottom", size=8, linespacing=1.1)
     if shown is not None:
@@ -164,12 +163,7 @@ def digit_as_numbers(
 
 @style()
 def local_binary_pattern(
-    image: np.ndarray,
-    codes: np.ndarray,
-    centre: tuple[int, int],
-    weights: np.ndarray,
-    *,
-    title: str = "",
+    image: np.ndarray, codes: np.ndarray, centre: tuple[int, int], weights: np.ndarray, *, title=""
 ) -> Figure:
     """A local binary pattern step by step (paper, Figure 1), and the code of every pixel.
 
@@ -194,7 +188,7 @@ def local_binary_pattern(
     _panel(axes[0, 4], codes.astype(np.uint8), "5. every pixel's code")
     for axis in (axes[0, 0], axes[0, 4]):
         _frame(axis, row - 1, column - 1, 3)
-    around = np.where(np.eye(9)[4].reshape(3, 3), np.nan, 1)  # the centre has no bit
+    around = np.where(weights, 1, np.nan)  # the centre has no bit
     tables = {
         "2. the framed patch": (patch, patch),
         f"3. at least {patch[1, 1]}?": (bits * around, 150 * bits),
@@ -262,12 +256,7 @@ def mask_along_row(image: np.ndarray, scores: np.ndarray, row: int, *, title: st
 
 @style()
 def enlargement(
-    image: np.ndarray,
-    scores: np.ndarray,
-    enlarged: np.ndarray,
-    centres: np.ndarray,
-    *,
-    title: str = "",
+    image: np.ndarray, scores: np.ndarray, enlarged: np.ndarray, centres: np.ndarray, *, title=""
 ) -> Figure:
     """A small mask, `(side, side)`, where its places look, and the mask on the image, `(28, 28)`.
 

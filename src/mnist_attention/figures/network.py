@@ -21,7 +21,6 @@ def network(
     layers: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
     *,
-    operation: str = f"1{TIMES}1 convolution,\nsigmoid",
     title: str = "",
 ) -> Figure:
     """A network from left to right: maps as stacks, vectors as columns, masks as side branches.
@@ -31,7 +30,6 @@ def network(
         layers: Layer -> its output for that digit, in order: `(height, width, channels)`, not
             negative, or `(units,)`.
         masks: Layer whose output a mask is multiplied into -> the mask, `(height, width, 1)`.
-        operation: How the mask is computed from the layer.
     """
     figure, axes = subplots(height=2.2, title=title)
     axis = axes[0, 0]
@@ -44,7 +42,7 @@ def network(
         end = left + _draw(axis, output, left)
         _label(axis, (left + end) / 2, name, output.shape)
         if name in masks:
-            end = _branch(axis, masks[name], left + 0.4, end, operation)
+            end = _branch(axis, masks[name], left + 0.4, end)
     axis.set(xlim=(-0.1, end + 0.15), ylim=(1.75, -1.85), aspect="equal")
     axis.axis("off")
     return figure
@@ -69,7 +67,7 @@ def _draw(axis: Axes, output: np.ndarray, left: float) -> float:
     return 1 + _DEPTH
 
 
-def _branch(axis: Axes, mask: np.ndarray, start: float, end: float, operation: str) -> float:
+def _branch(axis: Axes, mask: np.ndarray, start: float, end: float) -> float:
     """Draw a mask above its layer, and return where the product ends."""
     sign, top = end + 0.55, -1.75
     _put(axis, mask[..., 0], (sign - 0.5, top), VALUE_MAP, 1)
@@ -77,8 +75,9 @@ def _branch(axis: Axes, mask: np.ndarray, start: float, end: float, operation: s
     axis.plot([start, start], [-0.5, top + 0.5], linewidth=1.2, **blue)
     _arrow(axis, (start, top + 0.5), (sign - 0.52, top + 0.5), MASK)
     _arrow(axis, (sign, top + 1.02), (sign, 0.32), MASK)
-    axis.text(start - 0.08, top + 0.5, operation, ha="right", va="center", size=8, color=MASK)
-    axis.text(sign + 0.56, top + 0.5, "mask", va="center", size=8, weight="bold", color=MASK)
+    look = {"va": "center", "size": 8, "color": MASK}
+    axis.text(start - 0.08, top + 0.5, f"1{TIMES}1 convolution,\nsigmoid", ha="right", **look)
+    axis.text(sign + 0.56, top + 0.5, "mask", weight="bold", **look)
     axis.plot([end + 0.06, sign - 0.2], [0.5, 0.5], linewidth=1.2, color=PLAIN)
     circle = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": MASK}
     axis.text(sign, 0.5, TIMES, ha="center", va="center", size=13, color=MASK, bbox=circle)

@@ -68,8 +68,7 @@ def curves(
             axis.set_xticks([*ticks], [*ticks.values()])
         for text, value in (levels or {}).items():
             axis.axhline(value, color=PAPER, linestyle="--", linewidth=1.2)
-            if index == count - 1:
-                ends[text] = (value, PAPER)
+            ends[text] = (value, PAPER)
         axis.set_xlabel(x)
         if index == count - 1:
             _name_ends(axis, ends)
@@ -132,7 +131,7 @@ def forest(
         form: How means are written at the right.
         equal: Differences below this count as none and are shaded; `None` where the rows are no
             differences.
-        join: Join the points of each seed by a line from row to row.
+        join: Join the points of each seed from row to row, where all rows have all seeds.
         colours: Name of a row -> colour; else the mask's, or grey for LeNet.
     """
     panels = panels or {"": {}}
@@ -147,8 +146,9 @@ def forest(
         if equal is not None:
             axis.axvspan(-equal, equal, color="0.92", linewidth=0, zorder=0)
             axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
-        if join:
-            _join_seeds(axis, [*rows.values()])
+        if join and len({*map(len, rows.values())}) == 1:  # every row has every seed
+            for seed in zip(*rows.values(), strict=True):
+                axis.plot(seed, range(len(rows)), color="0.8", linewidth=0.9, zorder=1)
         for row, (key, found) in enumerate(rows.items()):
             colour = (colours or {}).get(key, PLAIN if key == "LeNet" else MASK)
             text = _draw_row(axis, row, found, colour, form)
@@ -185,13 +185,6 @@ def _draw_row(
     axis.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
     axis.plot([mean], [row], "o", color=colour, markersize=6.5, zorder=3)
     return f"{mean:{form}}".replace("-", _MINUS)
-
-
-def _join_seeds(axis: Axes, rows: Sequence[Estimate | Sequence[float]]) -> None:
-    """Only where every row has every seed."""
-    if not any(isinstance(row, Estimate) for row in rows) and len({*map(len, rows)}) == 1:
-        for seed in zip(*rows, strict=True):
-            axis.plot(seed, range(len(rows)), color="0.8", linewidth=0.9, zorder=1)
 
 
 @style()
@@ -244,13 +237,7 @@ def heat_map(
 def pairs(
     plain: Sequence[float], masked: Sequence[float], paper: tuple[float, float], *, title: str = ""
 ) -> Figure:
-    """Accuracy without and with the mask: a line a pair, the paper's in orange.
-
-    Args:
-        plain: Test accuracy in percent without the mask, one a seed.
-        masked: With it, the same seeds.
-        paper: The paper's two numbers.
-    """
+    """Test accuracy in percent without and with the mask: a line a seed, the paper's in orange."""
     figure, axes = subplots(height=3.9, title=title)
     axis = axes[0, 0]
     axis.plot([0, 1], paper, "o-", color=PAPER, linewidth=3, markersize=8, zorder=4)

@@ -86,9 +86,6 @@ def save(figure: Figure, name: str, banner: str = "") -> Path:
         name: Name of the file, without ending.
         banner: `Dataset.banner`. If not empty it is put above the figure, and the file goes to
             `figures/fallback/`, where it cannot be taken for the real one.
-
-    Returns:
-        The path of the file.
     """
     image = _png(figure, banner)
     path = paths.FIGURES / ("fallback" if banner else "") / f"{name}.png"
@@ -97,14 +94,11 @@ def save(figure: Figure, name: str, banner: str = "") -> Path:
 
 
 def show(figure: Figure, name: str | None, alt: str, banner: str = ""):
-    """Save a figure and return what a notebook displays: that very file.
+    """`save` a figure and return that very file as an `IPython.display.Image`.
 
     Args:
-        name: See `save`, and so `banner`; `None` for a figure of a live run, which is not kept.
+        name: `None` for a figure of a live run, which is not kept.
         alt: What the picture shows, for those who cannot see it.
-
-    Returns:
-        An `IPython.display.Image`.
     """
     from IPython.display import Image
 
@@ -121,13 +115,10 @@ def _png(figure: Figure, banner: str) -> bytes:
         if engine := figure.get_layout_engine():
             engine.execute(figure)
             figure.set_layout_engine("none")
-        if banner:
-            box = {"facecolor": PAPER, "edgecolor": "none", "pad": 6}
-            look = {"ha": "center", "va": "bottom", "color": "white", "weight": "bold"}
-            # It stands above the figure, where it hides nothing; the tight box takes it in.
-            text = figure.text(0.5, 1.04, banner.upper(), bbox=box, **look)
-            figure.savefig(image, bbox_inches="tight", **options)
-            text.remove()
-        else:
-            figure.savefig(image, **options)
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 6}
+        look = {"ha": "center", "va": "bottom", "color": "white", "weight": "bold", "bbox": box}
+        # It stands above the figure, where it hides nothing; the tight box takes it in.
+        text = figure.text(0.5, 1.04, banner.upper(), visible=bool(banner), **look)
+        figure.savefig(image, bbox_inches="tight" if banner else None, **options)
+        text.remove()
     return image.getvalue()

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from ..models.initializers import draw_kernels
+from ..protocol import lookup
 from .masks import find_masks, run_model
 
 FRESH = 2**32 - 1  # seed of kernels that no network starts from; with its own, a map would go back
@@ -60,19 +61,13 @@ class _Intervened(keras.Model):
 def intervene(model: keras.Model, name: str) -> keras.Model:
     """`model` with every mask replaced. It shares the weights of `model`, and is not for training.
 
-    Args:
-        model: As for `masks.attention_maps`.
-        name: A key of `INTERVENTIONS`.
-
     Raises:
-        ValueError: for another name, or a model without a mask; when it runs, see
-            `masks.attention_maps`.
+        ValueError: for a name that is not in `INTERVENTIONS`, or a model without a mask; when it
+            runs, see `masks.attention_maps`.
     """
-    if name not in INTERVENTIONS:
-        known = ", ".join(INTERVENTIONS)
-        raise ValueError(f"Expected an intervention among {known}. Received: name={name!r}")
+    change = lookup("name", name, INTERVENTIONS)
     find_masks(model)
-    return _Intervened(model, INTERVENTIONS[name], f"{model.name}_{name.replace(' ', '_')}")
+    return _Intervened(model, change, f"{model.name}_{name.replace(' ', '_')}")
 
 
 def draw_seeds(seed: int) -> list[int]:

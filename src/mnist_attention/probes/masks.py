@@ -1,8 +1,9 @@
 """The masks of a model on images, and what the order of a map is worth to the network."""
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -42,18 +43,13 @@ def attention_maps(model: keras.Model, images) -> dict[str, np.ndarray]:
             not run or runs in a compiled function; if the images are of another shape, type or
             range.
     """
-    return _join(
-        {name: scores for name, (_, scores) in calls.items()}
-        for _, calls in _mask_calls(model, model_input(model, images))
-    )
+    return _over_masks(model, model_input(model, images), lambda part, features, scores: scores)
 
 
 def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """The maps of `attention_maps`, enlarged to the images by `scores.mask_on_image`.
 
-    Args:
-        model: As for `attention_maps`, with one input; also what it raises.
-        images: As for `attention_maps`, one array.
+    Arguments and errors are those of `attention_maps`, for a model with one input.
 
     Returns:
         The masked layer, "C1" for `c1_attention` -> shape `(n, height, width)`, that of the images.
@@ -69,16 +65,11 @@ def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
 def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[str, np.ndarray]:
     """How much every mask raises the signal-to-noise ratio of features; see `scores.snr_gain_db`.
 
-    Args:
-        model: As for `maps_on_image`.
-        images: What the network sees, as for `maps_on_image`.
-        ink: The ink of the clean digits, bool, shape `(n, height, width)`.
+    Arguments and errors are those of `maps_on_image` and `snr_gain_db`; `ink` is that of the clean
+    digits, bool, shape `(n, height, width)`.
 
     Returns:
         Name of the layer -> gain in decibels, float64 of shape `(n,)`.
-
-    Raises:
-        ValueError: as `maps_on_image` and `scores.snr_gain_db`.
     """
     inputs = _one_input(model, images)
     expect(ink.shape == images.shape[:3], f"ink of shape {images.shape[:3]}", f"shape={ink.shape}")
@@ -87,10 +78,7 @@ def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[st
         on_grid = ink_on_grid(ink[part], features.shape[1:3], inputs.shape[1:3])
         return snr_gain_db(features, features * scores, on_grid)
 
-    return _join(
-        {name: gain(part, *call) for name, call in calls.items()}
-        for part, calls in _mask_calls(model, inputs)
-    )
+    return _over_masks(model, inputs, gain)
 
 
 def find_masks(model: keras.Model) -> list[AttentionMask1x1]:
@@ -109,11 +97,7 @@ def find_masks(model: keras.Model) -> list[AttentionMask1x1]:
 
 
 def run_model(model: keras.Model, inputs, change: Callable):
-    """The output of `model` for inference, with `change(layer, inputs, scores)` for all scores.
-
-    Raises:
-        ValueError: see `attention_maps`.
-    """
+    """The output of `model` for inference, with `change(layer, inputs, scores)` for all scores."""
     masks, ran = find_masks(model), []
     eager = _to_numpy(keras.tree.flatten(inputs)[0]) is not None
 
@@ -138,25 +122,25 @@ def run_model(model: keras.Model, inputs, change: Callable):
     return outputs
 
 
-def _mask_calls(
-    model: keras.Model, inputs
-) -> Iterator[tuple[slice, dict[str, tuple[np.ndarray, np.ndarray]]]]:
-    """Batch by batch: name of a mask's call -> features before the mask, and its scores."""
+def _over_masks(model: keras.Model, inputs, function: Callable) -> dict[str, np.ndarray]:
+    """Name of a mask's call -> `function(batch, features, scores)`, batches joined."""
+    found = []
     for part in _batches(len(keras.tree.flatten(inputs)[0])):
-        calls: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        calls: dict[str, list[np.ndarray]] = {}
 
         def record(layer, features, scores, calls=calls):
-            arrays = _to_numpy(features), _to_numpy(scores)
-            calls[_new_key(layer.name, calls)] = tuple(x.astype("float32") for x in arrays)
+            arrays = [_to_numpy(x).astype("float32") for x in (features, scores)]
+            calls[_new_key(layer.name, calls)] = arrays
             return scores
 
         run_model(model, keras.tree.map_structure(lambda array, p=part: array[p], inputs), record)
-        yield part, calls
+        found.append({name: function(part, *arrays) for name, arrays in calls.items()})
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def _new_key(name: str, taken: dict) -> str:
-    numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
-    return next(key for key in (name, *numbered) if key not in taken)
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(key for key in itertools.chain([name], numbered) if key not in taken)
 
 
 def _to_numpy(tensor) -> np.ndarray | None:
@@ -169,11 +153,6 @@ def _to_numpy(tensor) -> np.ndarray | None:
 
 def _batches(count: int) -> Iterator[slice]:
     return (slice(start, start + _BATCH) for start in range(0, count, _BATCH))
-
-
-def _join(batches: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    parts = [*batches]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 # Images as a model takes them
@@ -219,9 +198,7 @@ def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
 # The order of a map
 
 
-def deletion(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
-) -> np.ndarray:
+def deletion(model: keras.Model, images, labels, maps, **options) -> np.ndarray:
     """Area under the true class's probability as pixels are deleted, the highest of the map first.
 
     Small if the map ranks first what the network needs. Arguments and errors are those of
@@ -238,9 +215,7 @@ def deletion(
     return np.trapezoid(curves, shares)
 
 
-def insertion(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray, **options
-) -> np.ndarray:
+def insertion(model: keras.Model, images, labels, maps, **options) -> np.ndarray:
     """As `deletion`, while pixels are inserted: large if the map ranks first what is needed."""
     shares, curves = perturbation_curves(model, images, labels, maps, insert=True, **options)
     return np.trapezoid(curves, shares)
@@ -264,10 +239,8 @@ def perturbation_curves(
         maps: Finite, shape `(n, height, width)`. The highest pixel is the first; equal ones go
             row by row from the top left.
         insert: Whether pixels are inserted into an image of `baseline` or deleted from `images`.
-        steps: Number of equal steps, from 1 to the number of pixels. Each costs a forward pass of
-            all images.
-        baseline: What replaces a deleted pixel: a number, 0 being MNIST's background, or images
-            (broadcast to the shape of `images`); for digits in [0, 1], otherwise finite.
+        steps: Number of equal steps, each a forward pass; from 1 to the number of pixels.
+        baseline: What replaces a deleted pixel: a number or images; for digits in [0, 1].
 
     Returns:
         Shares of the pixels that have changed, from 0 to 1, shape `(steps + 1,)`; and the

@@ -5,6 +5,7 @@ A measurement is one JSON file per network, beside the records and under the sam
 """
 
 import functools
+import json
 import shlex
 import sys
 import tempfile
@@ -73,7 +74,6 @@ def measure(
     Args:
         model: A network with `AttentionMask1x1` layers, or without.
         protocol: How it was trained, and so how it was initialised.
-        shown: The test digits.
         known: Parts that are left out.
 
     Returns:
@@ -209,11 +209,8 @@ def load_trained(
 def load_or_train_briefly(
     protocol: Protocol, dataset: Dataset, epochs: int, weights: Path = WEIGHTS
 ) -> tuple[keras.Model, str]:
-    """The network at the end of a run; without its weights, one that is trained for a few epochs.
-
-    Returns:
-        The network, and a notice on how long it was trained: empty for the network of the run.
-    """
+    """The network at the end of a run, and ""; without its weights, one that is trained for a few
+    epochs, and a notice of that."""
     if (model := load_trained(protocol, dataset, weights)) is not None:
         return model, ""
     brief = replace(protocol, epochs=epochs)
@@ -263,8 +260,6 @@ def measure_run(
     damaged one is rebuilt.
 
     Args:
-        protocol: The run.
-        shown: The test digits.
         results: Folder of the records, of `measurements` and of the states that training left.
         weights: Folder of kept weights.
 
@@ -284,7 +279,9 @@ def measure_run(
             raise
         print(f"{name} stays without {', '.join(missing)}. {error}", file=sys.stderr)
         return there
-    found = _rounded(measure(model, protocol, shown, known))
+    found = json.dumps(measure(model, protocol, shown, known))
+    # More than six decimals carry no information.
+    found = json.loads(found, parse_float=lambda text: round(float(text), 6))
     environment = describe_machine("keras", keras.backend.backend(), "numpy", "scipy")
     if there:
         added = there.get("added", {}) | dict.fromkeys(found, environment)
@@ -300,12 +297,3 @@ def measure_run(
         }
     write_record(measurement, results, MEASUREMENTS)
     return measurement
-
-
-def _rounded(measured):
-    """Six decimals; more carry no information."""
-    if isinstance(measured, dict):
-        return {name: _rounded(value) for name, value in measured.items()}
-    if isinstance(measured, list):
-        return [round(value, 6) for value in measured]
-    return round(measured, 6)

@@ -45,21 +45,15 @@ def centres(side: int, size: int = 28, canvas: int = 32) -> np.ndarray:
 
 
 def upsample(maps: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
-    """Enlarge maps bilinearly, in register with the image that they belong to.
+    """Enlarge maps bilinearly, in register with the image, to `(n, height, width, channels)`.
 
     A value stands at the centre of what its position sees (see `centres`). Pixels outside the
     outermost centres take the nearest value: for C3 these are the outer five rows and columns.
 
     Args:
-        maps: Shape `(n, rows, columns, channels)`.
+        maps: Shape `(n, rows, columns, channels)`; otherwise a `ValueError`.
         size: Height and width of the image in pixels.
         canvas: Height and width of the network's input in pixels.
-
-    Returns:
-        Shape `(n, height, width, channels)`.
-
-    Raises:
-        ValueError: for maps of another rank.
     """
     _check_rank(maps)
     # Row p: the weight of each position at pixel p. Two matrix products take a tenth of the time
@@ -101,7 +95,7 @@ def short_name(layer: str) -> str:
 
 
 def ink_on_grid(ink: np.ndarray, sides: Sides, canvas: Sides = 32) -> np.ndarray:
-    """Which positions of a feature map stand on ink.
+    """Which positions of a feature map stand on ink, bool of shape `(n, rows, columns)`.
 
     A position stands for the pixels that are nearest to its centre (`centres`): one for C1, 2x2
     for S2 and C3, 4x4 for S4. If at least half of them are ink, so is the position. The grids of
@@ -112,9 +106,6 @@ def ink_on_grid(ink: np.ndarray, sides: Sides, canvas: Sides = 32) -> np.ndarray
         ink: bool, shape `(n, height, width)`.
         sides: Height and width of the map.
         canvas: Height and width of the network's input in pixels.
-
-    Returns:
-        bool, shape `(n, rows, columns)`.
 
     Raises:
         ValueError: for ink of another rank or type, or a map that is finer than the image.
@@ -295,16 +286,11 @@ def _centre(images: np.ndarray) -> np.ndarray:
     return np.tile(np.outer(profile, profile), (len(images), 1, 1))
 
 
-def _random(images: np.ndarray) -> np.ndarray:
-    check_images(images)
-    return np.random.default_rng(0).random(images.shape)
-
-
 TRIVIAL_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "brightness": brightness,
     "edges": _edges,
     "centre": _centre,
-    "random": _random,
+    "random": lambda images: np.random.default_rng(0).random(brightness(images).shape),
 }
 """Name -> function of the images as the network sees them that gives maps of shape `(n, 28, 28)` in
 [0, 1]: the image; the size of its Sobel gradient; a Gaussian around the middle; uniform noise."""
