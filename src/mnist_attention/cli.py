@@ -339,13 +339,20 @@ def measure(names: tuple[str, ...], **options) -> None:
 
 @commands.command()
 @_results_option
-@click.option("--write", is_flag=True, help="Also rewrite the tables of README.md and REPORT.md.")
+@click.option(
+    "--write", is_flag=True, help="Also rewrite the tables and figures of README.md and REPORT.md."
+)
 def report(results: Path, write: bool) -> None:
     """Print Tables 1-4 beside the paper's, and a verdict on each of its claims."""
     from .evidence import report as reports
 
     sys.stdout.reconfigure(errors="replace")  # a terminal may not have every character
-    sys.exit(reports.report(results, write=write))
+    status = reports.report(results, write=write)
+    if write and status == 0:
+        from . import evidence, figures
+
+        figures.redraw(evidence.RunTable.read(results))
+    sys.exit(status)
 
 
 @commands.command()

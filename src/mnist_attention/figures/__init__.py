@@ -22,15 +22,16 @@ Numbers:
     pairs(plain, masked, paper): a line a pair
 
 Records (all `f(records, title=)`):
-    hero, learning_curves, paper_table(records, number), accuracy_over_steps, interventions,
-    controls, reinitialised, accuracy_over_strength, decibels_and_accuracy
+    hero, learning_curves, mask_minus_plain, paper_table(records, number), accuracy_over_steps,
+    ablation_forest, interventions, controls, reinitialised, accuracy_over_strength,
+    decibels_and_accuracy; redraw(records): those of README and REPORT
 """
 
 # fmt: off
 # ruff: noqa: I001
 from .from_records import (
-    accuracy_over_steps, accuracy_over_strength, controls, decibels_and_accuracy, hero,
-    interventions, learning_curves, paper_table, reinitialised,
+    ablation_forest, accuracy_over_steps, accuracy_over_strength, controls, decibels_and_accuracy,
+    hero, interventions, learning_curves, mask_minus_plain, paper_table, redraw, reinitialised,
 )
 from .images import (
     digit_as_numbers, enlargement, image_grid, local_binary_pattern, mask_along_row, product,
@@ -40,9 +41,9 @@ from .plots import Curve, curves, forest, heat_map, pairs
 from .style import MASK, PAPER, PLAIN, save, show, style, subplots
 
 __all__ = [
-    "MASK", "PAPER", "PLAIN", "Curve", "accuracy_over_steps", "accuracy_over_strength", "controls",
-    "curves", "decibels_and_accuracy", "digit_as_numbers", "enlargement", "forest", "heat_map",
-    "hero", "image_grid", "interventions", "learning_curves", "local_binary_pattern",
-    "mask_along_row", "network", "pairs", "paper_table", "product", "reinitialised", "save", "show",
-    "style", "subplots",
+    "MASK", "PAPER", "PLAIN", "Curve", "ablation_forest", "accuracy_over_steps",
+    "accuracy_over_strength", "controls", "curves", "decibels_and_accuracy", "digit_as_numbers",
+    "enlargement", "forest", "heat_map", "hero", "image_grid", "interventions", "learning_curves",
+    "local_binary_pattern", "mask_along_row", "mask_minus_plain", "network", "pairs", "paper_table",
+    "product", "redraw", "reinitialised", "save", "show", "style", "subplots",
 ]

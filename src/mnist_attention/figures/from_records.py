@@ -7,13 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..data import TRAIN_SIZE
-from ..evidence import attention
+from ..evidence import ablations, attention
 from ..evidence import runs as evidence
+from ..evidence.statistics import NO_PAIRS
 from ..noise import BACKGROUND_CONDITIONS, CLEAN
 from ..probes.scores import short_name
+from ..protocol import PAPER as PROTOCOL
 from ..protocol import SHORT
 from .plots import Curve, curves, forest, pairs
-from .style import MASK
+from .style import MASK, save
 
 Records = list[dict]
 
@@ -69,16 +71,35 @@ def hero(records: Records, *, title: str | None = None) -> Figure:
 def learning_curves(records: Records, *, title: str = "") -> Figure:
     """Test accuracy of all pairs: the first epochs, and the others enlarged."""
     found = {name: _history(runs) for name, runs in _pairs(records).items()}
+    levels = {f"paper, {name}": evidence.reported_value(name) for name in _NETWORKS}
+    panels = _early_and_late(found)
+    return curves(panels, title=title, levels=levels, limits=[(0, 100), (96, 99.6)])
+
+
+def mask_minus_plain(records: Records, *, title: str = "") -> Figure:
+    """What the mask is worth after each epoch, a thin line a pair: first epochs, and the others."""
+    plain, masked = (_history(runs) for runs in _pairs(records).values())
+    name, gain = f"mean of {len(plain)}", evidence.reported_gain()
+    return curves(
+        _early_and_late({name: masked - plain}),
+        title=title,
+        y="with minus without the mask,\npoints of test accuracy",
+        levels={f"the paper\n{gain:+g}": gain},
+        limits=[None, (-2.5, 2.5)],
+        colours={name: MASK},
+    )
+
+
+def _early_and_late(lines: dict[str, np.ndarray]) -> dict[str, dict[str, Curve]]:
+    """Two panels of curves over the epochs: until `_EARLY`, and from there on."""
     early, late = f"the first {_EARLY} epochs", "after that, enlarged"
-    panels = {
+    return {
         panel: {
             name: Curve(np.arange(1, 1 + values.shape[1])[part], values[:, part])
-            for name, values in found.items()
+            for name, values in lines.items()
         }
         for panel, part in {early: slice(_EARLY), late: slice(_EARLY, None)}.items()
     }
-    levels = {f"paper, {name}": evidence.reported_value(name) for name in _NETWORKS}
-    return curves(panels, title=title, levels=levels, limits=[(0, 100), (96, 99.6)])
 
 
 def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
@@ -123,6 +144,34 @@ def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
     return curves(panels, title=title, x="", limits=(90, 99), colours=colours)
 
 
+def ablation_forest(records: Records, *, title: str = "") -> Figure:
+    """What each choice that the paper leaves open is worth, a panel for each length of training.
+
+    Options with fewer runs than a verdict needs, or whose runs all stay at chance, are left out.
+    """
+    found = {
+        (f"{row.choice}: {row.option}", row.epochs): row.effect
+        for row in ablations.effects(records)
+        if row.metric == "test accuracy" and not row.lack and row.stuck < row.effect.n
+    }
+    names = dict.fromkeys(name for name, _ in found)
+    lengths = (SHORT.epochs, PROTOCOL.epochs)
+    panels = {
+        f"after {epochs} epochs": {name: found.get((name, epochs), NO_PAIRS) for name in names}
+        for epochs in lengths
+    }
+    return forest(panels, title=title, limits=(-4, 4), missing="")
+
+
+def redraw(records: Records) -> None:
+    """Draw the figures of README and REPORT again, into the folder of figures."""
+    save(hero(records), "hero")
+    title = "The mask starts late and gains nothing"
+    save(mask_minus_plain(records, title=title), "report_mask_minus_plain")
+    title = "What the choices that the paper leaves open are worth"
+    save(ablation_forest(records, title=title), "report_ablations")
+
+
 # What the mask does
 
 
@@ -154,7 +203,7 @@ def controls(records: Records, *, title: str = "") -> Figure:
 
 def reinitialised(records: Records, *, title: str = "") -> Figure:
     """How far masks survive while weights are re-initialised from the output down; by seed."""
-    found = attention.reinitialised({}, records)
+    found = attention.reinitialised(attention.SHORT_RUNS, records)
     layers = attention.FROM_THE_TOP
     panels = {}
     for mask, drawn in found.items():

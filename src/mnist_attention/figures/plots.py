@@ -118,6 +118,8 @@ def forest(
     form: str = "+.2f",
     equal: float | None = MARGIN,
     join: bool = False,
+    limits: Limits | None = None,
+    missing: str = "no runs yet",
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """Rows of means with their 95 % intervals; panels side by side share the rows of the first.
@@ -132,6 +134,8 @@ def forest(
         equal: Differences below this count as none and are shaded; `None` where the rows are no
             differences.
         join: Join the points of each seed from row to row, where all rows have all seeds.
+        limits: Of the x axes; what lies beyond is cut off, its number stands beside the row.
+        missing: Written beside a row without an estimate.
         colours: Name of a row -> colour; else the mask's, or grey for LeNet.
     """
     panels = panels or {"": {}}
@@ -156,13 +160,14 @@ def forest(
                 axis.plot(said[key], row, "D", color=PAPER, markersize=6, zorder=4)
             black = "black" if text else FAINT
             at = {"xycoords": axis.get_yaxis_transform(), "va": "center", "size": 8.5}
-            mean = _beside(axis, text or "no runs yet", (1, row), 6, color=black, **at)
+            mean = _beside(axis, text or missing, (1, row), 6, color=black, **at)
             if key in said:
                 at["xycoords"] = mean
                 _beside(axis, f"paper {said[key]:g}", (1, 0.5), 6, color=PAPER, **at)
         axis.set_yticks(range(len(rows)), rows if axis is axes[0, 0] else [])
         axis.tick_params(axis="y", length=0)
         axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlim(limits)
         axis.grid(axis="y", color="0.93", zorder=0)
         axis.set_axisbelow(True)
         axis.spines["left"].set_visible(False)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import sys
 import textwrap
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -102,6 +103,8 @@ def show(figure: Figure, name: str | None, alt: str, banner: str = ""):
     """
     from IPython.display import Image
 
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close(figure)  # a notebook would show it a second time
     image = save(figure, name, banner).read_bytes() if name else _png(figure, banner)
     return Image(data=image, alt=alt, width=round(figure.get_figwidth() * 100))
 
