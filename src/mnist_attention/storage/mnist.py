@@ -12,7 +12,6 @@ from pathlib import Path
 
 import filelock
 import numpy as np
-from platformdirs import user_cache_path
 
 from .files import require_writable, write_atomically
 from .paths import user_path
@@ -45,6 +44,8 @@ def mnist_folder() -> Path:
 
 def cache_folder() -> Path:
     """Where MNIST is cached: `MNIST_ATTENTION_CACHE`, or the user's cache folder."""
+    from platformdirs import user_cache_path  # here, as reading records does not need it
+
     try:
         folder = os.environ.get("MNIST_ATTENTION_CACHE") or user_cache_path("mnist-attention")
     except RuntimeError as error:

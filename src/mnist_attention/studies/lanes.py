@@ -25,16 +25,9 @@ from ..records import (
     record_path,
     write_if_longer,
 )
+from ..storage.checkpoints import next_state
 from ..storage.files import require_writable
-from ..storage.states import (
-    State,
-    checkpoint_path,
-    diverged,
-    lock_runs,
-    next_state,
-    over_budget,
-    write_state,
-)
+from ..storage.states import State, checkpoint_path, diverged, lock_runs, over_budget, write_state
 from ..training import (
     check_fit,
     describe_environment,
