@@ -138,7 +138,9 @@ def _download() -> dict[str, bytes]:
     """The four files through TensorFlow Datasets."""
     print("Downloading MNIST, once ...", file=sys.stderr)
     try:
-        with silence_stderr(), tempfile.TemporaryDirectory() as folder:
+        # After a failure other threads of TensorFlow Datasets may still write into the folder.
+        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with silence_stderr(), temporary as folder:
             import requests
             import tensorflow_datasets as tfds
 
