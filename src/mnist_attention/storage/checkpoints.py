@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -10,11 +11,12 @@ from tqdm import tqdm
 
 from ..protocol import Protocol, expect, trajectory_id
 from .states import (
+    HISTORY,
     METRICS,
     State,
+    diverged,
     is_complete,
     latest_state,
-    next_state,
     over_budget,
     write_state,
 )
@@ -59,6 +61,29 @@ def initial_state(
         if state:
             return state
     return State(trajectory, 0, {name: [] for name in METRICS}, [], [], backend)
+
+
+def next_state(
+    state: State,
+    logs: Mapping[str, float],
+    seconds: float,
+    values: list[np.ndarray],
+    learning_rate: float,
+) -> State:
+    """The state one epoch later; if the run has diverged, with a warning that names the rate.
+
+    `logs` are the epoch's metrics under Keras's names, `values` the variables after it.
+    """
+    history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
+    times = [*state.seconds, round(seconds, 6)]
+    after = State(state.trajectory, state.epoch + 1, history, times, values, backend=state.backend)
+    if diverged(after):
+        tqdm.write(
+            f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} at learning "
+            f"rate {learning_rate:g}. The run stops here.",
+            file=sys.stderr,
+        )
+    return after
 
 
 class SavedState(keras.callbacks.Callback):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import filelock
 import numpy as np
-from platformdirs import user_cache_path
 
 from .files import require_writable, write_atomically
 from .paths import user_path
@@ -45,6 +44,8 @@ def mnist_folder() -> Path:
 
 def cache_folder() -> Path:
     """Where MNIST is cached: `MNIST_ATTENTION_CACHE`, or the user's cache folder."""
+    from platformdirs import user_cache_path  # here, as reading records does not need it
+
     try:
         folder = os.environ.get("MNIST_ATTENTION_CACHE") or user_cache_path("mnist-attention")
     except RuntimeError as error:
@@ -137,7 +138,9 @@ def _download() -> dict[str, bytes]:
     """The four files through TensorFlow Datasets."""
     print("Downloading MNIST, once ...", file=sys.stderr)
     try:
-        with silence_stderr(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # After a failure other threads of TensorFlow Datasets may still write into the folder.
+        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with silence_stderr(), temporary as folder:
             import requests
             import tensorflow_datasets as tfds
 

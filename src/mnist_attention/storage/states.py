@@ -5,14 +5,12 @@ import dataclasses
 import hashlib
 import io
 import json
-import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import filelock
 import numpy as np
-from tqdm import tqdm
 
 from ..protocol import Protocol, expect, trajectory_id
 from .files import write_atomically
@@ -52,29 +50,6 @@ class State:
     seconds: list[float]
     variables: list[np.ndarray]
     backend: str | None = None
-
-
-def next_state(
-    state: State,
-    logs: Mapping[str, float],
-    seconds: float,
-    values: list[np.ndarray],
-    learning_rate: float,
-) -> State:
-    """The state one epoch later; if the run has diverged, with a warning that names the rate.
-
-    `logs` are the epoch's metrics under Keras's names, `values` the variables after it.
-    """
-    history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
-    times = [*state.seconds, round(seconds, 6)]
-    after = State(state.trajectory, state.epoch + 1, history, times, values, backend=state.backend)
-    if diverged(after):
-        tqdm.write(
-            f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} at learning "
-            f"rate {learning_rate:g}. The run stops here.",
-            file=sys.stderr,
-        )
-    return after
 
 
 def diverged(state: State) -> bool:

@@ -20,16 +20,9 @@ from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory, run_id
 from ..records import make_record, read_or_none, read_record, record_path, write_if_longer
+from ..storage.checkpoints import next_state
 from ..storage.files import require_writable
-from ..storage.states import (
-    State,
-    checkpoint_path,
-    diverged,
-    lock_runs,
-    next_state,
-    over_budget,
-    write_state,
-)
+from ..storage.states import State, checkpoint_path, diverged, lock_runs, over_budget, write_state
 from ..training import (
     check_fit,
     default_configuration,
