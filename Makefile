@@ -80,14 +80,12 @@ site: setup ## build the web site from the notebooks as committed, README, REPOR
 	@$(BIN)/python site/build.py --jobs $(JOBS)
 
 test: setup ## lint, unit tests, and every notebook with small parameters
-	@echo "== 1/3 Lint"
+	@echo "== 1/2 Lint"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache
-	@echo "== 2/3 Unit tests"
-	@$(BIN)/pytest -n $(JOBS) --dist loadfile
-	@echo "== 3/3 Notebooks, with small parameters"
-	@$(BIN)/pytest --nbmake -n $(JOBS) notebooks
+	@echo "== 2/2 Unit tests, and the notebooks with small parameters"
+	@$(BIN)/pytest --nbmake -n $(JOBS) --dist loadfile notebooks tests
 
 test-slow: setup ## the tests that take minutes: kills, clusters, large networks, the site in a browser
 	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadgroup
