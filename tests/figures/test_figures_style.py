@@ -67,7 +67,7 @@ def test_no_figure_needs_pyplot():
 
 
 def test_every_figure_is_named_in_the_overview_and_takes_a_title():
-    tools = {"Curve", "save", "show", "style", "subplots"}
+    tools = {"Curve", "redraw", "save", "show", "style", "subplots"}
     drawn = {n for n in figures.__all__ if callable(getattr(figures, n))} - tools
     assert sorted(name for name in drawn if name not in figures.__doc__) == []
     for name in drawn:
