@@ -1,4 +1,4 @@
-"""How the runs of a study are made: one object in place of a dozen arguments."""
+"""``RunOptions``: how runs are made and where their records go."""
 
 import dataclasses
 import functools
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import joblib
 
+from ..protocol import expect
 from ..records import check_budget, check_study, is_finished
 
 ENGINES = ("loky", "dask", "ray", "lanes")
@@ -20,20 +21,19 @@ LOWERINGS = ("grouped", "patches")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How runs are made, and where their records go.
+    """The options of `run_study` and `train_lanes`.
 
     Args:
         study: Subfolder of the records.
         results: Folder of the records and states; `None` keeps neither (`lanes` only).
-        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: processes of a cluster.
-            `"lanes"`: one JAX program, for a GPU.
+        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: of a cluster. `"lanes"`: one
+            JAX program, for a GPU.
         jobs: Processes at a time; by default one for each core that this process may use.
         budget_minutes: End each run with the epoch in which its training has taken so long.
             Earlier calls count, epochs made by another engine or on another device do not.
         deadline_minutes: End this call after so long. Each run keeps its last state.
         lowering: One of `LOWERINGS`, for `lanes`.
-        checkpoint_every: Epochs of `lanes` from one state on disk to the next; by default 10 for
-            LeNets and 1 for larger networks.
+        checkpoint_every: Epochs of `lanes` between states; by default 10, 1 for large networks.
         verbose: Whether to show progress bars.
         seconds_elsewhere: Run -> training time of its epochs made elsewhere.
         started: When the call began, by `time.monotonic`.
@@ -61,23 +61,16 @@ class RunOptions:
             # Workers may have another working folder.
             object.__setattr__(self, "results", Path(self.results).resolve())
         check_study(self.study)
-        check_jobs(jobs)
+        expect(jobs >= 1, "at least one job", f"{jobs=}")
         check_budget(self.budget_minutes)
         for name, names in (("engine", ENGINES), ("lowering", LOWERINGS)):
-            if (value := getattr(self, name)) not in names:
-                raise ValueError(
-                    f"Expected {name} among {', '.join(names)}. Received: {name}={value!r}"
-                )
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise ValueError(
-                "Expected checkpoint_every to be at least 1. "
-                f"Received: checkpoint_every={self.checkpoint_every}"
-            )
-        if self.deadline_minutes is not None and not self.deadline_minutes > 0:
-            raise ValueError(
-                "Expected a deadline above 0 minutes. "
-                f"Received: deadline_minutes={self.deadline_minutes}"
-            )
+            value = getattr(self, name)
+            expect(value in names, f"{name} among {', '.join(names)}", f"{name}={value!r}")
+        every, deadline = self.checkpoint_every, self.deadline_minutes
+        enough = every is None or every >= 1
+        expect(enough, "checkpoint_every to be at least 1", f"checkpoint_every={every}")
+        enough = deadline is None or deadline > 0
+        expect(enough, "a deadline above 0 minutes", f"deadline_minutes={deadline}")
 
     def seconds_left(self) -> float:
         """Seconds until the deadline; infinity without one."""
@@ -87,9 +80,8 @@ class RunOptions:
 
     def budget_of(self, run) -> float | None:
         """Minutes that a run may train, those elsewhere included; `None` for no budget."""
-        if self.budget_minutes is None:
-            return None
-        return self.budget_minutes + self.seconds_elsewhere.get(run, 0) / 60
+        elsewhere = self.seconds_elsewhere.get(run, 0) / 60
+        return None if self.budget_minutes is None else self.budget_minutes + elsewhere
 
     def is_done(self, run, record: dict | None) -> bool:
         """Whether a run with this record needs no more epochs."""
@@ -104,16 +96,6 @@ class RunOptions:
         if environment.get("engine") == engine and environment.get("device") == device_of(engine):
             return environment.get("seconds_elsewhere", 0.0)
         return sum(environment.get("epoch_seconds") or [])
-
-
-def check_jobs(jobs: int) -> None:
-    """Check that there is at least one process to work in.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if jobs < 1:
-        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import joblib
 from tqdm import tqdm
 
 from ..data import load_dataset
-from ..protocol import Protocol, by_trajectory, run_id
+from ..protocol import Protocol, by_trajectory, expect
 from ..records import (
     MEASUREMENTS,
     is_finished,
@@ -24,7 +24,7 @@ from ..storage.quiet import silence_stderr
 from . import classical
 from .catalogue import study_methods, study_protocols
 from .engines import Chain, end_with_parent, make_network, run_chains, run_lanes, use_one_thread
-from .options import RunOptions, check_jobs
+from .options import RunOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +137,7 @@ def _run_ids(protocols: Iterable[Protocol], methods: Iterable = ()) -> dict:
     # Loading here makes the cache once, before many processes want it at the same time.
     datasets = {run.dataset for run in (*protocols, *methods)}
     digests = {name: load_dataset(name).digest for name in datasets}
-    return {protocol: run_id(protocol, digests[protocol.dataset]) for protocol in protocols} | {
-        method: method.run_id(digests[method.dataset]) for method in methods
-    }
+    return {run: run.run_id(digests[run.dataset]) for run in (*protocols, *methods)}
 
 
 def _count_elsewhere(
@@ -216,7 +214,7 @@ def measure_studies(
         OSError: if the data is not available or `results` cannot be written.
     """
     jobs = joblib.cpu_count() if jobs is None else jobs
-    check_jobs(jobs)
+    expect(jobs >= 1, "at least one job", f"{jobs=}")
     # The first seeds of all studies first, as they start from the same networks.
     protocols = sorted(
         {p for name in names for p in study_protocols(name, seeds, epochs)},
