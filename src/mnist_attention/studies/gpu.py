@@ -52,17 +52,12 @@ def main(folder: Path, minutes: float) -> None:
 
     failed, unfinished = False, False
     before = len(find_records(folder))
+    options = {"results": folder / "results", "engine": "lanes", "jobs": 1}
     for call in ORDER:
         if unfinished := minutes_left() <= 0:
             break
         click.echo(f"== {call}, {minutes_left():.1f} minutes left")
-        outcome = run_study(
-            results=folder / "results",
-            engine="lanes",
-            jobs=1,
-            deadline_minutes=minutes_left(),
-            **call,
-        )
+        outcome = run_study(deadline_minutes=minutes_left(), **options, **call)
         for run, reason in outcome.failed.items():
             click.echo(f"failed: {run}: {reason}")
         failed |= bool(outcome.failed)

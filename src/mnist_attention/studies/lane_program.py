@@ -13,7 +13,7 @@ from keras import ops
 
 from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input, scale_brightness
 from ..models import EVALUATION_BATCH
-from ..protocol import Protocol
+from ..protocol import Protocol, expect
 from ..storage.checkpoints import variables
 from .options import LOWERINGS
 
@@ -41,26 +41,13 @@ class LaneProgram:
     """Compiled functions over lanes that share a model, a batch size and an image table.
 
     `values` are the trainable, non-trainable and optimizer variables, each with the lanes as its
-    first axis; so the learning rates are among them.
-
-    Args:
-        model: A compiled Keras model; its weights do not matter.
-        protocol: Its `batch_size` and `shift` matter.
-        dataset: The digits. They are on the device once, as they are stored.
-        lowering: One of `LOWERINGS`: a convolution as `vmap` makes it, or `convolve_patches`.
-
-    Attributes:
-        parameters: Number of weights of a network.
-        compiled: The epoch for these lanes, after `compile`.
-        compile_seconds: How long that took.
-
-    Raises:
-        ValueError: for another `lowering`.
+    first axis; so the learning rates are among them. Of `model`, compiled, the weights do not
+    matter; of `protocol` the batch size and the augmentation do. `lowering` is one of `LOWERINGS`:
+    a convolution as `vmap` makes it, or `convolve_patches`.
     """
 
     def __init__(self, model: keras.Model, protocol: Protocol, dataset: Dataset, lowering: str):
-        if lowering not in LOWERINGS:
-            raise ValueError(f"Expected lowering in {LOWERINGS}. Received: lowering={lowering!r}")
+        expect(lowering in LOWERINGS, f"lowering in {LOWERINGS}", f"{lowering=}")
         for layer in model.layers if lowering == "patches" else []:
             if hasattr(layer, "convolution_op"):
                 layer.convolution_op = partial(convolve_patches, layer)
@@ -78,27 +65,23 @@ class LaneProgram:
         self._classes = jax.jit(jax.vmap(self._lane_classes, in_axes=(0, None)))
 
     def start(self, models: Sequence[keras.Model]) -> tuple:
-        """The `values` of lanes that start as these networks are."""
+        """The `values` of lanes that start as these networks do."""
         lanes = [[[v.value for v in kind] for kind in _kinds(model)] for model in models]
         return tuple(jax.tree.map(lambda *values: jnp.stack(values), *lanes))
 
     def compile(self, values: tuple, plans: Sequence[EpochPlan]) -> None:
         """Compile the epoch for so many lanes, so that no epoch's time includes it."""
         started = time.perf_counter()
-        self.compiled = self._epoch.lower(values, stack_plans(plans), self._data).compile()
+        self.compiled = self._epoch.lower(values, _stack(plans), self._data).compile()
         self.compile_seconds = time.perf_counter() - started
 
     def epoch(self, values: tuple, plans: Sequence[EpochPlan]) -> tuple[tuple, dict]:
         """Train for an epoch, then test. Returns before the device is done.
 
-        Args:
-            values: They are used up.
-            plans: One per lane; as many as `compile` saw.
-
-        Returns:
-            The new `values`, and metrics under Keras's names, one number per lane each.
+        `values` are used up; there are as many plans, one per lane, as `compile` saw. Returns the
+        new `values`, and metrics under Keras's names, one number per lane each.
         """
-        return self.compiled(values, stack_plans(plans), self._data)
+        return self.compiled(values, _stack(plans), self._data)
 
     def classes(self, values: tuple) -> dict[str, np.ndarray]:
         """Each lane's class of every clean image: split -> integers, shape `(lanes, n)`."""
@@ -154,6 +137,5 @@ def _kinds(model: keras.Model) -> tuple[list[keras.Variable], ...]:
     return (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
 
 
-def stack_plans(plans: Sequence[EpochPlan]) -> list[np.ndarray]:
-    """The draws of several plans, each with the lanes as its first axis."""
+def _stack(plans: Sequence[EpochPlan]) -> list[np.ndarray]:
     return [np.stack(draws) for draws in zip(*(vars(plan).values() for plan in plans), strict=True)]

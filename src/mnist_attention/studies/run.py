@@ -1,5 +1,5 @@
-"""A study is a named list of protocols. ``run_study`` makes the missing records,
-``measure_studies`` measures the trained networks, ``merge_records`` takes in another folder."""
+"""``run_study`` makes the missing records of a study, ``measure_studies`` measures its networks,
+``merge_records`` copies the records of another folder."""
 
 import dataclasses
 import os
@@ -29,21 +29,13 @@ from .options import RunOptions
 
 @dataclasses.dataclass(frozen=True)
 class StudyResult:
-    """How far a study is.
-
-    Attributes:
-        finished: Runs with a finished record, those of earlier calls included.
-        failed: Run id -> why it has no record.
-        cut_short: Runs whose record says that the budget ended them early.
-        unfinished: Runs that the deadline stopped; the same call goes on with them.
-        problems: One line for each JSON file that is no record.
-    """
+    """How far a study is, runs of earlier calls included."""
 
     finished: int
-    failed: dict[str, str]
-    cut_short: int = 0
-    unfinished: int = 0
-    problems: tuple[str, ...] = ()
+    failed: dict[str, str]  # run id -> why it has no record
+    cut_short: int = 0  # runs that the budget ended early
+    unfinished: int = 0  # runs that the deadline stopped
+    problems: tuple[str, ...] = ()  # one line for each JSON file that is no record
 
 
 def run_study(
@@ -65,14 +57,9 @@ def run_study(
     epochs. Called again with more, the study goes on and replaces those records.
 
     Args:
-        name: A key of `STUDIES`.
+        name: A key of `STUDIES`; with `seeds` to `epochs` as in `study_protocols`.
         results: Folder for records and states.
-        seeds: How many seeds.
-        first_seed: The first of them.
-        models: Networks and methods to choose; by default all of the study.
-        epochs: Instead of each protocol's own.
-        **options: Fields of `RunOptions`: `engine`, `jobs`, `budget_minutes`, `deadline_minutes`,
-            `lowering`, `checkpoint_every`, `verbose`.
+        **options: Further fields of `RunOptions`.
 
     Raises:
         ValueError: for an unknown study, model or engine, no job or no time; for a deadline of
@@ -98,10 +85,12 @@ def run_study(
     with tqdm(desc=name, unit="run", **bar) as bar:
         if options.engine == "lanes":
             # Lanes of finished runs stay in: without them the others' last bits would change.
-            lanes = [r for r in protocols if r in pending or _has_record(options, ids[r])]
+            here = {
+                run for run in protocols if record_path(options.results, name, ids[run]).exists()
+            }
+            lanes = [run for run in protocols if run in pending or run in here]
             reasons = run_lanes(options, lanes, networks, bar)
-            local = dataclasses.replace(options, engine="loky")
-            reasons |= run_chains(local, chains, bar)
+            reasons |= run_chains(dataclasses.replace(options, engine="loky"), chains, bar)
         else:
             chains += [Chain(runs, make_network) for runs in by_trajectory(networks)]
             reasons = run_chains(options, chains, bar)
@@ -112,19 +101,14 @@ def run_study(
     if options.deadline_minutes is None:
         reasons = dict.fromkeys(undone, "its record is gone") | reasons
     failed = {ids[run]: reasons[run] for run in undone if run in reasons}
-    done = [records[ids[run]] for run in ids if run not in undone]
-    cut_short = sum(not is_finished(record) for record in done)
+    finished = sum(is_finished(records[ids[run]]) for run in ids if run not in undone)
     return StudyResult(
-        finished=len(done) - cut_short,
+        finished=finished,
         failed=failed,
-        cut_short=cut_short,
+        cut_short=len(ids) - len(undone) - finished,
         unfinished=len(undone) - len(failed),
         problems=tuple(problems),
     )
-
-
-def _has_record(options: RunOptions, name: str) -> bool:
-    return record_path(options.results, options.study, name).exists()
 
 
 def _by_id(results: Path) -> tuple[dict[str, dict], list[str]]:
@@ -156,10 +140,6 @@ def _count_elsewhere(
 def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, list[str]]:
     """Copy the records of another results folder; of two of the same run the longer one stays.
 
-    Args:
-        source: A folder with one folder for each study.
-        results: The folder to copy to.
-
     Returns:
         How many records were copied, how many were there already, and one line for each file that
         is damaged or no record: those are not copied.
@@ -168,7 +148,7 @@ def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, li
         OSError: if `results` cannot be written.
     """
     copied, kept, refused = 0, 0, []
-    results = require_writable(Path(results))
+    results = require_writable(results)
     for path in sorted(Path(source).glob("[!.]*/[!.]*.json")):
         study = path.parent.name
         if study == MEASUREMENTS:
@@ -178,10 +158,8 @@ def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, li
         except (ValueError, OSError) as error:
             refused.append(str(error))
             continue
-        if write_if_longer(record, results, study) is record:
-            copied += 1
-        else:
-            kept += 1
+        written = write_if_longer(record, results, study) is record
+        copied, kept = copied + written, kept + (not written)
     return copied, kept, refused
 
 
@@ -198,9 +176,7 @@ def measure_studies(
     """Measure every network of some studies whose weights are here and that was not measured yet.
 
     Args:
-        names: Keys of `STUDIES`.
-        seeds: How many seeds, from 0 on.
-        epochs: Instead of each protocol's own.
+        names: Keys of `STUDIES`; `seeds` and `epochs` as in `study_protocols`.
         jobs: Processes at a time, each of one thread; by default as in `run_study`. 1: this one.
         results: Folder of the records and of the states that training left.
         weights: Folder of weights that were kept.
@@ -216,28 +192,25 @@ def measure_studies(
     jobs = joblib.cpu_count() if jobs is None else jobs
     expect(jobs >= 1, "at least one job", f"{jobs=}")
     # The first seeds of all studies first, as they start from the same networks.
-    protocols = sorted(
-        {p for name in names for p in study_protocols(name, seeds, epochs)},
-        key=lambda protocol: (protocol.seed, protocol.model),
-    )
-    require_writable(Path(results))
+    protocols = {run for name in names for run in study_protocols(name, seeds, epochs)}
+    protocols = sorted(protocols, key=lambda run: (run.seed, run.model))
+    results = require_writable(results)
     ids = _run_ids(protocols)
-    measure = joblib.delayed(_measure)
     parent = os.getpid() if jobs > 1 else None
-    tasks = (measure(p, Path(results), weights, parent) for p in protocols)
+    tasks = (joblib.delayed(_measure)(run, results, weights, parent) for run in protocols)
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         outcomes = joblib.Parallel(
             n_jobs=jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
         )(tasks)
         bar = {"total": len(protocols), "unit": "network", "disable": not verbose}
-        lacking = {ids[protocol]: why for protocol, why in tqdm(outcomes, "measure", **bar) if why}
+        lacking = {ids[run]: why for run, why in tqdm(outcomes, "measure", **bar) if why}
     return len(protocols) - len(lacking), lacking
 
 
 def _measure(
     protocol: Protocol, results: Path, weights: Path | None, parent: int | None
 ) -> tuple[Protocol, str]:
-    """Measure one network, in a process of its own if it has a parent. Returns why it failed."""
+    """Measure one network, in a process of its own if it has a parent; say why it failed."""
     if parent:
         end_with_parent(parent)
         use_one_thread()

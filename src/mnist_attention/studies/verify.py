@@ -20,18 +20,11 @@ LIMIT = 3.0
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A run made again, beside the records of its setting.
-
-    Attributes:
-        name: Model and seed.
-        equal: Whether its record is the same, byte for byte, but for `environment`.
-        distance: Of its test accuracy from the mean of the recorded seeds, in their standard
-            deviations; `None` with fewer than three seeds, or without its own record.
-    """
+    """A run made again (model and seed), beside the records of its setting."""
 
     name: str
-    equal: bool
-    distance: float | None
+    equal: bool  # byte for byte, but for `environment`
+    distance: float | None  # from the mean of the seeds, in their standard deviations
 
     @property
     def reproduced(self) -> bool:
@@ -77,17 +70,9 @@ def verify(
 ) -> list[Comparison]:
     """Train `protocols` into `folder` and compare with the records in `results`.
 
-    Interrupted, it goes on when called again; what is finished is not repeated.
-
-    Args:
-        results: Folder of the records to check.
-        folder: Folder for the new records and their states.
-        protocols: What to train.
-        jobs: Processes at a time, each of one thread; by default one for each core. 1: this one.
-        verbose: Whether to show a progress bar for each run.
-
-    Raises:
-        OSError: if the data are missing or `folder` cannot be written.
+    Interrupted, it goes on when called again. `jobs`: processes at a time, each of one thread; by
+    default one for each core. 1: this one. OSError if the data are missing or `folder` cannot be
+    written.
     """
     recorded, _ = read_records(Path(results))
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
