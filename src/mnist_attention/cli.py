@@ -50,6 +50,13 @@ def _resumable() -> Iterator[None]:
         sys.exit(130)
 
 
+def _exit(errors: list[str], code: int = 0) -> None:
+    """Print errors and exit with 1; without any, exit with `code`."""
+    for line in errors:
+        click.echo(line, err=True)
+    sys.exit(1 if errors else code)
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=ENVIRONMENT,
@@ -208,16 +215,12 @@ def study(name: str | None, results: Path, deadline: float | None, **options) ->
     if outcome.unfinished:
         count = plural(outcome.unfinished, "run")
         click.echo(f"stopped by the deadline: {count}; the same command goes on")
-    for run, reason in outcome.failed.items():
-        click.echo(f"failed: {run}: {reason}", err=True)
+    errors = [f"failed: {run}: {reason}" for run, reason in outcome.failed.items()]
     if outcome.problems:
         count = plural(len(outcome.problems), "JSON file")
-        click.echo(f"no records, and skipped: {count} in {results}", err=True)
-    for problem in outcome.problems:
-        click.echo(f"skipped: {problem}", err=True)
-    if outcome.failed or outcome.problems:
-        sys.exit(1)
-    sys.exit(UNFINISHED if outcome.unfinished else 0)
+        errors.append(f"no records, and skipped: {count} in {results}")
+        errors += [f"skipped: {problem}" for problem in outcome.problems]
+    _exit(errors, UNFINISHED if outcome.unfinished else 0)
 
 
 @_command()
@@ -234,9 +237,7 @@ def merge(folder: Path, results: Path) -> None:
 
     copied, kept, refused = merge_records(folder, results)
     click.echo(f"copied: {plural(copied, 'record')}; not longer than those there: {kept}")
-    for reason in refused:
-        click.echo(f"refused: {reason}", err=True)
-    sys.exit(1 if refused else 0)
+    _exit([f"refused: {reason}" for reason in refused])
 
 
 def _list_of_studies() -> str:
@@ -268,9 +269,7 @@ def measure(names: tuple[str, ...], results: Path, **options) -> None:
 
     measured, lacking = measure_studies(names, results=results, **options)
     click.echo(f"measured: {plural(measured, 'network')}; see {results / 'measurements'}")
-    for run, reason in lacking.items():
-        click.echo(f"not measured: {run}: {reason}", err=True)
-    sys.exit(1 if lacking else 0)
+    _exit([f"not measured: {run}: {reason}" for run, reason in lacking.items()])
 
 
 @_command()
@@ -296,8 +295,7 @@ def verify(results: Path, folder: Path, jobs: int | None) -> None:
     from .studies.verify import verify as verify_runs
 
     comparisons = verify_runs(results, folder, jobs=jobs)
-    for comparison in comparisons:
-        click.echo(comparison)
+    click.echo("\n".join(map(str, comparisons)))
     sys.exit(0 if all(comparison.reproduced for comparison in comparisons) else 1)
 
 

@@ -54,11 +54,7 @@ PROMISING = ({"momentum": 0.9}, {"flip": False}, {"flip": False, "shift": 0})
 """Options that gave LeNet with the mask more than a point of training accuracy after 20 epochs of
 the first run. LeNet alone is trained with them too: the mask may be worth something there."""
 
-LATE = (
-    {"mask_activation": "softmax"},
-    {"activation": "sigmoid"},
-    {"initializer": "narrow_normal"},
-)
+LATE = ({"mask_activation": "softmax"}, {"activation": "sigmoid"}, {"initializer": "narrow_normal"})
 """Options with which it was still at chance after 20 epochs of the first run. A late start would
 look like the paper's low numbers, so these get 100 epochs."""
 
@@ -148,15 +144,15 @@ STUDIES = {
 }
 
 
-def study_protocols(
+def study_runs(
     name: str,
     seeds: int = 1,
     epochs: int | None = None,
     *,
     first_seed: int = 0,
     models: Collection[str] = (),
-) -> list[Protocol]:
-    """The protocols of a study, the first seed's first.
+) -> list[Protocol | ClassicalProtocol]:
+    """The networks and methods of a study, all of the first seed first.
 
     Args:
         name: A key of `STUDIES`.
@@ -168,29 +164,23 @@ def study_protocols(
     Raises:
         ValueError: for an unknown study or model, fewer than one seed or a seed below 0.
     """
-    changes = {} if epochs is None else {"epochs": epochs}
-    chosen, seeds = _select(name, seeds, first_seed, models)
-    runs = [run for run in chosen if isinstance(run, Protocol)]
-    return list(dict.fromkeys(replace(run, seed=s, **changes) for s in seeds for run in runs))
-
-
-def study_methods(
-    name: str, seeds: int = 1, *, first_seed: int = 0, models: Collection[str] = ()
-) -> list[ClassicalProtocol]:
-    """The classical methods of a study; arguments and errors as of `study_protocols`."""
-    chosen, seeds = _select(name, seeds, first_seed, models)
-    methods = [run for run in chosen if isinstance(run, ClassicalProtocol)]
-    return [replace(method, seed=seed) for seed in seeds for method in methods]
-
-
-def _select(name: str, seeds: int, first_seed: int, models: Collection[str]) -> tuple[list, range]:
-    """The runs of these models, and the seeds."""
     expect(name in STUDIES, f"a study among {', '.join(STUDIES)}", f"{name=}")
     expect(seeds >= 1, "at least one seed", f"{seeds=}")
     expect(first_seed >= 0, "first_seed to be at least 0", f"{first_seed=}")
-    runs = [*STUDIES[name].protocols, *STUDIES[name].methods]
+    changes = {} if epochs is None else {"epochs": epochs}
+    networks = [replace(run, **changes) for run in STUDIES[name].protocols]
+    runs = [*networks, *STUDIES[name].methods]
     there = dict.fromkeys(run.model for run in runs)
     for model in models:
         expect(model in there, f"models of the study {name}: {', '.join(there)}", repr(model))
-    chosen = [run for run in runs if not models or run.model in models]
-    return chosen, range(first_seed, first_seed + seeds)
+    runs = [run for run in runs if not models or run.model in models]
+    rounds = range(first_seed, first_seed + seeds)
+    return list(dict.fromkeys(replace(run, seed=seed) for seed in rounds for run in runs))
+
+
+def study_protocols(
+    name: str, seeds: int = 1, epochs: int | None = None, **selection
+) -> list[Protocol]:
+    """The networks among `study_runs`, which has the arguments and errors."""
+    runs = study_runs(name, seeds, epochs, **selection)
+    return [run for run in runs if isinstance(run, Protocol)]

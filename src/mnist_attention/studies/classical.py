@@ -57,8 +57,7 @@ def pattern_histograms(images: np.ndarray, cells: int = 7, radius: int = 2) -> n
         shape `(n, cells * cells * 59)`. Their dot product is the Bhattacharyya coefficient.
 
     Reference:
-        Ahonen, Hadid, Pietikainen: Face description with local binary patterns, IEEE TPAMI 28(12),
-        2006.
+        Ahonen, Hadid, Pietikainen: Face description with local binary patterns, IEEE TPAMI, 2006.
     """
     patterns, side = 59, 28 // cells
     codes = np.stack([local_binary_pattern(i, 8, radius, "nri_uniform") for i in _bytes(images)])
@@ -94,15 +93,11 @@ class PatchCodes(TransformerMixin, BaseEstimator):
         some = images[generator.choice(len(images), min(len(images), 1_000), replace=False)]
         patches = self._patches(some)
         chosen = generator.choice(len(patches), self.sample, replace=False)
-        self.dictionary_ = MiniBatchDictionaryLearning(
-            self.atoms,
-            alpha=0.1,
-            max_iter=2,
-            transform_algorithm="threshold",
-            transform_alpha=self.threshold,
-            split_sign=True,
-            random_state=self.seed,
-        ).fit(patches[chosen].astype("float64"))
+        coding = {"transform_algorithm": "threshold", "transform_alpha": self.threshold}
+        learner = MiniBatchDictionaryLearning(
+            self.atoms, alpha=0.1, max_iter=2, split_sign=True, random_state=self.seed, **coding
+        )
+        self.dictionary_ = learner.fit(patches[chosen].astype("float64"))
         self.dictionary_.components_ = self.dictionary_.components_.astype("float32")
         return self
 
@@ -125,9 +120,9 @@ class PatchCodes(TransformerMixin, BaseEstimator):
 
 
 class Method(NamedTuple):
-    """A pipeline from images to digits: its name in tables, its steps and what it chooses from."""
+    """A pipeline from images to digits."""
 
-    title: str
+    title: str  # in tables
     steps: Callable[[int], list[BaseEstimator]]  # seed -> features1, ..., classifier
     candidates: dict[str, list]  # hyperparameter as in `Pipeline.set_params` -> values
 
@@ -136,6 +131,10 @@ class Method(NamedTuple):
         *features, classifier = self.steps(seed)
         named = [(f"features{number}", step) for number, step in enumerate(features, 1)]
         return Pipeline([*named, ("classifier", classifier)])
+
+
+def _linear_svm(seed: int) -> LinearSVC:
+    return LinearSVC(max_iter=10_000, random_state=seed)
 
 
 METHODS = {
@@ -147,24 +146,17 @@ METHODS = {
     "svm": Method(
         "RBF SVM on 50 principal components",
         # 50 components give the same accuracy as all 784 pixels in a fifteenth of the time.
-        lambda seed: [
-            FunctionTransformer(pixels),
-            PCA(50, svd_solver="full"),
-            SVC(cache_size=500),
-        ],
+        lambda seed: [FunctionTransformer(pixels), PCA(50, svd_solver="full"), SVC(cache_size=500)],
         {"classifier__C": [1, 10], "classifier__gamma": [0.01, 0.02, 0.03]},
     ),
     "lbp_svm": Method(
         "LBP + linear SVM",
-        lambda seed: [
-            FunctionTransformer(pattern_histograms),
-            LinearSVC(max_iter=10_000, random_state=seed),
-        ],
+        lambda seed: [FunctionTransformer(pattern_histograms), _linear_svm(seed)],
         {"features1__kw_args": [{"cells": 4}, {"cells": 7}], "classifier__C": [0.1, 1]},
     ),
     "sparse_coding": Method(
         "sparse coding + linear SVM",
-        lambda seed: [PatchCodes(seed=seed), LinearSVC(max_iter=10_000, random_state=seed)],
+        lambda seed: [PatchCodes(seed=seed), _linear_svm(seed)],
         {"features1__threshold": [0.05, 0.2], "classifier__C": [0.1, 1]},
     ),
 }
@@ -219,7 +211,6 @@ def fit(
 
 
 def make(protocol: ClassicalProtocol, options: RunOptions) -> dict:
-    """Make the record of a run of a study."""
     return fit(protocol, results=options.results, study=options.study)
 
 

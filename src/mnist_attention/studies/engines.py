@@ -1,8 +1,4 @@
-"""How the runs of a study are made: in processes of this machine or of a cluster, or as lanes.
-
-Every engine gets the same runs and makes the same records. The engines differ in where the work is
-done, and in what happens when a process dies.
-"""
+"""The engines: runs in processes of this machine or of a cluster, or as lanes of one program."""
 
 import contextlib
 import ctypes
@@ -39,9 +35,7 @@ class Chain:
 
 
 Task = tuple[Chain, RunOptions]
-
-Done = tuple[Chain, list[dict], dict[Run, str]]
-"""A chain, its records, and why runs have none."""
+Done = tuple[Chain, list[dict], dict[Run, str]]  # its records, and why runs have none
 
 
 class DeadlineReached(Exception):
@@ -151,11 +145,8 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-_PATIENCE = 600
-"""Seconds until the first worker of a cluster must have come."""
-
-_LOOK_AGAIN = 5
-"""Seconds between two looks at how many workers a cluster has."""
+_PATIENCE = 600  # seconds until the first worker of a cluster must have come
+_LOOK_AGAIN = 5  # seconds between two looks at how many workers a cluster has
 
 
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:

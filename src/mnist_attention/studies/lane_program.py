@@ -1,5 +1,4 @@
-"""The JAX program of the engine `lanes`: one epoch of many networks, ``vmap`` over ``scan`` over
-Keras's own ``train_step``."""
+"""The program of the engine `lanes`: ``vmap`` over ``scan`` over Keras's own ``train_step``."""
 
 import time
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ and costs another compilation.
 """
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,23 +20,11 @@ from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory, expect
 from ..records import make_record, read_or_none, read_record, record_path, write_if_longer
+from ..storage import states
+from ..storage.checkpoints import initial_state
 from ..storage.files import require_writable
-from ..storage.states import (
-    State,
-    checkpoint_path,
-    diverged,
-    lock_runs,
-    next_state,
-    over_budget,
-    write_state,
-)
-from ..training import (
-    check_fit,
-    default_configuration,
-    describe_environment,
-    initial_state,
-    start_model,
-)
+from ..storage.machine import describe_environment
+from ..training import check_fit, default_configuration, start_model
 from .lane_program import LaneProgram
 from .options import RunOptions
 
@@ -68,12 +57,12 @@ class Lane:
 
     longest: Protocol
     due: list[Protocol]  # the runs without a record, shortest first
-    state: State
+    state: states.State
     budget_minutes: float | None = None  # earlier calls included
 
     def ended(self) -> list[Protocol]:
-        """The due runs that end with this state: all of them, if it has diverged or time is up."""
-        over = diverged(self.state) or over_budget(self.state, self.budget_minutes)
+        """The due runs that end with this state: all, if it diverged or time is up."""
+        over = states.diverged(self.state) or states.over_budget(self.state, self.budget_minutes)
         return [run for run in self.due if over or run.epochs == self.state.epoch]
 
 
@@ -87,13 +76,8 @@ def train_lanes(
     """Train many networks at once: what `training.train` does for one, for all of `protocols`.
 
     `by_program` says which share a program. The `epoch_seconds` of a record are its lane's share
-    of the program's time, without compiling.
-
-    Args:
-        protocols: What to train. The records come in this order.
-        dataset: The digits; by default those that each protocol names.
-        callback: Called with each new record, after it is written.
-        **options: Fields of `RunOptions`.
+    of the program's time, without compiling. `callback` is called with each new record, after it
+    is written; `options` are fields of `RunOptions`. The records come in the order of `protocols`.
 
     Raises:
         ValueError: on another Keras backend than JAX; otherwise as `training.train`.
@@ -103,9 +87,8 @@ def train_lanes(
     records: dict[Protocol, dict] = {}
     for group in by_program(protocols):
         records |= train_program(group, options, dataset=dataset, callback=callback)
-    missing = [protocol for protocol in protocols if protocol not in records]
-    if missing:
-        raise TimeoutError(f"The deadline ended the call: {len(missing)} runs have no record yet.")
+    if missing := len({*protocols} - {*records}):
+        raise TimeoutError(f"The deadline ended the call: {missing} runs have no record yet.")
     return [records[protocol] for protocol in protocols]
 
 
@@ -126,7 +109,7 @@ def train_program(
     check_fit(group[0], data)
     records: dict[Protocol, dict] = {}
     runs = group if results else []
-    with lock_runs([checkpoint_path(results, run, data.digest) for run in runs]):
+    with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in runs]):
         for run in runs:
             path = record_path(results, options.study, run.run_id(data.digest))
             record = read_or_none(path, read_record)
@@ -148,7 +131,7 @@ def _lane(
     """The lane of runs of one trajectory, in the furthest state that serves all its due runs."""
     due = [run for run in chain if run not in finished]
     start = (due or chain)[0]
-    path = checkpoint_path(options.results, start, data.digest) if options.results else None
+    path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
     return Lane(chain[-1], due, initial_state(start, data, path), options.budget_of(chain[-1]))
 
 
@@ -178,19 +161,16 @@ def _train(
         share = (time.monotonic() - started) / len(active)
         for number, lane in active:
             own = {name: column[number] for name, column in logs.items()}
-            lane.state = next_state(lane.state, own, share, [], lane.longest.learning_rate)
+            lane.state = states.next_state(lane.state, own, share, [], lane.longest.learning_rate)
         # One more turn and the writing of states must fit in.
         last = options.seconds_left() < 2 * longest_turn
-        kept = [
-            (number, lane)
-            for number, lane in active
-            if last or lane.state.epoch % every == 0 or lane.ended()
-        ]
-        if options.results and kept:
+        due = [last or lane.state.epoch % every == 0 or lane.ended() for _, lane in active]
+        if options.results and any(due):
             variables = program.variables(values)
-            for number, lane in kept:
+            for number, lane in itertools.compress(active, due):
+                path = states.checkpoint_path(options.results, lane.due[0], data.digest)
                 state = dataclasses.replace(lane.state, variables=variables[number])
-                write_state(checkpoint_path(options.results, lane.due[0], data.digest), state)
+                states.write_state(path, state)
         bar.update(len(active))
         longest_turn = max(longest_turn, time.monotonic() - started)
         yield from _records(lanes, data, program, values, options)

@@ -26,11 +26,11 @@ class RunOptions:
     Args:
         study: Subfolder of the records.
         results: Folder of the records and states; `None` keeps neither (`lanes` only).
-        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: of a cluster. `"lanes"`: one
-            JAX program, for a GPU.
+        engine: Processes of this machine (`loky`) or a cluster (`dask`, `ray`); `lanes`: one JAX
+            program, for a GPU.
         jobs: Processes at a time; by default one for each core that this process may use.
-        budget_minutes: End each run with the epoch in which its training has taken so long.
-            Earlier calls count, epochs made by another engine or on another device do not.
+        budget_minutes: End each run with the epoch in which its training has taken so long; epochs
+            of earlier calls count, those of another engine or device do not.
         deadline_minutes: End this call after so long. Each run keeps its last state.
         lowering: One of `LOWERINGS`, for `lanes`.
         checkpoint_every: Epochs of `lanes` between states; by default 10, 1 for large networks.
@@ -56,27 +56,25 @@ class RunOptions:
 
     def __post_init__(self):
         jobs = joblib.cpu_count() if self.jobs is None else self.jobs
-        object.__setattr__(self, "jobs", jobs)
-        if self.results is not None:
-            # Workers may have another working folder.
-            object.__setattr__(self, "results", Path(self.results).resolve())
+        # Workers may have another working folder.
+        results = None if self.results is None else Path(self.results).resolve()
+        vars(self).update(jobs=jobs, results=results)
         check_study(self.study)
         expect(jobs >= 1, "at least one job", f"{jobs=}")
         check_budget(self.budget_minutes)
         for name, names in (("engine", ENGINES), ("lowering", LOWERINGS)):
             value = getattr(self, name)
             expect(value in names, f"{name} among {', '.join(names)}", f"{name}={value!r}")
-        every, deadline = self.checkpoint_every, self.deadline_minutes
-        enough = every is None or every >= 1
-        expect(enough, "checkpoint_every to be at least 1", f"checkpoint_every={every}")
-        enough = deadline is None or deadline > 0
-        expect(enough, "a deadline above 0 minutes", f"deadline_minutes={deadline}")
+        checkpoint_every, deadline_minutes = self.checkpoint_every, self.deadline_minutes
+        enough = checkpoint_every is None or checkpoint_every >= 1
+        expect(enough, "checkpoint_every to be at least 1", f"{checkpoint_every=}")
+        enough = deadline_minutes is None or deadline_minutes > 0
+        expect(enough, "a deadline above 0 minutes", f"{deadline_minutes=}")
 
     def seconds_left(self) -> float:
         """Seconds until the deadline; infinity without one."""
-        if self.deadline_minutes is None:
-            return math.inf
-        return self.started + 60 * self.deadline_minutes - time.monotonic()
+        minutes = math.inf if self.deadline_minutes is None else self.deadline_minutes
+        return self.started + 60 * minutes - time.monotonic()
 
     def budget_of(self, run) -> float | None:
         """Minutes that a run may train, those elsewhere included; `None` for no budget."""

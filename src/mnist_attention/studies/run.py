@@ -2,6 +2,7 @@
 ``merge_records`` copies the records of another folder."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..records import (
 from ..storage.files import require_writable
 from ..storage.quiet import silence_stderr
 from . import classical
-from .catalogue import study_methods, study_protocols
+from .catalogue import study_protocols, study_runs
 from .engines import Chain, end_with_parent, make_network, run_chains, run_lanes, use_one_thread
 from .options import RunOptions
 
@@ -51,44 +52,40 @@ def run_study(
     """Make the missing records of a study. Interrupted, it goes on when called again.
 
     A run that another study has finished counts as finished. Each run has one thread, so its
-    record does not depend on `jobs` or on the engine that ran the process.
-
-    With a budget each network is trained for at least one epoch, and its record has the number of
-    epochs. Called again with more, the study goes on and replaces those records.
+    record does not depend on `jobs` or on the engine that ran the process. With a budget each
+    network is trained for at least one epoch; called again with more, the study goes on and
+    replaces the records of shorter runs.
 
     Args:
-        name: A key of `STUDIES`; with `seeds` to `epochs` as in `study_protocols`.
+        name: A key of `STUDIES`; with `seeds` to `epochs` as in `study_runs`.
         results: Folder for records and states.
         **options: Further fields of `RunOptions`.
 
     Raises:
         ValueError: for an unknown study, model or engine, no job or no time; for a deadline of
             processes outside the main thread.
-        OSError: if the data is not available, `results` cannot be written, or a cluster does not
-            answer.
+        OSError: if data are missing, `results` cannot be written, or a cluster does not answer.
         ImportError: if the engine is not installed.
     """
     options = RunOptions(study=name, results=results, **options)
-    chosen = {"seeds": seeds, "first_seed": first_seed, "models": models}
-    protocols = study_protocols(name, epochs=epochs, **chosen)
-    methods = study_methods(name, **chosen)
+    runs = study_runs(name, seeds, epochs, first_seed=first_seed, models=models)
+    protocols = [run for run in runs if isinstance(run, Protocol)]
     require_writable(options.results)
-    ids = _run_ids(protocols, methods)
+    ids = _run_ids(runs)
     records, _ = _by_id(options.results)
     elsewhere = _count_elsewhere(options, protocols, ids, records)
     options = dataclasses.replace(options, seconds_elsewhere=elsewhere)
 
     pending = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
-    networks = [run for run in protocols if run in pending]
-    chains = [Chain((run,), classical.make) for run in methods if run in pending]
+    networks = [run for run in pending if isinstance(run, Protocol)]
+    methods = [run for run in pending if not isinstance(run, Protocol)]
+    chains = [Chain((run,), classical.make) for run in methods]
     bar = {"total": len(ids), "initial": len(ids) - len(pending), "disable": not options.verbose}
     with tqdm(desc=name, unit="run", **bar) as bar:
         if options.engine == "lanes":
             # Lanes of finished runs stay in: without them the others' last bits would change.
-            here = {
-                run for run in protocols if record_path(options.results, name, ids[run]).exists()
-            }
-            lanes = [run for run in protocols if run in pending or run in here]
+            paths = {run: record_path(options.results, name, ids[run]) for run in protocols}
+            lanes = [run for run in protocols if run in pending or paths[run].exists()]
             reasons = run_lanes(options, lanes, networks, bar)
             reasons |= run_chains(dataclasses.replace(options, engine="loky"), chains, bar)
         else:
@@ -117,11 +114,10 @@ def _by_id(results: Path) -> tuple[dict[str, dict], list[str]]:
     return {record["run_id"]: record for record in records}, problems
 
 
-def _run_ids(protocols: Iterable[Protocol], methods: Iterable = ()) -> dict:
+def _run_ids(runs: Iterable[Protocol | classical.ClassicalProtocol]) -> dict:
     # Loading here makes the cache once, before many processes want it at the same time.
-    datasets = {run.dataset for run in (*protocols, *methods)}
-    digests = {name: load_dataset(name).digest for name in datasets}
-    return {run: run.run_id(digests[run.dataset]) for run in (*protocols, *methods)}
+    digests = {name: load_dataset(name).digest for name in {run.dataset for run in runs}}
+    return {run: run.run_id(digests[run.dataset]) for run in runs}
 
 
 def _count_elsewhere(
@@ -130,22 +126,16 @@ def _count_elsewhere(
     """Seconds of each run that no budget counts; a longer run goes on from a shorter one."""
     seconds = {}
     for chain in by_trajectory(protocols):
-        longest = 0.0
-        for run in chain:
-            longest = max(longest, options.count_elsewhere(records.get(ids[run])))
-            seconds[run] = longest
-    return {run: value for run, value in seconds.items() if value}
+        counts = (options.count_elsewhere(records.get(ids[run])) for run in chain)
+        seconds |= zip(chain, itertools.accumulate(counts, max), strict=True)
+    return seconds
 
 
 def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, list[str]]:
     """Copy the records of another results folder; of two of the same run the longer one stays.
 
-    Returns:
-        How many records were copied, how many were there already, and one line for each file that
-        is damaged or no record: those are not copied.
-
-    Raises:
-        OSError: if `results` cannot be written.
+    Returns how many records were copied, how many were there already, and one line for each file
+    that is damaged or no record: those are not copied. OSError if `results` cannot be written.
     """
     copied, kept, refused = 0, 0, []
     results = require_writable(results)
@@ -176,8 +166,8 @@ def measure_studies(
     """Measure every network of some studies whose weights are here and that was not measured yet.
 
     Args:
-        names: Keys of `STUDIES`; `seeds` and `epochs` as in `study_protocols`.
-        jobs: Processes at a time, each of one thread; by default as in `run_study`. 1: this one.
+        names: Keys of `STUDIES`; `seeds` and `epochs` as in `study_runs`.
+        jobs: Processes at a time, as in `run_study`; 1 is this one.
         results: Folder of the records and of the states that training left.
         weights: Folder of weights that were kept.
         verbose: Whether to show a progress bar over the networks.
@@ -186,8 +176,7 @@ def measure_studies(
         How many networks are measured now, and run id -> why one is not.
 
     Raises:
-        ValueError: for an unknown study, fewer than one seed or no job.
-        OSError: if the data is not available or `results` cannot be written.
+        As `run_study`.
     """
     jobs = joblib.cpu_count() if jobs is None else jobs
     expect(jobs >= 1, "at least one job", f"{jobs=}")
@@ -199,16 +188,15 @@ def measure_studies(
     parent = os.getpid() if jobs > 1 else None
     tasks = (joblib.delayed(_measure)(run, results, weights, parent) for run in protocols)
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        outcomes = joblib.Parallel(
-            n_jobs=jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
-        )(tasks)
+        how = {"batch_size": 1, "pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
+        outcomes = joblib.Parallel(n_jobs=jobs, **how)(tasks)
         bar = {"total": len(protocols), "unit": "network", "disable": not verbose}
         lacking = {ids[run]: why for run, why in tqdm(outcomes, "measure", **bar) if why}
     return len(protocols) - len(lacking), lacking
 
 
 def _measure(
-    protocol: Protocol, results: Path, weights: Path | None, parent: int | None
+    run: Protocol, results: Path, weights: Path | None, parent: int | None
 ) -> tuple[Protocol, str]:
     """Measure one network, in a process of its own if it has a parent; say why it failed."""
     if parent:
@@ -217,7 +205,7 @@ def _measure(
     with silence_stderr():
         from ..probes.measure import load_conditions, measure_run
     try:
-        measure_run(protocol, load_conditions(protocol.dataset), results, weights)
+        measure_run(run, load_conditions(run.dataset), results, weights)
     except (OSError, ValueError) as error:  # a file of this network is damaged, say
-        return protocol, str(error)
-    return protocol, ""
+        return run, str(error)
+    return run, ""

@@ -12,7 +12,6 @@ from ..records import read_records, reproducible_text
 from .engines import use_one_thread
 
 PAPERS_PAIR = (PAPER, dataclasses.replace(PAPER, model="lenet5"))
-"""LeNet-5 with the mask and without, seed 0."""
 
 LIMIT = 3.0
 """A run made on another machine may be so many standard deviations from the mean of the seeds."""
@@ -28,7 +27,6 @@ class Comparison:
 
     @property
     def reproduced(self) -> bool:
-        """Whether it is equal, or within the spread of seeds."""
         return self.equal or (self.distance is not None and abs(self.distance) <= LIMIT)
 
     def __str__(self) -> str:
