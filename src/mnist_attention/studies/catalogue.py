@@ -14,7 +14,7 @@ from .classical import METHODS, ClassicalProtocol
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A question and the protocols that answer it, all at seed 0; `run_study` adds the seeds."""
+    """A question and the protocols that answer it, all at seed 0; `study_runs` adds the seeds."""
 
     question: str
     protocols: tuple[Protocol, ...]

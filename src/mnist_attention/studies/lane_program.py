@@ -54,8 +54,7 @@ class LaneProgram:
         canvas = protocol.canvas
         model.test_on_batch(network_input(dataset.test_images[:1], canvas), dataset.test_labels[:1])
         self.parameters, self.lowering = model.count_params(), lowering
-        self._model, self._batch_size = model, protocol.batch_size
-        self._canvas, self._brightness = canvas, bool(protocol.brightness)
+        self._model, self._protocol = model, protocol
         table = augmentation_table(dataset.train_images, protocol.shift, canvas)
         train = (table, dataset.train_labels)
         test = (augmentation_table(dataset.test_images, 0, canvas), dataset.test_labels)
@@ -98,7 +97,7 @@ class LaneProgram:
 
     def _lane_epoch(self, values, plan, data):
         metrics = [jnp.zeros_like(variable.value) for variable in self._model.metrics_variables]
-        size = self._batch_size
+        size = self._protocol.batch_size
         whole = len(plan[0]) // size * size
         batches = [draws[:whole].reshape(-1, size, *draws.shape[1:]) for draws in plan]
         state, logs = jax.lax.scan(partial(self._step, data), (*values, metrics), batches)
@@ -114,8 +113,8 @@ class LaneProgram:
     def _step(self, data, state, batch):
         table, labels = data["train"]
         order, flip, shift, factor = batch
-        images = augment(table, order, flip, shift, self._canvas)
-        if self._brightness:
+        images = augment(table, order, flip, shift, self._protocol.canvas)
+        if self._protocol.brightness:
             images = scale_brightness(images, factor)
         logs, state = self._model.train_step(state, (images, labels[order]))
         return state, logs
@@ -126,7 +125,7 @@ class LaneProgram:
     def _logits(self, values, table):
         def of_one(index):
             still = jnp.zeros(1, bool), jnp.zeros((1, 2), "int32")
-            image = augment(table, index[None], *still, self._canvas)
+            image = augment(table, index[None], *still, self._protocol.canvas)
             return self._model.stateless_call(*values[:2], image, training=False)[0][0]
 
         return jax.lax.map(of_one, jnp.arange(len(table)), batch_size=EVALUATION_BATCH)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import joblib
 
 from ..protocol import expect
 from ..records import check_budget, check_study, is_finished
+from ..storage.machine import describe_device
 
 ENGINES = ("loky", "dask", "ray", "lanes")
 
@@ -99,10 +99,8 @@ class RunOptions:
 @functools.cache
 def device_of(engine: str) -> str:
     """What an engine computes on in this process, as records name it: `"cpu"` or `"gpu"`."""
-    if engine == "lanes" or os.environ.get("KERAS_BACKEND") == "jax":
-        import jax
+    if engine != "lanes":
+        return describe_device()["device"]
+    import jax
 
-        return jax.default_backend()
-    import tensorflow as tf
-
-    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    return jax.default_backend()

@@ -72,7 +72,7 @@ def run_study(
     protocols = [run for run in runs if isinstance(run, Protocol)]
     require_writable(options.results)
     ids = _run_ids(runs)
-    records, _ = _by_id(options.results)
+    records = {record["run_id"]: record for record in read_records(options.results)[0]}
     elsewhere = _count_elsewhere(options, protocols, ids, records)
     options = dataclasses.replace(options, seconds_elsewhere=elsewhere)
 
@@ -93,7 +93,8 @@ def run_study(
             reasons = run_chains(options, chains, bar)
 
     # Read again: other processes may have made or repaired records meanwhile.
-    records, problems = _by_id(options.results)
+    found, problems = read_records(options.results)
+    records = {record["run_id"]: record for record in found}
     undone = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
     if options.deadline_minutes is None:
         reasons = dict.fromkeys(undone, "its record is gone") | reasons
@@ -106,12 +107,6 @@ def run_study(
         unfinished=len(undone) - len(failed),
         problems=tuple(problems),
     )
-
-
-def _by_id(results: Path) -> tuple[dict[str, dict], list[str]]:
-    """Run id -> record, of all studies; and a line for each file that is no record."""
-    records, problems = read_records(results)
-    return {record["run_id"]: record for record in records}, problems
 
 
 def _run_ids(runs: Iterable[Protocol | classical.ClassicalProtocol]) -> dict:

@@ -13,8 +13,7 @@ from .engines import use_one_thread
 
 PAPERS_PAIR = (PAPER, dataclasses.replace(PAPER, model="lenet5"))
 
-LIMIT = 3.0
-"""A run made on another machine may be so many standard deviations from the mean of the seeds."""
+LIMIT = 3.0  # standard deviations between a run of another machine and the mean of the seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +41,12 @@ class Comparison:
 def compare(record: dict, recorded: Sequence[dict]) -> Comparison:
     """Compare a run with its own record, and with those that differ from it in the seed alone."""
     name = f"{record['protocol']['model']}, seed {record['protocol']['seed']}"
-    setting = _setting(record)
-    seeds = [there for there in recorded if _setting(there) == setting]
+    seeds = [there for there in recorded if _setting(there) == _setting(record)]
     own = [there for there in seeds if there["run_id"] == record["run_id"]]
     equal = any(reproducible_text(there) == reproducible_text(record) for there in own)
-    accuracies = [there["result"]["test_accuracy"] for there in seeds]
-    if not own or len(accuracies) < 3:
+    if not own or len(seeds) < 3:
         return Comparison(name, equal, None)
+    accuracies = [there["result"]["test_accuracy"] for there in seeds]
     away = record["result"]["test_accuracy"] - np.mean(accuracies)
     spread = np.std(accuracies, ddof=1)
     return Comparison(name, equal, float(away / spread) if spread else np.sign(away) * np.inf)
