@@ -110,11 +110,7 @@ OPTIONS = {
     "budget_minutes": (float, None, "End a run after so many minutes of epochs on this device."),
     "deadline": (float, None, "End this call after so many minutes; the same command goes on."),
     "lowering": (str, "grouped", "How lanes compute convolutions: grouped or patches."),
-    "checkpoint_every": (
-        int,
-        None,
-        "Epochs of lanes between states. [default: LeNets 10, others 1]",
-    ),
+    "checkpoint_every": (int, None, "Epochs of lanes between states. [default: 10; 1 if large]"),
 }
 """Name -> type, default and help."""
 
