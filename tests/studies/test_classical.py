@@ -53,7 +53,7 @@ def _few_patches(monkeypatch):
 # Features
 
 
-def test_pixels_are_rows_from_nil_to_one(uci):
+def test_pixels_are_rows_from_zero_to_one(uci):
     rows = pixels(uci.test_images[:3])
     assert rows.shape == (3, 784)
     np.testing.assert_allclose(rows[1].reshape(28, 28), uci.test_images[1] / 255, rtol=1e-6)
@@ -177,7 +177,7 @@ def test_a_finished_method_is_not_repeated(record, uci, tmp_path, monkeypatch):
     assert fit(NEIGHBOURS, dataset=uci, results=tmp_path) == first
 
 
-def test_a_damaged_record_is_made_anew(record, uci, tmp_path, capsys):
+def test_a_damaged_record_is_replaced(record, uci, tmp_path, capsys):
     path = record_path(tmp_path, "single", record["run_id"])
     path.parent.mkdir()
     path.write_text(record_text(record)[:200])

@@ -22,7 +22,7 @@ from mnist_attention.records import (
 )
 from mnist_attention.studies import catalogue, engines, options
 from mnist_attention.studies import run as studies
-from mnist_attention.studies.catalogue import STUDIES, study_methods, study_protocols
+from mnist_attention.studies.catalogue import STUDIES, study_protocols, study_runs
 from mnist_attention.studies.options import RunOptions
 from mnist_attention.studies.run import measure_studies, merge_records, run_study
 from synthetic import make_record
@@ -142,10 +142,9 @@ def test_by_default_there_is_a_job_for_each_processor_that_may_be_used(monkeypat
 
 def test_a_study_can_be_cut_to_some_models_and_seeds():
     chosen = {"first_seed": 3, "models": ("alexnet", "svm")}
-    runs = [*study_protocols("table1", 2, **chosen), *study_methods("table1", 2, **chosen)]
+    runs = study_runs("table1", 2, **chosen)
     assert [(run.model, run.seed) for run in runs] == [
-        *(("alexnet", seed) for seed in (3, 3, 4, 4)),
-        *(("svm", seed) for seed in (3, 4)),
+        (model, seed) for seed in (3, 4) for model in ("alexnet", "alexnet", "svm")
     ]
 
 

@@ -7,14 +7,14 @@ the training images; then the method is fitted to all of them and scored once on
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage.feature import local_binary_pattern
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning
 from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
@@ -36,22 +36,19 @@ SELECTION = 10_000
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """Images as rows of pixels in [0, 1].
-
-    Args:
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
-
-    Returns:
-        float32, shape `(n, 784)`.
-    """
+    """Rows of pixels in [0, 1]: shape `(n, 28, 28)`, bytes or in [0, 1] -> float32, `(n, 784)`."""
     return _bytes(images).reshape(len(images), -1).astype("float32") / 255
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    return images if images.dtype == np.uint8 else np.rint(255 * images).astype(np.uint8)
 
 
 def pattern_histograms(images: np.ndarray, cells: int = 7, radius: int = 2) -> np.ndarray:
     """How often each local binary pattern occurs in each cell of a grid.
 
     Args:
-        images: Shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
+        images: Shape `(n, 28, 28)`, bytes or floats in [0, 1].
         cells: Cells of the grid along each side; a divisor of 28.
         radius: Distance of the eight neighbours in pixels.
 
@@ -60,8 +57,7 @@ def pattern_histograms(images: np.ndarray, cells: int = 7, radius: int = 2) -> n
         shape `(n, cells * cells * 59)`. Their dot product is the Bhattacharyya coefficient.
 
     Reference:
-        Ahonen, Hadid, Pietikainen: Face description with local binary patterns, IEEE TPAMI 28(12),
-        2006.
+        Ahonen, Hadid, Pietikainen: Face description with local binary patterns, IEEE TPAMI, 2006.
     """
     patterns, side = 59, 28 // cells
     codes = np.stack([local_binary_pattern(i, 8, radius, "nri_uniform") for i in _bytes(images)])
@@ -72,24 +68,14 @@ def pattern_histograms(images: np.ndarray, cells: int = 7, radius: int = 2) -> n
     return np.sqrt(counts.reshape(len(images), -1) / side**2)
 
 
-def _bytes(images: np.ndarray) -> np.ndarray:
-    return images if images.dtype == np.uint8 else np.rint(255 * images).astype(np.uint8)
-
-
 class PatchCodes(TransformerMixin, BaseEstimator):
     """Sparse codes of all 5x5 patches over a learnt dictionary, averaged over a 4x4 grid.
 
     The dictionary is learnt by sparse coding; images are then encoded by a soft threshold, which
     serves a classifier as well and costs one product (Coates and Ng).
 
-    Args:
-        atoms: Size of the dictionary. A code has twice as many values: an atom's positive and
-            negative coefficients separately.
-        threshold: What a coefficient loses, and below which it is zero.
-        seed: Fixes the patches to learn from, and the learning.
-
-    Input and output shapes:
-        `(n, 28, 28)` -> `(n, 4 * 4 * 2 * atoms)`.
+    Shape `(n, 28, 28)` -> `(n, 4 * 4 * 2 * atoms)`: an atom's positive and negative coefficients
+    apart, each less `threshold`, and not below zero.
 
     Reference:
         Mairal, Bach, Ponce, Sapiro: Online dictionary learning for sparse coding, ICML 2009.
@@ -107,15 +93,11 @@ class PatchCodes(TransformerMixin, BaseEstimator):
         some = images[generator.choice(len(images), min(len(images), 1_000), replace=False)]
         patches = self._patches(some)
         chosen = generator.choice(len(patches), self.sample, replace=False)
-        self.dictionary_ = MiniBatchDictionaryLearning(
-            self.atoms,
-            alpha=0.1,
-            max_iter=2,
-            transform_algorithm="threshold",
-            transform_alpha=self.threshold,
-            split_sign=True,
-            random_state=self.seed,
-        ).fit(patches[chosen].astype("float64"))
+        coding = {"transform_algorithm": "threshold", "transform_alpha": self.threshold}
+        learner = MiniBatchDictionaryLearning(
+            self.atoms, alpha=0.1, max_iter=2, split_sign=True, random_state=self.seed, **coding
+        )
+        self.dictionary_ = learner.fit(patches[chosen].astype("float64"))
         self.dictionary_.components_ = self.dictionary_.components_.astype("float32")
         return self
 
@@ -137,69 +119,52 @@ class PatchCodes(TransformerMixin, BaseEstimator):
         return patches - patches.mean(axis=1, keepdims=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """A pipeline from images to digits.
+class Method(NamedTuple):
+    """A pipeline from images to digits."""
 
-    Attributes:
-        title: Its name in tables.
-        features: Seed -> steps from images to features.
-        classifier: Seed -> classifier.
-        candidates: Hyperparameter, as in `Pipeline.set_params` -> values to choose from.
-    """
-
-    title: str
-    features: Callable[[int], list[TransformerMixin]]
-    classifier: Callable[[int], ClassifierMixin]
-    candidates: Mapping[str, tuple]
+    title: str  # in tables
+    steps: Callable[[int], list[BaseEstimator]]  # seed -> features1, ..., classifier
+    candidates: dict[str, list]  # hyperparameter as in `Pipeline.set_params` -> values
 
     def pipeline(self, seed: int) -> Pipeline:
         """All steps as one scikit-learn estimator."""
-        steps = self.features(seed)
-        names = [f"features{number}" for number in range(1, len(steps) + 1)]
-        return Pipeline([*zip(names, steps, strict=True), ("classifier", self.classifier(seed))])
+        *features, classifier = self.steps(seed)
+        named = [(f"features{number}", step) for number, step in enumerate(features, 1)]
+        return Pipeline([*named, ("classifier", classifier)])
 
 
-METHODS: dict[str, Method] = {
+def _linear_svm(seed: int) -> LinearSVC:
+    return LinearSVC(max_iter=10_000, random_state=seed)
+
+
+METHODS = {
     "nearest_neighbours": Method(
         "k-nearest neighbours",
-        lambda seed: [FunctionTransformer(pixels)],
-        lambda seed: KNeighborsClassifier(),
-        {"classifier__n_neighbors": (1, 3, 5)},
+        lambda seed: [FunctionTransformer(pixels), KNeighborsClassifier()],
+        {"classifier__n_neighbors": [1, 3, 5]},
     ),
     "svm": Method(
         "RBF SVM on 50 principal components",
         # 50 components give the same accuracy as all 784 pixels in a fifteenth of the time.
-        lambda seed: [FunctionTransformer(pixels), PCA(50, svd_solver="full")],
-        lambda seed: SVC(cache_size=500),
-        {"classifier__C": (1, 10), "classifier__gamma": (0.01, 0.02, 0.03)},
+        lambda seed: [FunctionTransformer(pixels), PCA(50, svd_solver="full"), SVC(cache_size=500)],
+        {"classifier__C": [1, 10], "classifier__gamma": [0.01, 0.02, 0.03]},
     ),
     "lbp_svm": Method(
         "LBP + linear SVM",
-        lambda seed: [FunctionTransformer(pattern_histograms)],
-        lambda seed: LinearSVC(max_iter=10_000, random_state=seed),
-        {
-            "features1__kw_args": ({"cells": 4}, {"cells": 7}),
-            "classifier__C": (0.1, 1),
-        },
+        lambda seed: [FunctionTransformer(pattern_histograms), _linear_svm(seed)],
+        {"features1__kw_args": [{"cells": 4}, {"cells": 7}], "classifier__C": [0.1, 1]},
     ),
     "sparse_coding": Method(
         "sparse coding + linear SVM",
-        lambda seed: [PatchCodes(seed=seed)],
-        lambda seed: LinearSVC(max_iter=10_000, random_state=seed),
-        {"features1__threshold": (0.05, 0.2), "classifier__C": (0.1, 1)},
+        lambda seed: [PatchCodes(seed=seed), _linear_svm(seed)],
+        {"features1__threshold": [0.05, 0.2], "classifier__C": [0.1, 1]},
     ),
 }
-"""Name -> method."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassicalProtocol:
-    """Which method on which digits; the counterpart of `Protocol`.
-
-    Raises:
-        ValueError: for a name that does not exist; the message has those that do.
-    """
+    """Which method on which digits; the counterpart of `Protocol`, with its errors."""
 
     dataset: DatasetName = "mnist"
     model: MethodName = "nearest_neighbours"
@@ -210,17 +175,15 @@ class ClassicalProtocol:
 
     def to_json(self) -> dict:
         """Everything that fixes the result, the candidates of the hyperparameters among it."""
-        candidates = {name: [*values] for name, values in METHODS[self.model].candidates.items()}
+        candidates = METHODS[self.model].candidates
         return {**dataclasses.asdict(self), "selection": SELECTION, "candidates": candidates}
 
     def run_id(self, dataset_digest: str) -> str:
-        """Name of the run, made as that of a network's run is."""
+        """Name of the run, as `Protocol.run_id` makes it."""
         return hash_fields(self.to_json(), dataset_digest)
 
 
-def run_id(protocol: ClassicalProtocol, dataset_digest: str) -> str:
-    """`protocol.run_id(dataset_digest)`."""
-    return protocol.run_id(dataset_digest)
+run_id = ClassicalProtocol.run_id
 
 
 def fit(
@@ -232,58 +195,43 @@ def fit(
 ) -> dict:
     """Choose, fit and score a classical method: what `training.train` does for a network.
 
-    Args:
-        protocol: Which method on which digits.
-        dataset: The digits; by default those that the protocol names.
-        results: Folder for the record; a run whose record is there is not repeated.
-        study: Name of its subfolder.
-
-    Returns:
-        A record as `training.train` makes it. `result` has also the hyperparameters `chosen` and,
-        for each candidate, the accuracy on the split of the training images in `selection`.
-
-    Raises:
-        ValueError: if `study` is not a name for records.
-        OSError: if the data cannot be had or the record cannot be written.
+    Arguments, record and errors are those of `train`. `result` has also the hyperparameters
+    `chosen`, and in `selection` the accuracy of each candidate on the split of the training images.
     """
     check_study(study)
     dataset = dataset or load_dataset(protocol.dataset)
-    path = None
-    if results is not None:
-        name = protocol.run_id(dataset.digest)
-        path = record_path(require_writable(Path(results)), study, name)
-        if finished := finished_record(path):
-            return finished
-    record = _record(protocol, dataset)
-    if path:
-        write_record(record, Path(results), study)
+    if results is None:
+        return _make_record(protocol, dataset)
+    path = record_path(require_writable(results), study, protocol.run_id(dataset.digest))
+    if finished := finished_record(path):
+        return finished
+    record = _make_record(protocol, dataset)
+    write_record(record, results, study)
     return record
 
 
 def make(protocol: ClassicalProtocol, options: RunOptions) -> dict:
-    """Make the record of a run of a study."""
     return fit(protocol, results=options.results, study=options.study)
 
 
-def _record(protocol: ClassicalProtocol, dataset: Dataset) -> dict:
+def _make_record(protocol: ClassicalProtocol, dataset: Dataset) -> dict:
     started = time.perf_counter()
     search = choose_and_fit(protocol, dataset)
     fitted = time.perf_counter()
     predictions = search.predict(dataset.test_images)
     assert predictions.shape == dataset.test_labels.shape
     tried = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True)
-    result = {
-        "chosen": _plain(search.best_params_),
-        "selection": [{**_plain(chosen), "accuracy": float(score)} for chosen, score in tried],
-        "test_accuracy": float(np.mean(predictions == dataset.test_labels)),
-        "train_accuracy": float(search.score(dataset.train_images, dataset.train_labels)),
-    }
     return {
         "run_id": protocol.run_id(dataset.digest),
         "protocol": protocol.to_json(),
         "dataset": dataset.to_json(),
         "history": {},
-        "result": result,
+        "result": {
+            "chosen": search.best_params_,
+            "selection": [{**candidate, "accuracy": float(score)} for candidate, score in tried],
+            "test_accuracy": float(np.mean(predictions == dataset.test_labels)),
+            "train_accuracy": float(search.score(dataset.train_images, dataset.train_labels)),
+        },
         "test_predictions": "".join(map(str, predictions)),
         "environment": {
             "engine": "scikit-learn",
@@ -297,26 +245,14 @@ def _record(protocol: ClassicalProtocol, dataset: Dataset) -> dict:
 
 
 def choose_and_fit(protocol: ClassicalProtocol, dataset: Dataset) -> GridSearchCV:
-    """Choose hyperparameters on a split of the training images, then fit to all of these.
-
-    Args:
-        protocol: Its `model` and `seed` matter.
-        dataset: Its test images are not looked at.
-    """
-    count = len(dataset.train_images)
+    """Choose hyperparameters on a split of the training images, then fit to all of these."""
+    method, count = METHODS[protocol.model], len(dataset.train_images)
     held_out = min(SELECTION, count // 6)
+    fitted = min(SELECTION, count - held_out)
     split = StratifiedShuffleSplit(
-        1,
-        test_size=held_out,
-        train_size=min(SELECTION, count - held_out),
-        random_state=protocol.seed,
+        1, test_size=held_out, train_size=fitted, random_state=protocol.seed
     )
-    method = METHODS[protocol.model]
-    candidates = {name: [*values] for name, values in method.candidates.items()}
-    search = GridSearchCV(method.pipeline(protocol.seed), candidates, cv=split, error_score="raise")
+    search = GridSearchCV(
+        method.pipeline(protocol.seed), method.candidates, cv=split, error_score="raise"
+    )
     return search.fit(dataset.train_images, dataset.train_labels)
-
-
-def _plain(parameters: Mapping) -> dict:
-    """Hyperparameters without NumPy's types, which JSON does not have."""
-    return {name: getattr(value, "item", lambda v=value: v)() for name, value in parameters.items()}

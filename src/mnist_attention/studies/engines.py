@@ -1,8 +1,4 @@
-"""How the runs of a study are made: in processes of this machine or of a cluster, or as lanes.
-
-Every engine gets the same runs and makes the same records. The engines differ in where the work is
-done, and in what happens when a process dies.
-"""
+"""The engines: runs in processes of this machine or of a cluster, or as lanes of one program."""
 
 import contextlib
 import ctypes
@@ -32,21 +28,14 @@ Run = Protocol | ClassicalProtocol
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """Runs for one process, one after another.
-
-    Attributes:
-        runs: Of one trajectory, shortest first: each goes on from the end of the one before.
-        make: What makes the record of a run.
-    """
+    """Runs of one trajectory for one process, shortest first: each continues the one before."""
 
     runs: Sequence[Run]
-    make: Callable[[Run, RunOptions], dict]
+    make: Callable[[Run, RunOptions], dict]  # makes the record of a run
 
 
 Task = tuple[Chain, RunOptions]
-
-Done = tuple[Chain, list[dict], dict[Run, str]]
-"""A chain, its records, and why runs have none."""
+Done = tuple[Chain, list[dict], dict[Run, str]]  # its records, and why runs have none
 
 
 class DeadlineReached(Exception):
@@ -82,46 +71,44 @@ def run_chains(options: RunOptions, chains: list[Chain], bar: tqdm) -> dict[Run,
         Run -> why it has no record. Runs that the deadline stopped are not among them.
     """
     failed: dict[Run, str] = {}
-    waiting, suspects = list(chains), []
+    batches = [(chains, False)]
     with contextlib.suppress(DeadlineReached), interrupt_after(options.seconds_left()):
-        while waiting or suspects:
-            alone = bool(suspects)
-            batch = [suspects.pop(0)] if alone else waiting
+        while batches:
+            batch, alone = batches.pop(0)
             started: list[Chain] = []
             ended: list[Chain] = []
             try:
-                for chain, errors in _outcomes(options, batch, started):
+                for chain, records, errors in _start(batch, options, started):
+                    # On a cluster without a shared disk the record is only where it was made.
+                    for record in records:
+                        write_if_longer(record, options.results, options.study)
                     ended.append(chain)
-                    failed.update(errors)
+                    failed |= errors
                     bar.update(len(chain.runs))
             except TerminatedWorkerError as error:
                 if alone:
+                    failed |= _died(batch[0], 2, f" ({str(error).splitlines()[0]})")
                     bar.update(len(batch[0].runs))
-                    reason = f"its process died 2 times ({str(error).splitlines()[0]})"
-                    failed.update(dict.fromkeys(batch[0].runs, reason))
                 else:
                     tqdm.write("A process died; its run is tried once more.", file=sys.stderr)
-                    suspects = [chain for chain in started if chain not in ended]
-            if not alone:
-                waiting = [c for c in waiting if c not in ended and c not in suspects]
+                    batches += [([chain], True) for chain in started if chain not in ended]
+                    batches.append(([chain for chain in batch if chain not in started], False))
     return failed
 
 
-def _outcomes(
-    options: RunOptions, chains: list[Chain], started: list[Chain]
-) -> Iterator[tuple[Chain, dict[Run, str]]]:
-    """Run chains in parallel; yield each as it ends, with its errors. `started` grows meanwhile."""
+def _start(chains: list[Chain], options: RunOptions, started: list[Chain]) -> Iterator[Done]:
+    """Run chains in processes; yield each as it ends. `started` grows meanwhile."""
 
     def tasks() -> Iterator[Task]:
         for chain in chains:
             started.append(chain)
             yield chain, options
 
-    for chain, records, errors in _POOLS[options.engine](tasks(), options.jobs):
-        # On a cluster without a shared disk the record exists only where it was made.
-        for record in records:
-            write_if_longer(record, options.results, options.study)
-        yield chain, errors
+    return _POOLS[options.engine](tasks(), options.jobs) if chains else iter(())
+
+
+def _died(chain: Chain, times: int, reason: str = "") -> dict[Run, str]:
+    return dict.fromkeys(chain.runs, f"its process died {times} times{reason}")
 
 
 def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -158,11 +145,8 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-_PATIENCE = 600
-"""Seconds until the first worker of a cluster must have come."""
-
-_LOOK_AGAIN = 5
-"""Seconds between two looks at how many workers a cluster has."""
+_PATIENCE = 600  # seconds until the first worker of a cluster must have come
+_LOOK_AGAIN = 5  # seconds between two looks at how many workers a cluster has
 
 
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -209,8 +193,7 @@ def _dask_results(client, tasks: Iterator[Task]) -> Iterator[Done]:
             try:
                 yield future.result()
             except KilledWorker as error:
-                times = error.allowed_failures + 1
-                yield chain, [], dict.fromkeys(chain.runs, f"its process died {times} times")
+                yield chain, [], _died(chain, error.allowed_failures + 1)
 
 
 def _dask_client(jobs: int):
@@ -229,11 +212,10 @@ def _dask_client(jobs: int):
                 f"Expected a dask scheduler at {address}. Received: no answer ({error}). Start it, "
                 "or correct DASK_SCHEDULER_ADDRESS."
             ) from error
+    # Any free port will do: the default one may be another cluster's.
+    own = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        # Any free port will do: the default one may be another cluster's.
-        return distributed.Client(
-            n_workers=jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        )
+        return distributed.Client(**own)
 
 
 def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -241,7 +223,9 @@ def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
     _need("ray", "ray")
     import ray
 
-    with _ray_cluster(jobs):
+    # The cluster that RAY_ADDRESS names, or one of `jobs` processes made here.
+    own = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": jobs, "include_dashboard": False}
+    with ray.init(log_to_driver=False, logging_level="error", **own):
         remote = ray.remote(num_cpus=1, max_retries=1)(run_chain)
         waiting = {remote.remote(*task): task[0] for task in tasks}
         while waiting:
@@ -250,30 +234,18 @@ def _ray(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
             try:
                 yield ray.get(ready)
             except ray.exceptions.WorkerCrashedError:
-                yield chain, [], dict.fromkeys(chain.runs, "its process died 2 times")
-
-
-@contextlib.contextmanager
-def _ray_cluster(jobs: int) -> Iterator[None]:
-    """The cluster that `RAY_ADDRESS` names, or one of `jobs` processes made here."""
-    import ray
-
-    size = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": jobs, "include_dashboard": False}
-    with ray.init(log_to_driver=False, logging_level="error", **size):
-        yield
+                yield chain, [], _died(chain, 2)
 
 
 _POOLS = {"loky": _loky, "dask": _dask, "ray": _ray}
-"""Engine -> a function that runs tasks in processes and yields each result as it comes."""
 
 
 def _need(module: str, extra: str) -> None:
     try:
         __import__(module)
     except ImportError as error:
-        raise ImportError(
-            f"This engine needs {module}: pip install 'mnist-attention[{extra}]'"
-        ) from error
+        install = f"pip install 'mnist-attention[{extra}]'"
+        raise ImportError(f"This engine needs {module}: {install}") from error
 
 
 def run_chain(chain: Chain, options: RunOptions) -> Done:
@@ -294,17 +266,13 @@ def make_network(protocol: Protocol, options: RunOptions) -> dict:
     """Train a network and return its record."""
     from .. import train
 
-    record = train(
-        protocol,
-        results=options.results,
-        study=options.study,
-        budget_minutes=options.budget_of(protocol),
-        verbose=False,
-    )
+    where = {"results": options.results, "study": options.study}
+    budget = options.budget_of(protocol)
+    record = train(protocol, **where, budget_minutes=budget, verbose=False)
     elsewhere, environment = options.seconds_elsewhere.get(protocol), record["environment"]
     if elsewhere and environment["engine"] == "fit" and "seconds_elsewhere" not in environment:
         environment["seconds_elsewhere"] = elsewhere  # so that no later budget counts them
-        write_record(record, options.results, options.study)
+        write_record(record, **where)
     return record
 
 

@@ -50,19 +50,13 @@ def main(folder: Path, minutes: float) -> None:
     def minutes_left() -> float:
         return minutes - (time.monotonic() - started) / 60
 
-    failed, unfinished = False, False
-    before = len(find_records(folder))
+    failed, before = False, len(find_records(folder))
+    options = {"results": folder / "results", "engine": "lanes", "jobs": 1}
     for call in ORDER:
         if unfinished := minutes_left() <= 0:
             break
         click.echo(f"== {call}, {minutes_left():.1f} minutes left")
-        outcome = run_study(
-            results=folder / "results",
-            engine="lanes",
-            jobs=1,
-            deadline_minutes=minutes_left(),
-            **call,
-        )
+        outcome = run_study(deadline_minutes=minutes_left(), **options, **call)
         for run, reason in outcome.failed.items():
             click.echo(f"failed: {run}: {reason}")
         failed |= bool(outcome.failed)
@@ -73,7 +67,10 @@ def main(folder: Path, minutes: float) -> None:
     trained = len(find_records(folder)) > before
     if not unfinished and not table.exists():
         unfinished = trained or not benchmark(table, 60 * minutes_left())
-    click.echo(f"records: {pack(folder)}")
+    with tarfile.open(folder / "records.tar.gz", "w:gz") as archive:  # without states
+        for path in [*find_records(folder), *folder.glob("lanes.*")]:
+            archive.add(path, path.relative_to(folder))
+    click.echo(f"records: {archive.name}")
     click.echo("unfinished: the same call goes on" if unfinished else "done")
     sys.exit(1 if failed else UNFINISHED if unfinished else 0)
 
@@ -94,15 +91,6 @@ def benchmark(table: Path, seconds: float) -> bool:
 
 def find_records(folder: Path) -> list[Path]:
     return sorted(folder.glob("results/[!.]*/[!.]*.json"))
-
-
-def pack(folder: Path) -> Path:
-    """All records and tables in one archive, without states."""
-    archive = folder / "records.tar.gz"
-    with tarfile.open(archive, "w:gz") as file:
-        for path in [*find_records(folder), *folder.glob("lanes.*")]:
-            file.add(path, path.relative_to(folder))
-    return archive
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""The JAX program of the engine `lanes`: one epoch of many networks, ``vmap`` over ``scan`` over
-Keras's own ``train_step``."""
+"""The program of the engine `lanes`: ``vmap`` over ``scan`` over Keras's own ``train_step``."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from keras import ops
 
 from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input, scale_brightness
 from ..models import EVALUATION_BATCH
-from ..protocol import Protocol
+from ..protocol import Protocol, expect
 from ..storage.checkpoints import variables
 from .options import LOWERINGS
 
@@ -41,26 +40,13 @@ class LaneProgram:
     """Compiled functions over lanes that share a model, a batch size and an image table.
 
     `values` are the trainable, non-trainable and optimizer variables, each with the lanes as its
-    first axis; so the learning rates are among them.
-
-    Args:
-        model: A compiled Keras model; its weights do not matter.
-        protocol: Its `batch_size` and `shift` matter.
-        dataset: The digits. They are on the device once, as they are stored.
-        lowering: One of `LOWERINGS`: a convolution as `vmap` makes it, or `convolve_patches`.
-
-    Attributes:
-        parameters: Number of weights of a network.
-        compiled: The epoch for these lanes, after `compile`.
-        compile_seconds: How long that took.
-
-    Raises:
-        ValueError: for another `lowering`.
+    first axis; so the learning rates are among them. Of `model`, compiled, the weights do not
+    matter; of `protocol` the batch size and the augmentation do. `lowering` is one of `LOWERINGS`:
+    a convolution as `vmap` makes it, or `convolve_patches`.
     """
 
     def __init__(self, model: keras.Model, protocol: Protocol, dataset: Dataset, lowering: str):
-        if lowering not in LOWERINGS:
-            raise ValueError(f"Expected lowering in {LOWERINGS}. Received: lowering={lowering!r}")
+        expect(lowering in LOWERINGS, f"lowering in {LOWERINGS}", f"{lowering=}")
         for layer in model.layers if lowering == "patches" else []:
             if hasattr(layer, "convolution_op"):
                 layer.convolution_op = partial(convolve_patches, layer)
@@ -68,8 +54,7 @@ class LaneProgram:
         canvas = protocol.canvas
         model.test_on_batch(network_input(dataset.test_images[:1], canvas), dataset.test_labels[:1])
         self.parameters, self.lowering = model.count_params(), lowering
-        self._model, self._batch_size = model, protocol.batch_size
-        self._canvas, self._brightness = canvas, bool(protocol.brightness)
+        self._model, self._protocol = model, protocol
         table = augmentation_table(dataset.train_images, protocol.shift, canvas)
         train = (table, dataset.train_labels)
         test = (augmentation_table(dataset.test_images, 0, canvas), dataset.test_labels)
@@ -78,27 +63,23 @@ class LaneProgram:
         self._classes = jax.jit(jax.vmap(self._lane_classes, in_axes=(0, None)))
 
     def start(self, models: Sequence[keras.Model]) -> tuple:
-        """The `values` of lanes that start as these networks are."""
+        """The `values` of lanes that start as these networks do."""
         lanes = [[[v.value for v in kind] for kind in _kinds(model)] for model in models]
         return tuple(jax.tree.map(lambda *values: jnp.stack(values), *lanes))
 
     def compile(self, values: tuple, plans: Sequence[EpochPlan]) -> None:
         """Compile the epoch for so many lanes, so that no epoch's time includes it."""
         started = time.perf_counter()
-        self.compiled = self._epoch.lower(values, stack_plans(plans), self._data).compile()
+        self.compiled = self._epoch.lower(values, _stack(plans), self._data).compile()
         self.compile_seconds = time.perf_counter() - started
 
     def epoch(self, values: tuple, plans: Sequence[EpochPlan]) -> tuple[tuple, dict]:
         """Train for an epoch, then test. Returns before the device is done.
 
-        Args:
-            values: They are used up.
-            plans: One per lane; as many as `compile` saw.
-
-        Returns:
-            The new `values`, and metrics under Keras's names, one number per lane each.
+        `values` are used up; there are as many plans, one per lane, as `compile` saw. Returns the
+        new `values`, and metrics under Keras's names, one number per lane each.
         """
-        return self.compiled(values, stack_plans(plans), self._data)
+        return self.compiled(values, _stack(plans), self._data)
 
     def classes(self, values: tuple) -> dict[str, np.ndarray]:
         """Each lane's class of every clean image: split -> integers, shape `(lanes, n)`."""
@@ -116,7 +97,7 @@ class LaneProgram:
 
     def _lane_epoch(self, values, plan, data):
         metrics = [jnp.zeros_like(variable.value) for variable in self._model.metrics_variables]
-        size = self._batch_size
+        size = self._protocol.batch_size
         whole = len(plan[0]) // size * size
         batches = [draws[:whole].reshape(-1, size, *draws.shape[1:]) for draws in plan]
         state, logs = jax.lax.scan(partial(self._step, data), (*values, metrics), batches)
@@ -132,8 +113,8 @@ class LaneProgram:
     def _step(self, data, state, batch):
         table, labels = data["train"]
         order, flip, shift, factor = batch
-        images = augment(table, order, flip, shift, self._canvas)
-        if self._brightness:
+        images = augment(table, order, flip, shift, self._protocol.canvas)
+        if self._protocol.brightness:
             images = scale_brightness(images, factor)
         logs, state = self._model.train_step(state, (images, labels[order]))
         return state, logs
@@ -144,7 +125,7 @@ class LaneProgram:
     def _logits(self, values, table):
         def of_one(index):
             still = jnp.zeros(1, bool), jnp.zeros((1, 2), "int32")
-            image = augment(table, index[None], *still, self._canvas)
+            image = augment(table, index[None], *still, self._protocol.canvas)
             return self._model.stateless_call(*values[:2], image, training=False)[0][0]
 
         return jax.lax.map(of_one, jnp.arange(len(table)), batch_size=EVALUATION_BATCH)
@@ -154,6 +135,5 @@ def _kinds(model: keras.Model) -> tuple[list[keras.Variable], ...]:
     return (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
 
 
-def stack_plans(plans: Sequence[EpochPlan]) -> list[np.ndarray]:
-    """The draws of several plans, each with the lanes as its first axis."""
+def _stack(plans: Sequence[EpochPlan]) -> list[np.ndarray]:
     return [np.stack(draws) for draws in zip(*(vars(plan).values() for plan in plans), strict=True)]

@@ -7,29 +7,24 @@ and costs another compilation.
 """
 
 import dataclasses
+import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
-import jaxlib
 import keras
 from tqdm import tqdm
 
 from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
-from ..protocol import PAPER, Protocol, by_trajectory, run_id
+from ..protocol import PAPER, Protocol, by_trajectory, expect
 from ..records import make_record, read_or_none, read_record, record_path, write_if_longer
-from ..storage.checkpoints import next_state
+from ..storage import states
+from ..storage.checkpoints import initial_state, next_state
 from ..storage.files import require_writable
-from ..storage.states import State, checkpoint_path, diverged, lock_runs, over_budget, write_state
-from ..training import (
-    check_fit,
-    default_configuration,
-    describe_environment,
-    initial_state,
-    start_model,
-)
+from ..storage.machine import describe_environment
+from ..training import check_fit, default_configuration, start_model
 from .lane_program import LaneProgram
 from .options import RunOptions
 
@@ -58,23 +53,16 @@ def is_small(protocol: Protocol) -> bool:
 
 @dataclasses.dataclass
 class Lane:
-    """A network in training, and its runs: they differ in `epochs` alone.
-
-    Attributes:
-        longest: The longest of the runs.
-        due: Those without a record, shortest first.
-        state: How far the training is.
-        budget_minutes: How long it may train, earlier calls included.
-    """
+    """A network in training, and its runs: they differ in `epochs` alone."""
 
     longest: Protocol
-    due: list[Protocol]
-    state: State
-    budget_minutes: float | None = None
+    due: list[Protocol]  # the runs without a record, shortest first
+    state: states.State
+    budget_minutes: float | None = None  # earlier calls included
 
     def ended(self) -> list[Protocol]:
-        """The due runs that end with this state: all of them, if it has diverged or time is up."""
-        over = diverged(self.state) or over_budget(self.state, self.budget_minutes)
+        """The due runs that end with this state: all, if it diverged or time is up."""
+        over = states.diverged(self.state) or states.over_budget(self.state, self.budget_minutes)
         return [run for run in self.due if over or run.epochs == self.state.epoch]
 
 
@@ -88,13 +76,8 @@ def train_lanes(
     """Train many networks at once: what `training.train` does for one, for all of `protocols`.
 
     `by_program` says which share a program. The `epoch_seconds` of a record are its lane's share
-    of the program's time, without compiling.
-
-    Args:
-        protocols: What to train. The records come in this order.
-        dataset: The digits; by default those that each protocol names.
-        callback: Called with each new record, after it is written.
-        **options: Fields of `RunOptions`.
+    of the program's time, without compiling. `callback` is called with each new record, after it
+    is written; `options` are fields of `RunOptions`. The records come in the order of `protocols`.
 
     Raises:
         ValueError: on another Keras backend than JAX; otherwise as `training.train`.
@@ -104,9 +87,8 @@ def train_lanes(
     records: dict[Protocol, dict] = {}
     for group in by_program(protocols):
         records |= train_program(group, options, dataset=dataset, callback=callback)
-    missing = [protocol for protocol in protocols if protocol not in records]
-    if missing:
-        raise TimeoutError(f"The deadline ended the call: {len(missing)} runs have no record yet.")
+    if missing := len({*protocols} - {*records}):
+        raise TimeoutError(f"The deadline ended the call: {missing} runs have no record yet.")
     return [records[protocol] for protocol in protocols]
 
 
@@ -119,45 +101,38 @@ def train_program(
     callback: Callable[[dict], None] | None = None,
 ) -> dict[Protocol, dict]:
     """Train the lanes of one program. Returns the records that are there now."""
-    if keras.backend.backend() != "jax":
-        raise ValueError(
-            "Expected the JAX backend of Keras: set KERAS_BACKEND=jax before Python starts. "
-            f"Received: backend={keras.backend.backend()!r}"
-        )
+    backend = keras.backend.backend()
+    expected = "the JAX backend of Keras: set KERAS_BACKEND=jax before Python starts"
+    expect(backend == "jax", expected, f"{backend=}")
     results = require_writable(options.results) if options.results else None
     data = dataset or load_dataset(group[0].dataset)
     check_fit(group[0], data)
-    names = {protocol: run_id(protocol, data.digest) for protocol in group} if results else {}
-    records = {}
-    with lock_runs([checkpoint_path(results, protocol, data.digest) for protocol in names]):
-        for protocol, name in names.items():
-            record = read_or_none(record_path(results, options.study, name), read_record)
-            if options.is_done(protocol, record):
-                records[protocol] = record
-        for protocol, record in _train(_lanes(group, records, data, options), data, options):
+    records: dict[Protocol, dict] = {}
+    runs = group if results else []
+    with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in runs]):
+        for run in runs:
+            path = record_path(results, options.study, run.run_id(data.digest))
+            record = read_or_none(path, read_record)
+            if options.is_done(run, record):
+                records[run] = record
+        lanes = [_lane(chain, records, data, options) for chain in by_trajectory(group)]
+        for run, record in _train(lanes, data, options):
             if results:
                 write_if_longer(record, results, options.study)
-            records[protocol] = record
+            records[run] = record
             if callback:
                 callback(record)
     return records
 
 
-def _lanes(
-    protocols: Iterable[Protocol],
-    finished: Mapping[Protocol, dict],
-    data: Dataset,
-    options: RunOptions,
-) -> list[Lane]:
-    """Sort runs into lanes, each in the furthest state that serves all its due runs."""
-    lanes = []
-    for chain in by_trajectory(protocols):
-        due = [protocol for protocol in chain if protocol not in finished]
-        start = (due or chain)[0]
-        path = checkpoint_path(options.results, start, data.digest) if options.results else None
-        state = initial_state(start, data, path)
-        lanes.append(Lane(chain[-1], due, state, options.budget_of(chain[-1])))
-    return lanes
+def _lane(
+    chain: Sequence[Protocol], finished: dict[Protocol, dict], data: Dataset, options: RunOptions
+) -> Lane:
+    """The lane of runs of one trajectory, in the furthest state that serves all its due runs."""
+    due = [run for run in chain if run not in finished]
+    start = (due or chain)[0]
+    path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
+    return Lane(chain[-1], due, initial_state(start, data, path), options.budget_of(chain[-1]))
 
 
 def _train(
@@ -177,10 +152,8 @@ def _train(
     longest_turn = 0.0
     bar = tqdm(desc=f"{len(lanes)} lanes", unit="epoch", disable=not options.verbose)
     bar.reset(total=sum(lane.longest.epochs - lane.state.epoch for lane in lanes if lane.due))
+    yield from _records(lanes, data, program, values, options)
     while active := [(number, lane) for number, lane in enumerate(lanes) if lane.due]:
-        if any(lane.ended() for lane in lanes):
-            yield from _records(lanes, data, program, values, options)
-            continue
         started = time.monotonic()
         values, logs = program.epoch(values, plans)
         plans = _plans(lanes, data, ahead=1)  # while the device trains
@@ -188,24 +161,20 @@ def _train(
         share = (time.monotonic() - started) / len(active)
         for number, lane in active:
             own = {name: column[number] for name, column in logs.items()}
-            rate = lane.longest.learning_rate
-            lane.state = next_state(lane.state, own, share, [], rate)
+            lane.state = next_state(lane.state, own, share, [], lane.longest.learning_rate)
         # One more turn and the writing of states must fit in.
         last = options.seconds_left() < 2 * longest_turn
-        kept = [
-            (number, lane)
-            for number, lane in active
-            if last or lane.state.epoch % every == 0 or lane.ended()
-        ]
-        if options.results and kept:
+        due = [last or lane.state.epoch % every == 0 or lane.ended() for _, lane in active]
+        if options.results and any(due):
             variables = program.variables(values)
-            for number, lane in kept:
+            for number, lane in itertools.compress(active, due):
+                path = states.checkpoint_path(options.results, lane.due[0], data.digest)
                 state = dataclasses.replace(lane.state, variables=variables[number])
-                write_state(checkpoint_path(options.results, lane.due[0], data.digest), state)
+                states.write_state(path, state)
         bar.update(len(active))
         longest_turn = max(longest_turn, time.monotonic() - started)
+        yield from _records(lanes, data, program, values, options)
         if last:
-            yield from _records(lanes, data, program, values, options)
             break
     bar.close()
 
@@ -234,11 +203,10 @@ def _records(
     }
     for number, lane in enumerate(lanes):
         predictions = {f"{split}_predictions": of_all[number] for split, of_all in classes.items()}
-        for protocol in lane.ended():
+        for run in lane.ended():
             environment = describe_environment(lane.state.seconds, len(data.train_labels), **engine)
-            environment["versions"]["jaxlib"] = jaxlib.__version__
-            if elsewhere := options.seconds_elsewhere.get(protocol):
+            if elsewhere := options.seconds_elsewhere.get(run):
                 environment["seconds_elsewhere"] = elsewhere
             described = {"parameters": program.parameters, "environment": environment}
-            yield protocol, make_record(protocol, data, lane.state, **predictions, **described)
-            lane.due.remove(protocol)
+            yield run, make_record(run, data, lane.state, **predictions, **described)
+            lane.due.remove(run)

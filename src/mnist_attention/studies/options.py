@@ -1,16 +1,17 @@
-"""How the runs of a study are made: one object in place of a dozen arguments."""
+"""``RunOptions``: how runs are made and where their records go."""
 
 import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import joblib
 
+from ..protocol import expect
 from ..records import check_budget, check_study, is_finished
+from ..storage.machine import describe_device
 
 ENGINES = ("loky", "dask", "ray", "lanes")
 
@@ -20,20 +21,19 @@ LOWERINGS = ("grouped", "patches")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How runs are made, and where their records go.
+    """The options of `run_study` and `train_lanes`.
 
     Args:
         study: Subfolder of the records.
         results: Folder of the records and states; `None` keeps neither (`lanes` only).
-        engine: `"loky"`: processes on this machine. `"dask"`, `"ray"`: processes of a cluster.
-            `"lanes"`: one JAX program, for a GPU.
+        engine: Processes of this machine (`loky`) or a cluster (`dask`, `ray`); `lanes`: one JAX
+            program, for a GPU.
         jobs: Processes at a time; by default one for each core that this process may use.
-        budget_minutes: End each run with the epoch in which its training has taken so long.
-            Earlier calls count, epochs made by another engine or on another device do not.
+        budget_minutes: End each run with the epoch in which its training has taken so long; epochs
+            of earlier calls count, those of another engine or device do not.
         deadline_minutes: End this call after so long. Each run keeps its last state.
         lowering: One of `LOWERINGS`, for `lanes`.
-        checkpoint_every: Epochs of `lanes` from one state on disk to the next; by default 10 for
-            LeNets and 1 for larger networks.
+        checkpoint_every: Epochs of `lanes` between states; by default 10, 1 for large networks.
         verbose: Whether to show progress bars.
         seconds_elsewhere: Run -> training time of its epochs made elsewhere.
         started: When the call began, by `time.monotonic`.
@@ -56,40 +56,30 @@ class RunOptions:
 
     def __post_init__(self):
         jobs = joblib.cpu_count() if self.jobs is None else self.jobs
-        object.__setattr__(self, "jobs", jobs)
-        if self.results is not None:
-            # Workers may have another working folder.
-            object.__setattr__(self, "results", Path(self.results).resolve())
+        # Workers may have another working folder.
+        results = None if self.results is None else Path(self.results).resolve()
+        vars(self).update(jobs=jobs, results=results)
         check_study(self.study)
-        check_jobs(jobs)
+        expect(jobs >= 1, "at least one job", f"{jobs=}")
         check_budget(self.budget_minutes)
         for name, names in (("engine", ENGINES), ("lowering", LOWERINGS)):
-            if (value := getattr(self, name)) not in names:
-                raise ValueError(
-                    f"Expected {name} among {', '.join(names)}. Received: {name}={value!r}"
-                )
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise ValueError(
-                "Expected checkpoint_every to be at least 1. "
-                f"Received: checkpoint_every={self.checkpoint_every}"
-            )
-        if self.deadline_minutes is not None and not self.deadline_minutes > 0:
-            raise ValueError(
-                "Expected a deadline above 0 minutes. "
-                f"Received: deadline_minutes={self.deadline_minutes}"
-            )
+            value = getattr(self, name)
+            expect(value in names, f"{name} among {', '.join(names)}", f"{name}={value!r}")
+        checkpoint_every, deadline_minutes = self.checkpoint_every, self.deadline_minutes
+        enough = checkpoint_every is None or checkpoint_every >= 1
+        expect(enough, "checkpoint_every to be at least 1", f"{checkpoint_every=}")
+        enough = deadline_minutes is None or deadline_minutes > 0
+        expect(enough, "a deadline above 0 minutes", f"{deadline_minutes=}")
 
     def seconds_left(self) -> float:
         """Seconds until the deadline; infinity without one."""
-        if self.deadline_minutes is None:
-            return math.inf
-        return self.started + 60 * self.deadline_minutes - time.monotonic()
+        minutes = math.inf if self.deadline_minutes is None else self.deadline_minutes
+        return self.started + 60 * minutes - time.monotonic()
 
     def budget_of(self, run) -> float | None:
         """Minutes that a run may train, those elsewhere included; `None` for no budget."""
-        if self.budget_minutes is None:
-            return None
-        return self.budget_minutes + self.seconds_elsewhere.get(run, 0) / 60
+        elsewhere = self.seconds_elsewhere.get(run, 0) / 60
+        return None if self.budget_minutes is None else self.budget_minutes + elsewhere
 
     def is_done(self, run, record: dict | None) -> bool:
         """Whether a run with this record needs no more epochs."""
@@ -106,23 +96,11 @@ class RunOptions:
         return sum(environment.get("epoch_seconds") or [])
 
 
-def check_jobs(jobs: int) -> None:
-    """Check that there is at least one process to work in.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if jobs < 1:
-        raise ValueError(f"Expected at least one job. Received: jobs={jobs}")
-
-
 @functools.cache
 def device_of(engine: str) -> str:
     """What an engine computes on in this process, as records name it: `"cpu"` or `"gpu"`."""
-    if engine == "lanes" or os.environ.get("KERAS_BACKEND") == "jax":
-        import jax
+    if engine != "lanes":
+        return describe_device()["device"]
+    import jax
 
-        return jax.default_backend()
-    import tensorflow as tf
-
-    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    return jax.default_backend()

@@ -1,7 +1,8 @@
-"""A study is a named list of protocols. ``run_study`` makes the missing records,
-``measure_studies`` measures the trained networks, ``merge_records`` takes in another folder."""
+"""``run_study`` makes the missing records of a study, ``measure_studies`` measures its networks,
+``merge_records`` copies the records of another folder."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import joblib
 from tqdm import tqdm
 
 from ..data import load_dataset
-from ..protocol import Protocol, by_trajectory, run_id
+from ..protocol import Protocol, by_trajectory, expect
 from ..records import (
     MEASUREMENTS,
     is_finished,
@@ -22,28 +23,20 @@ from ..records import (
 from ..storage.files import require_writable
 from ..storage.quiet import silence_stderr
 from . import classical
-from .catalogue import study_methods, study_protocols
+from .catalogue import study_protocols, study_runs
 from .engines import Chain, end_with_parent, make_network, run_chains, run_lanes, use_one_thread
-from .options import RunOptions, check_jobs
+from .options import RunOptions
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyResult:
-    """How far a study is.
-
-    Attributes:
-        finished: Runs with a finished record, those of earlier calls included.
-        failed: Run id -> why it has no record.
-        cut_short: Runs whose record says that the budget ended them early.
-        unfinished: Runs that the deadline stopped; the same call goes on with them.
-        problems: One line for each JSON file that is no record.
-    """
+    """How far a study is, runs of earlier calls included."""
 
     finished: int
-    failed: dict[str, str]
-    cut_short: int = 0
-    unfinished: int = 0
-    problems: tuple[str, ...] = ()
+    failed: dict[str, str]  # run id -> why it has no record
+    cut_short: int = 0  # runs that the budget ended early
+    unfinished: int = 0  # runs that the deadline stopped
+    problems: tuple[str, ...] = ()  # one line for each JSON file that is no record
 
 
 def run_study(
@@ -59,87 +52,67 @@ def run_study(
     """Make the missing records of a study. Interrupted, it goes on when called again.
 
     A run that another study has finished counts as finished. Each run has one thread, so its
-    record does not depend on `jobs` or on the engine that ran the process.
-
-    With a budget each network is trained for at least one epoch, and its record has the number of
-    epochs. Called again with more, the study goes on and replaces those records.
+    record does not depend on `jobs` or on the engine that ran the process. With a budget each
+    network is trained for at least one epoch; called again with more, the study goes on and
+    replaces the records of shorter runs.
 
     Args:
-        name: A key of `STUDIES`.
+        name: A key of `STUDIES`; with `seeds` to `epochs` as in `study_runs`.
         results: Folder for records and states.
-        seeds: How many seeds.
-        first_seed: The first of them.
-        models: Networks and methods to choose; by default all of the study.
-        epochs: Instead of each protocol's own.
-        **options: Fields of `RunOptions`: `engine`, `jobs`, `budget_minutes`, `deadline_minutes`,
-            `lowering`, `checkpoint_every`, `verbose`.
+        **options: Further fields of `RunOptions`.
 
     Raises:
         ValueError: for an unknown study, model or engine, no job or no time; for a deadline of
             processes outside the main thread.
-        OSError: if the data is not available, `results` cannot be written, or a cluster does not
-            answer.
+        OSError: if data are missing, `results` cannot be written, or a cluster does not answer.
         ImportError: if the engine is not installed.
     """
     options = RunOptions(study=name, results=results, **options)
-    chosen = {"seeds": seeds, "first_seed": first_seed, "models": models}
-    protocols = study_protocols(name, epochs=epochs, **chosen)
-    methods = study_methods(name, **chosen)
+    runs = study_runs(name, seeds, epochs, first_seed=first_seed, models=models)
+    protocols = [run for run in runs if isinstance(run, Protocol)]
     require_writable(options.results)
-    ids = _run_ids(protocols, methods)
-    records, _ = _by_id(options.results)
+    ids = _run_ids(runs)
+    records = {record["run_id"]: record for record in read_records(options.results)[0]}
     elsewhere = _count_elsewhere(options, protocols, ids, records)
     options = dataclasses.replace(options, seconds_elsewhere=elsewhere)
 
     pending = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
-    networks = [run for run in protocols if run in pending]
-    chains = [Chain((run,), classical.make) for run in methods if run in pending]
+    networks = [run for run in pending if isinstance(run, Protocol)]
+    methods = [run for run in pending if not isinstance(run, Protocol)]
+    chains = [Chain((run,), classical.make) for run in methods]
     bar = {"total": len(ids), "initial": len(ids) - len(pending), "disable": not options.verbose}
     with tqdm(desc=name, unit="run", **bar) as bar:
         if options.engine == "lanes":
             # Lanes of finished runs stay in: without them the others' last bits would change.
-            lanes = [r for r in protocols if r in pending or _has_record(options, ids[r])]
+            paths = {run: record_path(options.results, name, ids[run]) for run in protocols}
+            lanes = [run for run in protocols if run in pending or paths[run].exists()]
             reasons = run_lanes(options, lanes, networks, bar)
-            local = dataclasses.replace(options, engine="loky")
-            reasons |= run_chains(local, chains, bar)
+            reasons |= run_chains(dataclasses.replace(options, engine="loky"), chains, bar)
         else:
             chains += [Chain(runs, make_network) for runs in by_trajectory(networks)]
             reasons = run_chains(options, chains, bar)
 
     # Read again: other processes may have made or repaired records meanwhile.
-    records, problems = _by_id(options.results)
+    found, problems = read_records(options.results)
+    records = {record["run_id"]: record for record in found}
     undone = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
     if options.deadline_minutes is None:
         reasons = dict.fromkeys(undone, "its record is gone") | reasons
     failed = {ids[run]: reasons[run] for run in undone if run in reasons}
-    done = [records[ids[run]] for run in ids if run not in undone]
-    cut_short = sum(not is_finished(record) for record in done)
+    finished = sum(is_finished(records[ids[run]]) for run in ids if run not in undone)
     return StudyResult(
-        finished=len(done) - cut_short,
+        finished=finished,
         failed=failed,
-        cut_short=cut_short,
+        cut_short=len(ids) - len(undone) - finished,
         unfinished=len(undone) - len(failed),
         problems=tuple(problems),
     )
 
 
-def _has_record(options: RunOptions, name: str) -> bool:
-    return record_path(options.results, options.study, name).exists()
-
-
-def _by_id(results: Path) -> tuple[dict[str, dict], list[str]]:
-    """Run id -> record, of all studies; and a line for each file that is no record."""
-    records, problems = read_records(results)
-    return {record["run_id"]: record for record in records}, problems
-
-
-def _run_ids(protocols: Iterable[Protocol], methods: Iterable = ()) -> dict:
+def _run_ids(runs: Iterable[Protocol | classical.ClassicalProtocol]) -> dict:
     # Loading here makes the cache once, before many processes want it at the same time.
-    datasets = {run.dataset for run in (*protocols, *methods)}
-    digests = {name: load_dataset(name).digest for name in datasets}
-    return {protocol: run_id(protocol, digests[protocol.dataset]) for protocol in protocols} | {
-        method: method.run_id(digests[method.dataset]) for method in methods
-    }
+    digests = {name: load_dataset(name).digest for name in {run.dataset for run in runs}}
+    return {run: run.run_id(digests[run.dataset]) for run in runs}
 
 
 def _count_elsewhere(
@@ -148,29 +121,19 @@ def _count_elsewhere(
     """Seconds of each run that no budget counts; a longer run goes on from a shorter one."""
     seconds = {}
     for chain in by_trajectory(protocols):
-        longest = 0.0
-        for run in chain:
-            longest = max(longest, options.count_elsewhere(records.get(ids[run])))
-            seconds[run] = longest
-    return {run: value for run, value in seconds.items() if value}
+        counts = (options.count_elsewhere(records.get(ids[run])) for run in chain)
+        seconds |= zip(chain, itertools.accumulate(counts, max), strict=True)
+    return seconds
 
 
 def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, list[str]]:
     """Copy the records of another results folder; of two of the same run the longer one stays.
 
-    Args:
-        source: A folder with one folder for each study.
-        results: The folder to copy to.
-
-    Returns:
-        How many records were copied, how many were there already, and one line for each file that
-        is damaged or no record: those are not copied.
-
-    Raises:
-        OSError: if `results` cannot be written.
+    Returns how many records were copied, how many were there already, and one line for each file
+    that is damaged or no record: those are not copied. OSError if `results` cannot be written.
     """
     copied, kept, refused = 0, 0, []
-    results = require_writable(Path(results))
+    results = require_writable(results)
     for path in sorted(Path(source).glob("[!.]*/[!.]*.json")):
         study = path.parent.name
         if study == MEASUREMENTS:
@@ -180,10 +143,8 @@ def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, li
         except (ValueError, OSError) as error:
             refused.append(str(error))
             continue
-        if write_if_longer(record, results, study) is record:
-            copied += 1
-        else:
-            kept += 1
+        written = write_if_longer(record, results, study) is record
+        copied, kept = copied + written, kept + (not written)
     return copied, kept, refused
 
 
@@ -200,10 +161,8 @@ def measure_studies(
     """Measure every network of some studies whose weights are here and that was not measured yet.
 
     Args:
-        names: Keys of `STUDIES`.
-        seeds: How many seeds, from 0 on.
-        epochs: Instead of each protocol's own.
-        jobs: Processes at a time, each of one thread; by default as in `run_study`. 1: this one.
+        names: Keys of `STUDIES`; `seeds` and `epochs` as in `study_runs`.
+        jobs: Processes at a time, as in `run_study`; 1 is this one.
         results: Folder of the records and of the states that training left.
         weights: Folder of weights that were kept.
         verbose: Whether to show a progress bar over the networks.
@@ -212,41 +171,36 @@ def measure_studies(
         How many networks are measured now, and run id -> why one is not.
 
     Raises:
-        ValueError: for an unknown study, fewer than one seed or no job.
-        OSError: if the data is not available or `results` cannot be written.
+        As `run_study`.
     """
     jobs = joblib.cpu_count() if jobs is None else jobs
-    check_jobs(jobs)
+    expect(jobs >= 1, "at least one job", f"{jobs=}")
     # The first seeds of all studies first, as they start from the same networks.
-    protocols = sorted(
-        {p for name in names for p in study_protocols(name, seeds, epochs)},
-        key=lambda protocol: (protocol.seed, protocol.model),
-    )
-    require_writable(Path(results))
+    protocols = {run for name in names for run in study_protocols(name, seeds, epochs)}
+    protocols = sorted(protocols, key=lambda run: (run.seed, run.model))
+    results = require_writable(results)
     ids = _run_ids(protocols)
-    measure = joblib.delayed(_measure)
     parent = os.getpid() if jobs > 1 else None
-    tasks = (measure(p, Path(results), weights, parent) for p in protocols)
+    tasks = (joblib.delayed(_measure)(run, results, weights, parent) for run in protocols)
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        outcomes = joblib.Parallel(
-            n_jobs=jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
-        )(tasks)
+        how = {"batch_size": 1, "pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
+        outcomes = joblib.Parallel(n_jobs=jobs, **how)(tasks)
         bar = {"total": len(protocols), "unit": "network", "disable": not verbose}
-        lacking = {ids[protocol]: why for protocol, why in tqdm(outcomes, "measure", **bar) if why}
+        lacking = {ids[run]: why for run, why in tqdm(outcomes, "measure", **bar) if why}
     return len(protocols) - len(lacking), lacking
 
 
 def _measure(
-    protocol: Protocol, results: Path, weights: Path | None, parent: int | None
+    run: Protocol, results: Path, weights: Path | None, parent: int | None
 ) -> tuple[Protocol, str]:
-    """Measure one network, in a process of its own if it has a parent. Returns why it failed."""
+    """Measure one network, in a process of its own if it has a parent; say why it failed."""
     if parent:
         end_with_parent(parent)
         use_one_thread()
     with silence_stderr():
         from ..probes.measure import load_conditions, measure_run
     try:
-        measure_run(protocol, load_conditions(protocol.dataset), results, weights)
+        measure_run(run, load_conditions(run.dataset), results, weights)
     except (OSError, ValueError) as error:  # a file of this network is damaged, say
-        return protocol, str(error)
-    return protocol, ""
+        return run, str(error)
+    return run, ""

@@ -12,30 +12,20 @@ from ..records import read_records, reproducible_text
 from .engines import use_one_thread
 
 PAPERS_PAIR = (PAPER, dataclasses.replace(PAPER, model="lenet5"))
-"""LeNet-5 with the mask and without, seed 0."""
 
-LIMIT = 3.0
-"""A run made on another machine may be so many standard deviations from the mean of the seeds."""
+LIMIT = 3.0  # standard deviations between a run of another machine and the mean of the seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A run made again, beside the records of its setting.
-
-    Attributes:
-        name: Model and seed.
-        equal: Whether its record is the same, byte for byte, but for `environment`.
-        distance: Of its test accuracy from the mean of the recorded seeds, in their standard
-            deviations; `None` with fewer than three seeds, or without its own record.
-    """
+    """A run made again (model and seed), beside the records of its setting."""
 
     name: str
-    equal: bool
-    distance: float | None
+    equal: bool  # byte for byte, but for `environment`
+    distance: float | None  # from the mean of the seeds, in their standard deviations
 
     @property
     def reproduced(self) -> bool:
-        """Whether it is equal, or within the spread of seeds."""
         return self.equal or (self.distance is not None and abs(self.distance) <= LIMIT)
 
     def __str__(self) -> str:
@@ -51,13 +41,12 @@ class Comparison:
 def compare(record: dict, recorded: Sequence[dict]) -> Comparison:
     """Compare a run with its own record, and with those that differ from it in the seed alone."""
     name = f"{record['protocol']['model']}, seed {record['protocol']['seed']}"
-    setting = _setting(record)
-    seeds = [there for there in recorded if _setting(there) == setting]
+    seeds = [there for there in recorded if _setting(there) == _setting(record)]
     own = [there for there in seeds if there["run_id"] == record["run_id"]]
     equal = any(reproducible_text(there) == reproducible_text(record) for there in own)
-    accuracies = [there["result"]["test_accuracy"] for there in seeds]
-    if not own or len(accuracies) < 3:
+    if not own or len(seeds) < 3:
         return Comparison(name, equal, None)
+    accuracies = [there["result"]["test_accuracy"] for there in seeds]
     away = record["result"]["test_accuracy"] - np.mean(accuracies)
     spread = np.std(accuracies, ddof=1)
     return Comparison(name, equal, float(away / spread) if spread else np.sign(away) * np.inf)
@@ -77,17 +66,9 @@ def verify(
 ) -> list[Comparison]:
     """Train `protocols` into `folder` and compare with the records in `results`.
 
-    Interrupted, it goes on when called again; what is finished is not repeated.
-
-    Args:
-        results: Folder of the records to check.
-        folder: Folder for the new records and their states.
-        protocols: What to train.
-        jobs: Processes at a time, each of one thread; by default one for each core. 1: this one.
-        verbose: Whether to show a progress bar for each run.
-
-    Raises:
-        OSError: if the data are missing or `folder` cannot be written.
+    Interrupted, it goes on when called again. `jobs`: processes at a time, each of one thread; by
+    default one for each core. 1: this one. OSError if the data are missing or `folder` cannot be
+    written.
     """
     recorded, _ = read_records(Path(results))
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
