@@ -1,5 +1,6 @@
 """Measurements by setting, and whether the mask attends."""
 
+import itertools
 import math
 
 import numpy as np
@@ -315,7 +316,21 @@ def test_a_mask_that_beats_everything_attends():
     answer, said = answered(trial())
     assert answer == "yes"
     assert said.startswith("**Yes: ")
-    assert said.endswith("with a level of 0.05 for each, none changes.")
+    assert said.endswith(
+        "Nine comparisons share a level of 0.05 (Holm). With 0.05 for each, nothing would change."
+    )
+
+
+def test_what_would_be_as_good_too_has_its_short_name():
+    records = trial(lenet5=-0.004)
+    swish = [r for r in records if r["protocol"]["model"] == "lenet5_swish"][:5]
+    others = [r for r in records if r["protocol"]["model"] != "lenet5_swish"]
+    for record, lead in zip(swish, (0.0, 0.0002, 0.0006, 0.0008, 0.0), strict=True):
+        record["result"]["test_accuracy"] = 0.98 - lead
+    answer, said = answered(others + swish)
+    assert answer == "no"
+    assert said.startswith("**No: the network does as well with nothing in its place.**")
+    assert said.endswith(" With 0.05 for each, swish would be as good too.")
 
 
 def test_a_control_that_looks_decides_nothing():
@@ -351,7 +366,8 @@ def test_seeds_that_differ_too_much_leave_it_undecided():
 def test_the_answer_says_what_depends_on_sharing_the_level():
     answer, said = answered(trial(n=6))  # p = 0.031 each: shown alone, not among nine
     assert answer == "undecided"
-    assert "with a level of 0.05 for each, these change: its own mean at every place (be" in said
+    assert " With 0.05 for each, its own mean at every place, the mask of another image, " in said
+    assert said.endswith(", swish and squeeze-and-excitation would be beaten.")
 
 
 @pytest.mark.parametrize("lacking", [*attention.PLACELESS])
@@ -479,11 +495,36 @@ def test_the_table_of_noise_has_a_row_for_each_background():
     ]
     table = report.noise_table(records)
     assert [*table.background] == [str(condition) for condition in TRAINING_CONDITIONS]
-    assert [*table.iloc[0]][1:] == [
-        "90.00", "98.00", "+8.00 no interval", "missing", "missing", "+0.600 no interval",
-        "-0.050 no interval", "+0.25 no interval", "-0.75 no interval", "missing", "1",
-    ]  # fmt: skip
-    assert set(table.iloc[1][1:-1]) == {"missing"}
+    assert [*table.iloc[0]][1:] == ["90.00", "98.00", "+8.00", "+0.25", "-0.75", "", "1"]
+    assert set(table.iloc[1][1:-2]) == {"missing"}
+    maps = report.noise_table(records, True)
+    assert [*maps.background] == [*table.background]
+    assert [*maps.iloc[0]][1:] == ["missing", "missing", "+0.600", "-0.050", "1"]
+
+
+def test_gains_on_disturbed_digits_are_counted_and_the_extremes_named():
+    plain = networks([make_measured(accuracy=0.6) for _ in range(6)], model=PLAIN)
+    masked = networks([make_measured(accuracy=0.6) for _ in range(6)], model=MASKED)
+    apart = {"impulse_noise at 0.5": 0.7, "contrast at 1": 0.4, "blur at 1": 0.5}
+    for (condition, accuracy), seed in itertools.product(apart.items(), range(6)):
+        found = masked[seed]["measured"]["conditions"][condition] = {}
+        found["accuracy"] = accuracy + SPREAD[seed]
+    assert report.disturbed_text(plain + masked) == (
+        "Of 34 disturbances the mask is shown to gain on 1 (impulse noise at 0.5, +10.00) and to "
+        "lose on 2 (blur at 1, -10.00; contrast at 1, -20.00). Its mean is below zero on 2, down "
+        "to -20.00 points (contrast at 1); on 2 the whole interval is below zero."
+    )
+    assert report.disturbed_text([]).startswith("No pair of networks was tested on")
+
+
+def test_masks_that_look_elsewhere_are_counted_in_words():
+    worse, better = make_measured(0.98), make_measured(0.955)  # the mask of another image: 95.0
+    assert report.moved_text(networks([worse] * 3)).startswith(
+        "All three networks of 100 epochs got worse with every mask that looks elsewhere. Change"
+    )
+    said = report.moved_text(networks([worse, worse, better]))
+    assert said.startswith("Two of three networks of 100 epochs got worse with every mask that ")
+    assert report.moved_text([]) == "No network was measured with its masks replaced yet."
 
 
 def test_the_table_of_scores_stands_beside_trivial_maps():

@@ -59,7 +59,7 @@ def test_the_report_prints_tables_verdicts_and_cost(results, capsys):
     printed = capsys.readouterr().out
     for expected in (
         "Table 1.", "Table 4.", "98.99 ± 0.04", "97.7", "missing",
-        "95.00 (one run, 2 of 100 epochs)",
+        "not finished:", "2 of 100",
         "Claim 3: the mask is worth +1.6 points\n    sign: not reproduced. with minus without",
         "    size: not reproduced (lower). +0.00 points (n = 10); paper +1.6",
         "What the paper leaves open", "Every protocol, minus the paper's numbers",
@@ -121,13 +121,16 @@ def test_runs_that_were_cut_short_stand_apart():
     table = report.paper_table(SHORT + make_runs([0.99]), 1)
     above, below = table[: len(table) - 3], table[len(table) - 3 :]
     vgg16 = above.set_index("network").loc["VGG16"]
-    assert (vgg16["test, paper"], vgg16["test, ours"], vgg16.n) == ("98.9", "2 of 100 epochs", "0")
+    assert (vgg16["test, paper"], vgg16["test, ours"], vgg16.n) == ("98.9", "not finished", "0")
     assert "not in the paper: another depth" not in set(above.network)
     assert list(below.network) == [report.CUT_SHORT, "VGG16", "ResNet-18"]
     assert set(below["test, paper"]) == {""}
-    assert below["test, ours"].iloc[1].endswith("(2 of 100 epochs)")
+    assert list(below["test, ours"]) == ["", "95.50 ± 6.35", "97.00"]
+    assert list(table.epochs) == [""] * (len(above) + 1) + ["2 of 100", "3 of 100"]
     systems = report.systems_table(SHORT + make_runs([0.99]))
     assert list(systems.system[-3:]) == [report.CUT_SHORT, "VGG16", "ResNet-18"]
+    assert list(systems.epochs[-3:]) == ["", "2 of 100", "3 of 100"]
+    assert systems.time.iloc[-1].endswith(" s an epoch")
     assert "VGG16" not in set(systems.system[:-3])
 
 
@@ -176,8 +179,10 @@ def test_the_ablation_table_shows_effects_and_what_is_missing():
     assert shown["softmax"] == "not run yet"
     accuracies = table["accuracy with it"].loc[["0.9", "average", "softmax"]]
     assert accuracies.tolist() == ["97.00", "", ""]
-    assert float(table["smallest detectable"]["0.9"]) > 0
+    assert table["open choice"]["0.9"] == "momentum (ours: 0)"
+    assert len(table.columns) < 7  # and the option
     block = report.BLOCKS["ablations"](records)
+    assert "of at least 3 seeds" not in block
     assert "stuck at chance" in block
     assert "not run yet" not in block
 
@@ -189,10 +194,14 @@ def test_gains_count_losses_too():
     records += make_runs([0.99, 0.9912, 0.992], epochs=20, mask_activation="linear")
     records += make_runs([0.97, 0.99, 0.98], epochs=20, mask_channels=None)
     records += make_runs([0.98] * 3, epochs=20)
-    assert report.gains_text(records) == (
+    said = (
         "In 3 comparisons of an option with LeNet alone, trained the same way, the mask is shown "
         "to gain in 1 and to lose in 1. Its mean is below zero in 2, down to -2.97 points."
     )
+    assert report.gains_text(records) == said
+    records += make_runs([0.1135] * 3, epochs=20, mask_placement="c1")
+    apart = " In 1 more, runs are stuck at chance (after C1 only)."
+    assert report.gains_text(records) == said + apart
 
 
 def test_the_differences_to_the_papers_numbers_are_signed():
@@ -203,10 +212,15 @@ def test_the_differences_to_the_papers_numbers_are_signed():
         *make_runs([0.97] * 3, learning_rate=0.001),
     ]
     table = report.explain_table(records)
-    assert list(table.setting) == ["our default", "our default"]
-    assert list(table["learning_rate=0.001 (paper 79.8)"]) == ["+17.20", "+17.20"]
-    assert list(table["LeNet+Attention (paper 99.3)"]) == ["-2.30", "-2.30"]
+    assert list(table.setting) == ["our default", "our default", "94 % for everything"]
+    assert list(table.epochs) == ["20", "100", ""]
+    assert list(table["rate 0.001 (paper 79.8)"]) == ["+17.20", "+17.20", "+14.20"]
+    assert list(table["50 epochs (paper 93.4)"]) == ["+3.60", "+3.60", "+0.60"]
+    assert list(table["LeNet+Attention (paper 99.3)"]) == ["-2.30", "-2.30", "-5.30"]
     assert set(table.explains) == {"no"}
+    for record in records:
+        record["protocol"].update(activation="tanh", flip=False)
+    assert report.explain_table(records).setting[0] == "no flips, tanh units"
     assert report.explain_text([]).startswith("No protocol was run for all of LeNet, ")
 
 
@@ -224,7 +238,8 @@ def test_the_mask_over_the_epochs_comes_from_the_histories():
 def test_the_finding_is_one_sentence_with_two_numbers_and_n(results):
     records = read_records(results)[0]
     assert report.finding(records) == (
-        "98.99 % without the mask, 98.99 % with it (ten paired seeds); the paper: 97.7 and 99.3."
+        "LeNet-5 on MNIST: 98.99 % without the mask, 98.99 % with it (ten paired seeds); "
+        "the paper: 97.7 and 99.3."
     )
     assert report.finding(make_runs([0.99] * 3)) == (
         "Not tested yet: without the mask: missing; the paper: 97.7 and 99.3."
@@ -243,7 +258,10 @@ def test_a_claim_as_text_and_all_of_them_counted():
     text = report.claim_text(3, [])
     assert text.startswith("**Claim 3**: the mask is worth +1.6 points.\n\n- the mask helps: **not")
     said = report.outcomes([])
-    assert said.startswith("Of 21 sub-claims of 11 claims: 1 contradicted (10 published), 20 not t")
+    assert said.startswith(
+        "21 sub-claims of 11 claims:\n\n- contradicted: Claim 10 (published)\n- "
+    )
+    assert "Claim 7 (batch 48), Claim 8 (50 epochs), Claim 8 (150 epochs), Claim 9 (where)" in said
     table = report.verdict_table([])
     assert list(table.columns) == ["claim", "the paper says", "verdict", "ours", "new runs"]
     assert table.claim.iloc[0] == "Claim 1, number"
@@ -258,7 +276,7 @@ def test_markdown_by_hand():
     ("mean", "low", "high", "digits", "printed"),
     [
         (0.041, -0.019, 0.111, 2, "+0.04 [-0.02, 0.11]"),
-        (-0.001, math.nan, math.nan, 2, "+0.00 no interval"),
+        (-0.001, math.nan, math.nan, 2, "+0.00"),
         (-0.0624, -0.1, 0, 3, "-0.062 [-0.100, 0.000]"),
         # An end near zero shows on which side it is.
         (-0.38, -0.763, -0.0012, 2, "-0.380 [-0.763, -0.001]"),

@@ -3,55 +3,23 @@
 What the notebooks use is here; the rest is in the modules.
 """
 
+# fmt: off
+# ruff: noqa: I001
 from ..storage.paths import RESULTS
 from .attention import robustness, trained_on_noise
 from .report import (
-    answer,
-    claim_text,
-    controls_table,
-    finding,
-    markdown,
-    moved_text,
-    noise_table,
-    paper_table,
-    scores_table,
-    systems5_table,
-    verdict_table,
+    answer, claim_text, controls_table, finding, markdown, moved_text, noise_table, paper_table,
+    scores_table, systems5_table, verdict_table,
 )
 from .runs import (
-    RunTable,
-    difference,
-    differences,
-    predictions_of,
-    reported,
-    runs_of,
-    sample,
-    setting_of,
+    RunTable, difference, differences, predictions_of, reported, runs_of, sample, setting_of,
 )
 
 __all__ = [
-    "RunTable",
-    "answer",
-    "claim_text",
-    "controls_table",
-    "difference",
-    "differences",
-    "finding",
-    "markdown",
-    "moved_text",
-    "noise_table",
-    "paper_table",
-    "predictions_of",
-    "read_records",
-    "reported",
-    "robustness",
-    "runs_of",
-    "sample",
-    "scores_table",
-    "setting_of",
-    "systems5_table",
-    "trained_on_noise",
-    "verdict_table",
+    "RunTable", "answer", "claim_text", "controls_table", "difference", "differences", "finding",
+    "markdown", "moved_text", "noise_table", "paper_table", "predictions_of", "read_records",
+    "reported", "robustness", "runs_of", "sample", "scores_table", "setting_of", "systems5_table",
+    "trained_on_noise", "verdict_table",
 ]
 
 

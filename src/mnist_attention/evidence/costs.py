@@ -58,7 +58,6 @@ class System(NamedTuple):
     parameters: int | None
     multiply_accumulates: int | None
     seconds: float
-    device: str
 
 
 def systems(records: Records) -> list[System]:
@@ -67,20 +66,17 @@ def systems(records: Records) -> list[System]:
     rows = {name: rows[name] for rows in (NETWORKS, *BEYOND.values()) for name in rows}
     for name, changes in rows.items():
         runs = table.runs(changes)
-        environments = [record["environment"] for record in runs.records]
         seconds = [
             second
-            for environment in environments
+            for environment in (record["environment"] for record in runs.records)
             for second in environment.get("epoch_seconds") or [environment.get("seconds", math.nan)]
         ]
-        devices = {f"{e.get('device', 'cpu')}, {e.get('engine', 'fit')}" for e in environments}
         system = System(
             name,
             runs,
             next((record["result"].get("parameters") for record in runs.records), None),
             MULTIPLY_ACCUMULATES.get({**DEFAULTS, **changes}["model"]),
             float(np.median(seconds)) if seconds else math.nan,
-            "; ".join(sorted(devices)),
         )
         found.append(system)
     return found

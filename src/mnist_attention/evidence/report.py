@@ -17,7 +17,7 @@ from . import ablations, attention, costs
 from . import runs as evidence
 from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
-from .statistics import Difference, Sample, summarise
+from .statistics import LEVEL, Difference, Sample, summarise
 
 CAPTIONS = {
     1: "Test accuracy in percent",
@@ -30,7 +30,7 @@ NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student'
 
 METRICS = {"train_accuracy": "training", "test_accuracy": "test"}
 
-CUT_SHORT = "trained for fewer epochs than asked for:"
+CUT_SHORT = "not finished:"
 
 
 # Tables, ready to be shown
@@ -44,8 +44,8 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
         number: 1 to 4.
 
     Returns:
-        Strings. Runs of fewer epochs than asked for stand apart, below the others and without a
-        number of the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
+        Strings. Runs that are not finished stand apart, below the others, with their epochs and
+        no number of the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
 
     Raises:
         ValueError: for another number.
@@ -79,23 +79,20 @@ def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
         if beside_paper:
             published = evidence.reported_value(name, metric)
             row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
-            ours = ours if runs.whole else runs.lack()
+            ours = "not finished" if runs.records and not runs.whole else ours
         row[f"{title}, ours"] = ours
-    return {**row, "n": str(len(runs.records) if runs.whole or not beside_paper else 0)}
+    row["n"] = str(len(runs.records) if runs.whole or not beside_paper else 0)
+    return row if beside_paper else {**row, "epochs": f"{runs.done} of {runs.asked}"}
 
 
 def cell(runs: Runs, metric: str = "test_accuracy") -> str:
-    """A setting's accuracy as a table shows it: never a number without what qualifies it."""
+    """A setting's accuracy as a table shows it. Epochs of unfinished runs need their own column."""
     if not runs.records:
         return runs.lack()
     ours = evidence.sample(runs, metric)
-    notes = [
-        "one run" if ours.n == 1 else "",
-        "" if runs.whole else f"{runs.done} of {runs.asked} epochs",
-        f"{runs.diverged} of {ours.n} diverged" if runs.diverged else "",
-    ]
-    qualified = ", ".join(filter(None, notes))
-    return _mean(ours, 2) + (f" ({qualified})" if qualified else "")
+    notes = ["one run"] * (ours.n == 1 and runs.whole)
+    notes += [f"{runs.diverged} of {ours.n} diverged"] * bool(runs.diverged)
+    return _mean(ours, 2) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _mean(ours: Sample, digits: int = 3) -> str:
@@ -116,11 +113,11 @@ def systems5_table(records: Records) -> pd.DataFrame:
 
 
 def systems_table(records: Records) -> pd.DataFrame:
-    """Cost and accuracy of each system of Table 1; runs that were cut short stand apart."""
+    """Cost and accuracy of each system of Table 1; runs that are not finished stand apart."""
     rows, cut = [], [{"system": CUT_SHORT}]
     for system in costs.systems(records):
         network, runs = system.multiply_accumulates is not None, system.runs
-        time = f"{system.seconds:,.0f} s {'an epoch' if network else 'in all'} ({system.device})"
+        time = f"{system.seconds:,.0f} s {'an epoch' if network else 'in all'}"
         row = {
             "system": system.name,
             "parameters": f"{system.parameters:,}" if system.parameters else "",
@@ -129,30 +126,29 @@ def systems_table(records: Records) -> pd.DataFrame:
             "training accuracy": cell(runs, "train_accuracy"),
             "test accuracy": cell(runs),
         }
-        (cut if runs.records and not runs.whole else rows).append(row)
+        unfinished = runs.records and not runs.whole
+        epochs = {"epochs": f"{runs.done} of {runs.asked}"} if unfinished else {}
+        (cut if unfinished else rows).append(row | epochs)
     return pd.DataFrame(rows + cut * (len(cut) > 1)).fillna("")
 
 
 def ablation_table(records: Records, only_measured: bool = False) -> pd.DataFrame:
-    """The ablation table: effects in points, option minus ours."""
+    """The ablation table: effects in points, option minus ours; or only those with enough runs."""
     rows = ablations.effects(records)
     return pd.DataFrame(
         {
-            "open choice": row.choice,
-            "ours": row.ours,
+            "open choice": f"{row.choice} (ours: {row.ours})",
             "option": row.option,
             "accuracy with it": "" if row.lack else _decimals(row.accuracy),
             "effect in points [95 %]": row.lack
             or points(row.effect)
             + f" ({row.stuck} of {row.effect.n} stuck at chance)" * bool(row.stuck),
-            "of": row.metric,
-            "smallest detectable": "" if row.lack else _decimals(row.effect.detectable),
             "option over LeNet alone": points(row.gain, missing=""),
             "n": str(row.effect.n),
             "epochs": str(row.epochs or ""),
         }
         for row in rows
-        if not (only_measured and row.lack == ablations.NOT_RUN)
+        if not (only_measured and row.lack)
     )
 
 
@@ -161,7 +157,7 @@ def _decimals(number: float, missing: str = "") -> str:
 
 
 def points(paired: Difference, digits: int = 2, missing: str = "missing") -> str:
-    """Print a difference: "+0.04 [-0.02, 0.11]", or that there is none.
+    """Print a difference, with its interval if it has one: "+0.04 [-0.02, 0.11]".
 
     An end near zero gets up to two digits more, so that its sign can be seen.
     """
@@ -171,19 +167,42 @@ def points(paired: Difference, digits: int = 2, missing: str = "missing") -> str
     while digits < most and any(end and round(end, digits) == 0 for end in ends):
         digits += 1
     interval = " [{:z.{d}f}, {:z.{d}f}]".format(*ends, d=digits)
-    return f"{paired.mean:+z.{digits}f}" + (" no interval" if math.isnan(ends[0]) else interval)
+    return f"{paired.mean:+z.{digits}f}" + ("" if math.isnan(ends[0]) else interval)
 
 
 def gains_text(records: Records) -> str:
     """How often a mask helped or hurt among the options of the ablation table."""
-    rows = [row for row in ablations.effects(records) if row.gain.n]
-    gained, lost = ([r for r in rows if r.gain.direction == sign] for sign in (1, -1))
-    below = [row for row in rows if row.gain.mean < 0]
-    least = min((row.gain.mean for row in rows), default=0)
+    every = [row for row in ablations.effects(records) if row.gain.n]
+    stuck = [row.option for row in every if row.stuck]
+    gains = [row.gain for row in every if not row.stuck]
+    gained, lost = (sum(gain.direction == sign for gain in gains) for sign in (1, -1))
+    below = [gain.mean for gain in gains if gain.mean < 0]
+    apart = f" In {len(stuck)} more, runs are stuck at chance ({', '.join(dict.fromkeys(stuck))})."
     return (
-        f"In {len(rows)} comparisons of an option with LeNet alone, trained the same way, the mask "
-        f"is shown to gain in {len(gained)} and to lose in {len(lost)}. Its mean is below zero in "
-        f"{len(below)}, down to {least:+.2f} points."
+        f"In {len(gains)} comparisons of an option with LeNet alone, trained the same way, the "
+        f"mask is shown to gain in {gained} and to lose in {lost}. Its mean is below zero in "
+        f"{len(below)}, down to {min(below, default=0):+.2f} points." + apart * bool(stuck)
+    )
+
+
+def disturbed_text(records: Records) -> str:
+    """How often the mask helps on disturbed digits, of networks trained on clean ones."""
+    rows = attention.robustness({}, records).itertuples(index=False)
+    found = {str(Condition(row.name, row.strength, row.gamma)): row.gain for row in rows}
+    gains = {name.replace("_", " "): gain for name, gain in found.items() if name != str(CLEAN)}
+    if not gains:
+        return "No pair of networks was tested on disturbed digits yet."
+
+    def those(sign: int) -> str:
+        shown = [f"{name}, {g.mean:+.2f}" for name, g in gains.items() if g.direction == sign]
+        return f"{len(shown)}" + f" ({'; '.join(shown)})" * bool(shown)
+
+    below, whole = (sum(vars(g)[end] < 0 for g in gains.values()) for end in ("mean", "high"))
+    worst = min(gains, key=lambda name: gains[name].mean)
+    return (
+        f"Of {len(gains)} disturbances the mask is shown to gain on {those(1)} and to lose on "
+        f"{those(-1)}. Its mean is below zero on {below}, down to {gains[worst].mean:+.2f} points "
+        f"({worst}); on {whole} the whole interval is below zero."
     )
 
 
@@ -239,20 +258,21 @@ def moved_text(records: Records) -> str:
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
-    worse = (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
+    n, worse = len(changes), (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
     lines = [
         f"- {words}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
         for name, words in {**attention.MOVED, "ones": "no mask"}.items()
         for of in [changes[name]]
     ]
-    networks = plural(len(changes), "network")
-    said = f"Of {networks}, {worse} got worse with every mask that looks elsewhere."
-    return "\n".join([f"{said} Change of accuracy:\n", *lines])
+    which = "All" if worse == n else f"{_word(worse).capitalize()} of"
+    networks = f"{which} {_word(n)} network{'s' * (n != 1)} of {evidence.DEFAULTS['epochs']} epochs"
+    said = f"{networks} got worse with every mask that looks elsewhere. Change of accuracy:\n"
+    return "\n".join([said, *lines])
 
 
-def noise_table(records: Records) -> pd.DataFrame:
-    """Networks trained and tested on a background."""
-    return pd.DataFrame(
+def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
+    """Networks trained and tested on a background: accuracy and decibels, or AUROC of `maps`."""
+    table = pd.DataFrame(
         {
             "background": str(entry["condition"]),
             "without the mask": _decimals(entry["plain"].mean, "missing"),
@@ -262,27 +282,55 @@ def noise_table(records: Records) -> pd.DataFrame:
             "AUROC minus brightness (not judged)": points(entry["focus"], 3),
             "gain in signal to noise, dB": points(entry["snr"]),
             "the same minus untrained": points(entry["snr_over_untrained"]),
-            "minus frozen (not judged)": points(entry["snr_over_frozen"]),
+            "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
             "n": str(entry["gain"].n),
         }
         for entry in attention.trained_on_noise(records)
     )
+    of_maps = [column for column in table if column.startswith("AUROC")]
+    return table[["background", *of_maps, "n"]] if maps else table.drop(columns=of_maps)
+
+
+IN_WORDS = {
+    "activation=sigmoid": "sigmoid units", "activation=tanh": "tanh units",
+    "pooling=average": "average pooling", "initializer=narrow_normal": "narrow initial weights",
+    "flip=False": "no flips", "learning_rate=0.1": "rate 0.1", "learning_rate=0.001": "rate 0.001",
+    "epochs=50": "50 epochs",
+}  # fmt: skip
+"""A change of the protocol -> how `explain_table` names it."""
+
+CONSTANT = 94  # percent, amid the paper's numbers
+
+
+def _in_words(changes: str) -> str:
+    return ", ".join(IN_WORDS.get(change, change) for change in changes.split(", "))
 
 
 def explain_table(records: Records) -> pd.DataFrame:
-    """Ours minus the paper's numbers for every protocol that was tried, in points."""
-    table = ablations.explain(records)
-    table["explains"] = table.explains.map({True: "yes", False: "no"})
-    for name in ablations.EXPLAINED:
-        table[name] = table[name].map("{:+.2f}".format)
-    title = "{} (paper {})".format
-    paper = {name: title(name, evidence.reported_value(name)) for name in ablations.EXPLAINED}
-    return table.astype(str).rename(columns=paper)
+    """Ours minus the paper's numbers in points: every protocol that was tried, and a constant."""
+    rows, named = ablations.explain(records).to_dict("records"), ablations.EXPLAINED
+    paper = {name: evidence.reported_value(name) for name in named}
+    constant = {name: CONSTANT - value for name, value in paper.items()}
+    constant |= {
+        "setting": f"{CONSTANT} % for everything",
+        "epochs": "",
+        "n": "",
+        "explains": False,
+    }
+    return pd.DataFrame(
+        {
+            "setting": _in_words(row["setting"]),
+            **{name: str(row[name]) for name in ("epochs", "n")},
+            **{f"{_in_words(name)} (paper {paper[name]})": f"{row[name]:+.2f}" for name in named},
+            "explains": "yes" if row["explains"] else "no",
+        }
+        for row in [*rows, *[constant] * bool(rows)]
+    )
 
 
 def explain_text(records: Records) -> str:
     """`explain_table` as Markdown, or what is missing for it."""
-    table, rows = explain_table(records), ", ".join(ablations.EXPLAINED)
+    table, rows = explain_table(records), ", ".join(map(_in_words, ablations.EXPLAINED))
     lacking = f"No protocol was run for all of {rows} with {ENOUGH_SEEDS} seeds yet."
     return markdown(table) if len(table) else lacking
 
@@ -318,14 +366,14 @@ def cost_table(records: Records) -> pd.DataFrame:
 
 def p_text(value: float) -> str:
     """A p value in print."""
-    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-_WORDS = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-    "twenty",
-)  # fmt: skip
+_WORDS = "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"
+
+
+def _word(number: int) -> str:
+    return _WORDS[number] if number < len(_WORDS) else str(number)
 
 
 def finding(records: Records) -> str:
@@ -341,9 +389,9 @@ def finding(records: Records) -> str:
         summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean
         for runs in (plain, masked)
     ]
-    n = len(seeds)
-    pairs = f"{_WORDS[n] if n < len(_WORDS) else n} paired seed{'s' * (n != 1)}"
-    return f"{ours[0]:.2f} % without the mask, {ours[1]:.2f} % with it ({pairs}); {paper}"
+    pairs = f"{_word(len(seeds))} paired seed{'s' * (len(seeds) != 1)}"
+    said = f"{ours[0]:.2f} % without the mask, {ours[1]:.2f} % with it ({pairs})"
+    return f"LeNet-5 on MNIST: {said}; {paper}"
 
 
 def clause(verdict: Verdict) -> str:
@@ -354,6 +402,7 @@ def clause(verdict: Verdict) -> str:
     said, ours, unit = [], verdict.ours, verdict.unit
     form, paper_form = {"images": (",.0f", ","), "points": ("+z.2f", "+")}.get(unit, (".2f", ""))
     paper = "" if verdict.paper is None else f"; paper {verdict.paper:{paper_form}}"
+    paper = paper.replace("+0.0", "0.0")
     if ours.n:
         cut = f" after {epochs}" if epochs else ""
         n = f" (n = {verdict.n})" if verdict.n else ""
@@ -379,11 +428,14 @@ def _tests(verdict: Verdict) -> str:
             f"{len(means)} comparisons (n = {verdict.n}), {min(means):+z.2f} to "
             f"{max(means):+z.2f} {unit}"
         )
-    return "; ".join(
-        f"{test.name}: {test.difference.mean:+z.2f} {unit} "
-        f"({'' if verdict.ours.n else f'n = {test.difference.n}, '}{p_text(test.p_value)})"
-        for test in verdict.tests
-    )
+    said = []
+    for test in verdict.tests:
+        n = "" if verdict.ours.n else f"n = {test.difference.n}{';' if test.bound else ','} "
+        shown = f"is {'not ' * (not test.p_value < LEVEL)}ruled out, "
+        bound = f"a gain of {test.bound} {shown}" * bool(test.bound)
+        mean = f"{test.name}: {test.difference.mean:+z.2f} {unit}"
+        said.append(f"{mean} ({n}{bound}{p_text(test.p_value)})")
+    return "; ".join(said)
 
 
 _NOTES = {
@@ -414,16 +466,17 @@ def claim_text(claim: int, records: Records) -> str:
 
 
 def outcomes(records: Records) -> str:
-    """How many sub-claims came out how."""
-    judged, counted = verdicts(records), []
+    """Which sub-claims came out how, as Markdown."""
+    judged = verdicts(records)
+    lines = [f"{len(judged)} sub-claims of {len(CLAIMS)} claims:\n"]
     for outcome in get_args(Outcome):
-        if parts := [f"{each.claim} {each.part}" for each in judged if each.outcome == outcome]:
-            counted.append(f"{len(parts)} {outcome} ({', '.join(parts)})")
-    return f"Of {len(judged)} sub-claims of {len(CLAIMS)} claims: {', '.join(counted)}."
+        parts = [f"Claim {v.claim} ({v.part})" for v in judged if v.outcome == outcome]
+        lines += [f"- {outcome}: {', '.join(parts)}"] * bool(parts)
+    return "\n".join(lines)
 
 
 def answer(records: Records) -> str:
-    """Whether the mask attends, and on which level the answer depends, in two plain sentences."""
+    """Whether the mask attends, and what would change if the tests shared no level."""
     leads = attention.rivals(records)
     shared, alone = (attention.standings(leads, shared=each) for each in (True, False))
 
@@ -438,11 +491,15 @@ def answer(records: Records) -> str:
         if those("missing")
         else f"Undecided: the seeds differ too much to tell the mask from {those('open')}.",
     }[attention.attends(shared)]
-    changed = [f"{name} ({alone[name]})" for name in leads if alone[name] != shared[name]]
-    others = f"these change: {'; '.join(changed)}" if changed else "none changes"
+    changes = []
+    for state in ("beaten", "as good"):
+        names = [name.partition(":")[0] for name in leads if shared[name] != alone[name] == state]
+        too = " too" * (state in shared.values())
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+        changes += [f"{listed} would be {state}{too}"] * bool(names)
     return (
-        f"**{said}** The {len(leads)} comparisons share a level of 0.05 (Holm); with a level of "
-        f"0.05 for each, {others}."
+        f"**{said}** {_word(len(leads)).capitalize()} comparisons share a level of {LEVEL} (Holm). "
+        f"With {LEVEL} for each, {'; '.join(changes) or 'nothing would change'}."
     )
 
 
@@ -476,8 +533,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
             new = f" ({plural(each.new, 'new run')})" if each.new else ""
             print(f"    {each.part}: {each.outcome}. {clause(each)}{new}")
     print(f"\n{outcomes(table)}\n\nDoes the mask attend? {answer(table)}\n")
-    ablated = ablation_table(table).drop(columns=["ours", "of"])  # else too wide for a terminal
-    _print("What the paper leaves open", ablated)
+    shorter = ablation_table(table).replace(r" \(ours: .+\)", "", regex=True)
+    _print("What the paper leaves open", shorter)
     _print("Every protocol, minus the paper's numbers", explain_table(table))
     _print("Every system: cost and accuracy", systems_table(table))
     _print("Cost of all runs", cost_table(table))
@@ -523,6 +580,8 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "controls": _block(controls_table),
     "controls_on_noise": _block(controls_table, attention.ON_NOISE),
     "noise": _block(noise_table),
+    "noise_maps": _block(noise_table, True),
+    "disturbed": disturbed_text,
     "systems": _block(systems_table),
     "cost": _block(cost_table),
 }

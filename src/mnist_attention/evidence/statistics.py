@@ -81,8 +81,6 @@ class Difference:
         low: Lower end of the 95 % interval of the mean: BCa bootstrap, below 6 pairs t.
         high: Upper end.
         p_value: Of the two-sided sign-flip test. Below 6 pairs it cannot reach 0.05.
-        detectable: Smallest true difference that these n pairs would have found significant
-            with probability 0.8; NaN without spread.
     """
 
     n: int
@@ -91,7 +89,6 @@ class Difference:
     low: float = math.nan
     high: float = math.nan
     p_value: float = math.nan
-    detectable: float = math.nan
 
     def p_below(self, bound: float) -> float:
         """p value of the one-sided t test that the true difference is below a bound.
@@ -162,8 +159,7 @@ def _paired(values: tuple[float, ...]) -> Difference:
         return Difference(n, values[0], 0.0, values[0], values[0], p_value)
     sample = summarise(values)
     ends = (sample.low, sample.high) if n < ENOUGH_PAIRS else _bca_interval(np.array(values))
-    detectable = detectable_difference(sample.deviation, n)
-    return Difference(n, sample.mean, sample.deviation, *ends, p_value, detectable)
+    return Difference(n, sample.mean, sample.deviation, *ends, p_value)
 
 
 def _bca_interval(values: np.ndarray) -> tuple[float, float]:
@@ -208,20 +204,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.full(len(p_values), math.nan)
     corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1)
     return corrected.tolist()
-
-
-def detectable_difference(deviation: float, n: int) -> float:
-    """The smallest true difference that a paired t test finds with power 0.8 at level 0.05.
-
-    Args:
-        deviation: Standard deviation of the differences.
-        n: Number of pairs, at least 2.
-    """
-    # T is noncentral t with noncentrality `d sqrt(n) / deviation` where `d` is the difference.
-    critical = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)
-    # P(T < -critical) is left out: below 1e-4 where P(T > critical) is 0.8.
-    noncentrality = special.nctdtrinc(n - 1, 1 - POWER, critical)
-    return float(noncentrality) * deviation / math.sqrt(n)
 
 
 MOST_RUNS = 1000
