@@ -225,9 +225,7 @@ def test_5000_records_are_read_and_reported_in_linear_time(tmp_path, capsys):
     def seconds(seeds: int) -> float:
         rates = [0.01 * 1.01**step for step in range(25)]
         for seed, rate in itertools.product(range(seeds), rates):
-            record = make_record(
-                0.98 + seed / 1e5, seed=seed, learning_rate=rate, test_predictions="7" * 10_000
-            )
+            record = make_record(round(0.97 + seed / 1e4, 4), seed=seed, learning_rate=rate)
             record_path(tmp_path, "table2", record["run_id"]).write_text(record_text(record))
         start = time.process_time()
         assert report.report(tmp_path) == 0
