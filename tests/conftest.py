@@ -22,7 +22,7 @@ def uci() -> Dataset:
 
 @pytest.fixture(scope="session")
 def mnist() -> Dataset:
-    """Real MNIST; tests that need it are skipped, visibly, where it is not to be had."""
+    """Real MNIST; tests that need it are skipped, visibly, where it is not available."""
     try:
         return load_dataset("mnist")
     except MnistUnavailable as error:

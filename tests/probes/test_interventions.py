@@ -1,4 +1,4 @@
-"""Replacing the masks of a network, and drawing its weights anew."""
+"""Replacing the masks of a network, and re-initialising its weights."""
 
 import keras
 import numpy as np
