@@ -37,7 +37,7 @@ def source(contents, tmp_path, monkeypatch):
     folder = tmp_path / "source"
     folder.mkdir()
     for name, content in contents.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
     monkeypatch.setenv("MNIST_ATTENTION_DATA", str(folder))
     monkeypatch.setenv("MNIST_ATTENTION_CACHE", str(tmp_path / "cache"))
     return folder
@@ -105,7 +105,7 @@ def test_loading_needs_neither_keras_nor_tensorflow(source):
         (lambda name: name, bytes),
         (lambda name: name.replace("-idx", ".idx"), bytes),
         (lambda name: f"{name}.gz", bytes),
-        (lambda name: name.replace("-idx", ".idx") + ".gz", lambda x: gzip.compress(x, 1)),
+        (lambda name: name.replace("-idx", ".idx") + ".gz", lambda x: gzip.compress(x, 1, mtime=0)),
         (lambda name: name, gzip.compress),
         (lambda name: f"{name}/{name}", bytes),
         (lambda name: name.replace("t10k", "test"), bytes),
@@ -145,7 +145,7 @@ def test_a_missing_file_is_named(source):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"train-images", gzip.compress(b"other digits"), gzip.compress(b"half")[:-9]]
+    "content", [b"", b"train-images", gzip.compress(b"other digits", mtime=0), gzip.compress(b"half")[:-9]]
 )
 def test_a_damaged_file_is_named_with_its_sums(source, content):
     path = source / "train-images-idx3-ubyte.gz"
@@ -279,7 +279,7 @@ def server(contents):
         def log_message(self, *_):
             pass
 
-    files = {f"{name}.gz": gzip.compress(content) for name, content in contents.items()}
+    files = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in contents.items()}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files = files
         threading.Thread(target=server.serve_forever, daemon=True).start()
