@@ -88,7 +88,7 @@ test: setup ## lint, unit tests, and every notebook with small parameters
 	@$(BIN)/pytest --nbmake -n $(JOBS) --dist loadfile notebooks tests
 
 test-slow: setup ## the tests that take minutes: kills, clusters, large networks, the site in a browser
-	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadgroup
+	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadfile
 
 verify: setup ## train the paper's pair again (15 minutes) and compare with its records
 	@$(BIN)/mnist-attention verify

@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -16,8 +15,6 @@ sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OFFLINE = ["--disable-gpu", "--disable-quic", "--disable-sync"]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -73,17 +70,6 @@ def address(html, tmp_path_factory):
     path = tmp_path_factory.mktemp("site") / "draw.html"
     path.write_text(html, encoding="utf-8")
     return path.as_uri()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=OFFLINE)
-        yield browser
-        browser.close()
 
 
 @contextlib.contextmanager
