@@ -11,8 +11,8 @@ from scipy import special, stats
 
 from ..data import brightness, network_input
 from ..layers import AttentionMask1x1, intercept_scores
-from ..protocol import CANVAS
-from .scores import check_maps, expect, ink_on_grid, mask_on_image, short_name, snr_gain_db
+from ..protocol import CANVAS, expect
+from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
 _BATCH = 500  # images at once, which bounds the memory
 

@@ -11,15 +11,11 @@ import numpy as np
 from scipy import ndimage, stats
 
 from ..data import brightness, check_images
+from ..protocol import expect
 
 CENTRE_DEVIATION = 5.0  # pixels; two on each side span the 20 x 20 pixels of MNIST's digits
 
 Sides = int | tuple[int, int]  # height and width, or both in one number
-
-
-def expect(holds: bool, expected: str, received: str) -> None:
-    if not holds:
-        raise ValueError(f"Expected {expected}. Received: {received}")
 
 
 # From a feature map to the image
