@@ -13,7 +13,7 @@
 # get to see?
 #
 # **The answer.** 70,000 digits of 28x28 pixels, not 80,000 as the paper says; and half of all
-# training digits mirrored, which turns a 2 into something close to a 5 or a 6 and leaves its label.
+# training digits mirrored, which turns a 5 or a 6 into something like a 2 and leaves its label.
 #
 # **You will** read a digit as numbers, see what makes ten sevens one class, write the paper's two
 # augmentations, count what the flip does, and work out a local binary pattern by hand.
@@ -51,6 +51,8 @@ alt = "A digit, and a part of it written out as numbers from 0 to 255."
 ma.figures.show(figure, "01_digit_as_numbers", alt, banner)
 
 # %% [markdown]
+# Most numbers are 0: a digit is a few bright strokes on a large empty square.
+#
 # ## How many are there?
 #
 # The paper writes of "80,000 handwriting digital examples", 60,000 to train and 20,000 to test.
@@ -72,12 +74,14 @@ for name, split in {"train": labels, "test": dataset.test_labels}.items():
 # %%
 rows = {str(digit): images[labels == digit][:10] for digit in range(10)}
 figure = ma.figures.image_grid(
-    rows, title="Ten of each digit, in the order of the data set", cell=0.8
+    rows, title="Slant and thickness differ; size and place hardly do", cell=0.8
 )
 alt = "Ten rows of handwritten digits, one row for each digit from 0 to 9."
 ma.figures.show(figure, "01_samples", alt, banner)
 
 # %% [markdown]
+# Every digit has been scaled to the same box and centred; how it is written is up to the writer.
+#
 # ## Four sevens
 #
 # The paper finds that sevens differ so much that one hardly sees that they belong together. Sort
@@ -93,15 +97,15 @@ captions = [f"distance {distance[k]:.1f}" for k in four]
 figure = ma.figures.image_grid(
     [sevens.mean(axis=0), *sevens[four]],
     ["the average seven", *captions],
-    title="From the most to the least typical seven",
+    title="Four sevens, from typical to odd: far apart as pixels, one class",
     columns=5,
 )
 alt = "The average seven, and four sevens that differ more and more from it."
 ma.figures.show(figure, "01_sevens", alt, banner)
 
 # %% [markdown]
-# A bar through the stem, a hook, a thick pen: as pixels they are far apart. What makes them one
-# class is the arrangement: a stroke to the right, then one down.
+# A long hook, a round top, a thick pen: as pixels they are far apart. What makes them one class is
+# the arrangement: a stroke to the right, then one down.
 #
 # ## What 784 numbers lose
 #
@@ -132,16 +136,14 @@ mirrored = stored[:, :, ::-1]
 
 # %%
 rows = {"as stored": stored, "mirrored": mirrored}
-figure = ma.figures.image_grid(
-    rows, title="A mirrored 2, 5 or 6 is another sign, with the old label"
-)
+figure = ma.figures.image_grid(rows, title="A mirrored 5 or 6 looks like a 2, and keeps its label")
 alt = "Each digit and its mirror image: 0, 1 and 8 survive, the others do not."
 ma.figures.show(figure, "01_mirrored", alt, banner)
 
 # %% [markdown]
-# 0, 1 and 8 survive. A mirrored 5 looks like a 2, a mirrored 2 like a 5 or a 6. How often? Ask a
-# network that has never met a mirrored digit. We train LeNet-5 for one epoch on digits as they
-# are; [notebook 2](02_train_lenet_with_attention.ipynb) explains every line of this.
+# To the eye 0, 1 and 8 survive, and a mirrored 5 is a 2. What does a network make of them? Ask one
+# that has never seen a mirrored digit. We train LeNet-5 for one epoch on digits as they are;
+# [notebook 2](02_train_lenet_with_attention.ipynb) explains every line of this.
 
 # %%
 prepare = ma.network_input  # 28x28 bytes -> 32x32 in [0, 1]
@@ -155,24 +157,24 @@ history = model.fit(prepare(images), labels, batch_size=96, epochs=1, verbose=0)
 
 # %%
 test_images, test_labels = dataset.test_images, dataset.test_labels
-said = {
-    name: model.predict(prepare(asked), batch_size=500, verbose=0).argmax(axis=1)
-    for name, asked in {"stored": test_images, "mirrored": test_images[:, :, ::-1]}.items()
+answers = {
+    name: model.predict(prepare(digits), batch_size=500, verbose=0).argmax(axis=1)
+    for name, digits in {"stored": test_images, "mirrored": test_images[:, :, ::-1]}.items()
 }
-for name, answers in said.items():
-    print(f"{name:9} {np.mean(answers == test_labels):.1%} read as their label")
+for name, read in answers.items():
+    print(f"{name:9} {np.mean(read == test_labels):.1%} read as their label")
 
 # %%
 for digit in range(10):
-    answers = np.bincount(said["mirrored"][test_labels == digit], minlength=10)
-    best = np.argsort(-answers)[:3]
-    shares = ", ".join(f"{d} ({answers[d] / answers.sum():.0%})" for d in best)
+    counts = np.bincount(answers["mirrored"][test_labels == digit], minlength=10)
+    shares = ", ".join(f"{d} ({counts[d] / counts.sum():.0%})" for d in np.argsort(-counts)[:3])
     print(f"a mirrored {digit} is read as {shares}")
 
 # %% [markdown]
-# So the augmentation teaches a network a second way to write most digits, and some of these second
-# ways are other digits. Training images with such labels cost accuracy:
-# [the report](../REPORT.md) measures how much.
+# Most mirrored digits are other digits to it: a 5 or a 6 is mostly a 2, a 2 is a 5 or an 8. So the
+# augmentation teaches a network a second way to write most digits, and some of these second ways
+# are how other digits are written. That costs accuracy: [the report](../REPORT.md) measures how
+# much.
 #
 # ## Write the shift
 #
@@ -194,8 +196,8 @@ assert (shift(images[0], 1, 0)[3:31, 2:30] == images[0]).all()
 #
 # ## An epoch of the plan
 #
-# Which images are flipped, how far each is shifted, and in which order they come is drawn again in
-# every epoch. `epoch_plan` gives all of it for a seed and an epoch, so that two networks can be
+# Which images are flipped, how far each is shifted, and in which order they come is sampled again
+# in every epoch. `epoch_plan` gives all of it for a seed and an epoch, so that two networks can be
 # trained on exactly the same images:
 
 # %%
@@ -214,18 +216,21 @@ def seen(number: int, plan) -> np.ndarray:
 figure = ma.figures.image_grid(
     [seen(0, plan) for plan in plans],
     [f"epoch {epoch}" for epoch in range(10)],
-    title="One training image in ten epochs",
+    title="One training image looks different from epoch to epoch",
 )
 alt = "The same digit ten times, moved by a pixel or two, some of them mirrored."
 ma.figures.show(figure, "01_augmented", alt, banner)
 
 # %% [markdown]
+# In this way 60,000 images serve for 100 epochs.
+#
 # ## The local binary pattern by hand
 #
 # The paper's Figure 1 explains an older way to describe an image. A *local binary pattern* compares
 # a pixel with its eight neighbours: at least as bright counts 1, darker counts 0. Its example is
-# the pattern 11110001. We read the bits clockwise from the upper left, with weights 1, 2, 4 to 128
-# (the paper does not give the order), and look for that pattern in real digits.
+# the pattern 11110001. We go clockwise from the upper left, with weights 1, 2, 4 to 128, so the
+# first bit stands last in the binary number (the paper does not give the order), and look for that
+# pattern in real digits.
 
 # %%
 WEIGHTS = np.array([[1, 2, 4], [128, 0, 8], [64, 32, 16]])
@@ -247,9 +252,8 @@ alt = "A digit with a framed patch of 3 by 3 pixels; its grey values, bits and c
 ma.figures.show(figure, "01_local_binary_pattern", alt, banner)
 
 # %% [markdown]
-# The code says on which side of a pixel the ink lies, and nothing of how strong it is. The paper
-# names three kinds of earlier method (handcrafted features like this one, sparse coding, deep
-# networks) and measures only the last. Our report measures all three.
+# The code says on which side of a pixel the ink lies, and nothing of how strong it is. An even
+# surface, paper or the inside of a stroke, has code 255, white in panel 5.
 #
 # ## What the paper says, and what is there
 #
@@ -258,12 +262,21 @@ ma.figures.show(figure, "01_local_binary_pattern", alt, banner)
 # | 80,000 images, 20,000 of them for testing | 70,000, of which 10,000 |
 # | vectors of 784 numbers | squares of 28x28; LeNet-5 needs the square |
 # | values from 0 to 1 | bytes from 0 to 255; we divide |
-# | "horizontal flip" | changes which digit most images show |
+# | "horizontal flip" | a network that has not seen mirrored digits misreads two thirds of them |
 # | "image jittering" | not explained; a shift here |
 #
-# Where the paper's other items are: the network, the mask (Figures 2 and 3), Eq. 1 and Table 1 in
-# [notebook 2](02_train_lenet_with_attention.ipynb), Tables 2 to 4 in
-# [notebook 3](03_sweep_hyperparameters.ipynb), Figures 1 and 4 on this page.
+# And where each item of the paper is:
+#
+# | item | here |
+# | --- | --- |
+# | Section 1, handcrafted features | the pattern above; measured in [the report](../REPORT.md) |
+# | Section 1, sparse representation | measured in [the report](../REPORT.md) |
+# | Section 1, deep networks | [notebook 2](02_train_lenet_with_attention.ipynb) |
+# | Figure 1, local binary pattern | this page |
+# | Figure 2, the network; Figure 3, the mask | [notebook 2](02_train_lenet_with_attention.ipynb) |
+# | Figure 4, the data | this page |
+# | Eq. 1, the loss; Table 1, five systems | [notebook 2](02_train_lenet_with_attention.ipynb) |
+# | Tables 2, 3 and 4 | [notebook 3](03_sweep_hyperparameters.ipynb) |
 #
 # ## Exercises
 #

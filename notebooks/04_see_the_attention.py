@@ -34,8 +34,10 @@ import mnist_attention as ma
 DATASET = "mnist"
 EPOCHS = 5  # of a short training, where trained weights are missing
 
-# %% tags=["hide-input"]
+# %%
 dataset = ma.load_dataset(DATASET, fallback=True)
+
+# %% tags=["hide-input"]
 banner = dataset.banner  # empty for MNIST
 if banner:
     display(Markdown(f"> **These are the {banner}.** The text below speaks of MNIST."))
@@ -70,12 +72,13 @@ assert np.allclose(product, features * scores)
 
 # %%
 figure = ma.figures.product(features, scores, title="One mask is multiplied into all six maps")
-alt = "Six feature maps of a seven, the same mask under each, and the six products, hardly changed."
+alt = "Six feature maps of a seven, the same mask under each, and the six products, much alike."
 ma.figures.show(figure, "04_product", alt, banner)
 
 # %% [markdown]
-# The products look like the features. The mask is bright on the stroke and on its surroundings, and
-# weakens what is far from it; but there the features are almost zero already.
+# The products look much like the features. The mask is bright on the stroke and around it, and most
+# of what it weakens is almost zero already. The exception is the strip above the bar: there map 6
+# has a line, which is dimmed.
 #
 # ## The mask as numbers
 #
@@ -180,8 +183,8 @@ ma.figures.show(figure, "04_ten_digits", alt, banner)
 # The C3 mask is near 1 on most of the digit and on what it encloses, and lowest *above* strokes:
 # over the bar of the seven, to the upper right of the zero.
 #
-# You can draw a digit of your own and watch both masks follow the pen: the web site has a page for
-# that, `draw.html` (`make site` builds it as `build/site/draw.html`).
+# You can [draw a digit of your own](../site/draw/page.html) and watch both masks follow the pen, on
+# a page of the web site (`make site` builds it).
 #
 # ## Before and after training
 #
@@ -217,10 +220,10 @@ ma.figures.show(figure, "04_before_and_after", alt, banner)
 # shows where there are features. **A map in which you recognise the digit is no proof that anything
 # was learned.**
 #
-# Training makes the C1 masks alike: bright on the strokes. The C3 masks stay different, in networks
-# that read about equally well.
+# Training makes the C1 masks alike: bright on the strokes. The C3 masks, all near one half at
+# first, become different ones.
 #
-# ## A bar, an upright bar, a dot
+# ## A horizontal bar, a vertical bar, a dot
 #
 # To see what a mask answers to, show it something simpler than a digit; at the end, nothing at all.
 
@@ -244,8 +247,7 @@ ma.figures.show(figure, "04_bars", alt, banner)
 
 # %% [markdown]
 # The lowest scores are not where nothing is, but just above a stroke or beside it. So the mask
-# after C3 does not tell ink from background: it tells one arrangement of strokes from another, as
-# any feature of a convolutional network does.
+# after C3 does not tell ink from background: it tells one arrangement of strokes from another.
 #
 # ## The average mask of each class
 #
@@ -314,7 +316,7 @@ for name, found in {**masks_of(model, seven[None]), "the image itself": seven[No
 # %% [markdown]
 # The image itself ranks all ink above all background, as it must: ink *is* brightness. That is the
 # yardstick. Below, means over 2,000 test images and over all measured seeds, with half the width of
-# the 95 % interval. The best of each column is bold.
+# the 95 % interval. The best of each score that all maps have is bold.
 #
 # - *AUROC for ink*: as above.
 # - *peak on ink*: in how many images the highest point of the map is on ink.
@@ -334,6 +336,7 @@ scores = ma.evidence.scores_table(records)
 def in_bold(table):
     table = table.set_index("map")
     numbers = table.drop(columns="n").apply(lambda column: column.str.split().str[0].astype(float))
+    numbers = numbers.dropna(axis="columns")  # every map has these scores
     best = numbers.eq(numbers.max()).reindex(columns=table.columns, fill_value=False)
     return numbers, table.mask(best, "**" + table + "**").reset_index()
 
@@ -341,7 +344,6 @@ def in_bold(table):
 if len(scores):
     numbers, table = in_bold(scores)
     display(Markdown(ma.evidence.markdown(table)))
-    numbers = numbers.dropna(axis="columns")  # every map has these scores
     won = (numbers.idxmax() == "brightness").sum()
     lead = numbers.columns[numbers.loc["C1"] > numbers.loc["edges"]]
     what_wins = (
@@ -352,17 +354,17 @@ Markdown(what_wins if len(scores) else "No network was measured yet.")
 
 # %% [markdown]
 # In AUROC, peak and rank the image is perfect by definition, so there a mask can at best equal it.
-# In mass every mask is little better than random numbers: because it never falls to zero, most of
-# its sum lies on the background. And the mask after C3 ranks ink worse than a blob in the middle
-# that never looks at the digit.
+# In mass no mask is far above random numbers: because it never falls to zero, most of its sum lies
+# on the background. And the mask after C3 ranks ink worse than a blob in the middle that never
+# looks at the digit.
 #
-# A trained mask is also better than the same mask before training: something *was* learned. What it
-# is good for, [notebook 5](05_is_it_attention.ipynb) asks. On black, brightness gives the ink away;
-# [notebook 6](06_does_it_filter_noise.ipynb) puts something behind the digits.
+# The trained C1 mask is also better than the same mask before training: something *was* learned.
+# What it is good for, [notebook 5](05_is_it_attention.ipynb) asks. On black, brightness gives the
+# ink away; [notebook 6](06_does_it_filter_noise.ipynb) puts something behind the digits.
 #
 # ## What you have learnt
 #
-# - The C1 mask is a soft copy of the digit. It weakens what is almost zero already.
+# - The C1 mask is a soft copy of the digit. Most of what it weakens is almost zero already.
 # - The C3 mask is coarse, answers to arrangements of strokes, and differs from seed to seed.
 # - Three controls keep a picture honest: one colour scale, the untrained network, and a map that
 #   needs no network.

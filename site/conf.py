@@ -125,6 +125,9 @@ def resolve_links_to_files(app, doctree):
             continue
         if path == "README.md":
             link["refdomain"], link["reftarget"], link["reftargetid"] = "doc", "index", None
+        elif path == "site/draw/page.html":  # `build.py` makes the page of it
+            made = os.path.relpath("draw.html", folder)
+            link.replace_self(nodes.reference("", "", *link.children, refuri=made))
         elif (CHECKOUT / path).exists() and link["reftarget"]:
             text = link.children
             if REPOSITORY:
