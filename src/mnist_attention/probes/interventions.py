@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from ..models.initializers import draw_kernels
-from ..protocol import lookup
+from ..protocol import expect, lookup
 from .masks import find_masks, run_model
 
 FRESH = 2**32 - 1  # seed of kernels that no network starts from; with its own, a map would go back
@@ -55,15 +55,14 @@ class _Intervened(keras.Model):
 
     inputs = property(lambda self: self.model.inputs)
     input_shape = property(lambda self: self.model.input_shape)
-    output_shape = property(lambda self: self.model.output_shape)
 
 
 def intervene(model: keras.Model, name: str) -> keras.Model:
     """`model` with every mask replaced. It shares the weights of `model`, and is not for training.
 
     Raises:
-        ValueError: for a name that is not in `INTERVENTIONS`, or a model without a mask; when it
-            runs, see `masks.attention_maps`.
+        ValueError: for an unknown name or a model without a mask; when it runs, see
+            `masks.attention_maps`.
     """
     change = lookup("name", name, INTERVENTIONS)
     find_masks(model)
@@ -98,11 +97,8 @@ def reinitialise_from_the_top(
         ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)): a map that explains what a network
         has learned must change when that is gone.
     """
-    if not hasattr(model, "inputs"):
-        raise ValueError(
-            "Expected a functional or sequential model, which can be copied. "
-            f"Received: {model.name!r} of type {type(model).__name__}"
-        )
+    expected = "a functional or sequential model, which can be copied"
+    expect(hasattr(model, "inputs"), expected, f"{model.name!r} of type {type(model).__name__}")
     copy, fresh = keras.models.clone_model(model), keras.models.clone_model(model)
     fresh.trainable = True  # kernels of frozen layers are drawn as well
     draw_kernels(fresh, "glorot_uniform", seed)
