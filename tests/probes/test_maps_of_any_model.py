@@ -303,5 +303,5 @@ def test_weights_of_inner_models_are_reinitialised_too():
 
 def test_models_without_a_mask_are_refused(uci):
     for probe in (attention_maps, maps_on_image):
-        with pytest.raises(ValueError, match=r"Expected a model with an AttentionMask1x1"):
+        with pytest.raises(ValueError, match=r"with an AttentionMask1x1.*layers \['.*'c1', 's2'"):
             probe(lenet5(), uci.test_images[:1])

@@ -51,7 +51,8 @@ def curves(
     spans = limits if each else [limits] * len(panels)
     figure, axes = subplots(1, len(panels), height=height, title=title, sharey=not each)
     axes[0, 0].set_ylabel(y)
-    known = colours_of(dict.fromkeys(name for named in panels.values() for name in named), colours)
+    names = dict.fromkeys(name for named in panels.values() for name in named)
+    known = colours_of(names, colours or {})
     for axis, (name, named), span in zip(axes[0], panels.items(), spans, strict=True):
         axis.set_title(name)
         if not any(np.isfinite(curve.y).any() for curve in named.values()):
