@@ -45,7 +45,7 @@ class Dataset:
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             check_images(images, f"{split}_images")
-            _check_labels(labels, f"{split}_labels", len(images))
+            check_labels(labels, f"{split}_labels", len(images), 10)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -78,12 +78,14 @@ def check_images(images: np.ndarray, name: str = "images") -> None:
     expect(0 <= low <= high <= 1, f"{name} of type {dtype} to lie in [0, 1]", received)
 
 
-def _check_labels(labels: np.ndarray, name: str, count: int) -> None:
+def check_labels(labels: np.ndarray, name: str, count: int, classes: int) -> None:
+    """Raise ValueError unless these are `count` integers from 0 to `classes - 1`."""
     shape, dtype = labels.shape, labels.dtype
     expect(shape == (count,), f"{name} of shape ({count},), one per image", f"shape={shape}")
     expect(np.issubdtype(dtype, np.integer), f"{name} of integer type", f"dtype={dtype}")
     low, high = labels.min(), labels.max()
-    expect(0 <= low <= high <= 9, f"{name} from 0 to 9", f"values from {low} to {high}")
+    received = f"values from {low} to {high}"
+    expect(0 <= low <= high < classes, f"{name} from 0 to {classes - 1}", received)
 
 
 def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:

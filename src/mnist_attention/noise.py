@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .data import Dataset, brightness, check_images, ink, load_dataset
-from .protocol import Protocol
+from .protocol import Protocol, expect, lookup
 
 # SciPy and scikit-image are imported where they draw: reports need only the conditions below.
 
@@ -44,12 +44,11 @@ def add_noise(
     seed: int,
     gamma: float = 0.0,
     split: Split = "train",
-    indices: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put a background behind digits, or corrupt them. A pure function of its arguments.
 
-    The draw of an image depends on `seed`, `split` and its index alone. It is the same at every
-    strength and `gamma`.
+    The draw of an image depends on `seed`, `split` and its place in `images` alone. It is the same
+    at every strength and `gamma`.
 
     Args:
         images: Clean digits, shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
@@ -58,7 +57,6 @@ def add_noise(
         seed: From 0 to 2**32 - 1.
         gamma: Of the background `gaussian` only: from 0, white noise, to 1, texture.
         split: `"train"` or `"test"`, which share no draw, photograph or cluttering digit.
-        indices: The index of each image in its data set; by default `0 .. n - 1`.
 
     Returns:
         The disturbed images, uint8, and the ink of the clean digits (`data.ink`), bool; both of
@@ -69,32 +67,24 @@ def add_noise(
             range.
     """
     check_images(images)
-    indices = range(len(images)) if indices is None else indices
-    names = (*BACKGROUNDS, *CORRUPTIONS)
-    for field, received, expected, holds in (
-        ("name", name, f"to be one of {names}", name in names),
-        ("strength", strength, "from 0 to 1", 0 <= strength <= 1),
-        ("seed", seed, "from 0 to 2**32 - 1", 0 <= seed < 2**32),
-        ("gamma", gamma, "from 0 to 1", 0 <= gamma <= 1),
-        ("gamma", gamma, f"0 with {name!r}, which has none", gamma == 0 or name == "gaussian"),
-        ("split", split, f"to be one of {SPLITS}", split in SPLITS),
-    ):
-        if not holds:
-            raise ValueError(f"Expected {field} {expected}. Received: {field}={received!r}")
-    if len(indices) != len(images):
-        raise ValueError(f"Expected {len(images)} indices, one per image. Received: {len(indices)}")
+    draw = lookup("name", name, {**BACKGROUNDS, **CORRUPTIONS})
+    lookup("split", split, dict.fromkeys(SPLITS))
+    expect(0 <= strength <= 1, "strength from 0 to 1", f"{strength=}")
+    expect(0 <= seed < 2**32, "seed from 0 to 2**32 - 1", f"{seed=}")
+    expect(0 <= gamma <= 1, "gamma from 0 to 1", f"{gamma=}")
+    expect(gamma == 0 or name == "gaussian", f"gamma 0 with {name!r}, which has none", f"{gamma=}")
     disturbed = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _BLOCK):
         block = slice(start, start + _BLOCK)
         digits = brightness(images[block]).astype(np.float32)
         # epoch_plan draws from [seed, epoch]; the 1 at the end keeps these streams apart.
-        keys = [(seed, SPLITS.index(split), index, 1) for index in indices[block]]
+        keys = [(seed, SPLITS.index(split), start + i, 1) for i in range(len(digits))]
         generators = [np.random.default_rng(key) for key in keys]
         if name in BACKGROUNDS:
-            background = BACKGROUNDS[name](generators, gamma, split)
+            background = draw(generators, gamma, split)
             result = digits + (1 - digits) * (BRIGHTEST * strength * background)
         else:
-            result = CORRUPTIONS[name](generators, digits, strength)
+            result = draw(generators, digits, strength)
         disturbed[block] = np.rint(255 * np.clip(result, 0, 1))
     return disturbed, ink(images)
 
@@ -103,7 +93,7 @@ def _draw(generators: _Generators, method: str, *arguments) -> np.ndarray:
     return np.stack([getattr(generator, method)(*arguments) for generator in generators])
 
 
-def _uniform(generators: _Generators, gamma: float = 0, split: Split = "train") -> np.ndarray:
+def _uniform(generators: _Generators, gamma: float, split: Split) -> np.ndarray:
     """Independent pixels, uniform from black to white, as mnist-back-rand."""
     return _draw(generators, "random", (28, 28), np.float32)
 
@@ -183,7 +173,7 @@ def _shot_noise(generators: _Generators, digits: np.ndarray, strength: float) ->
 
 def _impulse_noise(generators: _Generators, digits: np.ndarray, strength: float) -> np.ndarray:
     """Salt and pepper on up to 27 % of the pixels (MNIST-C, severity 5)."""
-    draws, half = _uniform(generators), 0.27 * strength / 2
+    draws, half = _draw(generators, "random", (28, 28), np.float32), 0.27 * strength / 2
     return np.where(draws < half, 0, np.where(draws >= 1 - half, 1, digits))
 
 
@@ -245,8 +235,9 @@ class Condition:
 
     def apply(self, images: np.ndarray, split: Split) -> np.ndarray:
         """The disturbed images of a split, shape `(n, 28, 28)`, the same for every network."""
-        how = dataclasses.asdict(self) | {"seed": 0, "split": split}
-        return add_noise(images, **how)[0] if self.strength else images
+        if not self.strength:
+            return images
+        return add_noise(images, **dataclasses.asdict(self), seed=0, split=split)[0]
 
 
 CLEAN = Condition()
@@ -274,17 +265,15 @@ CONTROL_CONDITION = TRAINING_CONDITIONS[1]
 
 
 def apply_noise(protocol: Protocol, dataset: Dataset) -> Dataset:
-    """The digits with the background and the permuted training labels of a protocol.
+    """The digits with the background and the permuted training labels of a protocol, if any.
 
-    Neither depends on the run's seed: all runs of a setting see the same data set. Without them
-    `dataset` itself is returned.
+    Neither depends on the run's seed: all runs of a setting see the same data set.
     """
     changes = {}
     if protocol.background != "none":
         condition = Condition(protocol.background, protocol.strength, protocol.gamma)
-        for split in SPLITS:
-            name = f"{split}_images"
-            changes[name] = condition.apply(getattr(dataset, name), split)
+        changes["train_images"] = condition.apply(dataset.train_images, "train")
+        changes["test_images"] = condition.apply(dataset.test_images, "test")
     if protocol.permuted_labels:
         generator = np.random.default_rng([0, len(dataset.train_labels)])
         changes["train_labels"] = generator.permutation(dataset.train_labels)

@@ -3,13 +3,16 @@
 Runs that were cut short, and runs on other digits than MNIST, are never drawn.
 """
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..data import TRAIN_SIZE
 from ..evidence import ablations, attention
 from ..evidence import runs as evidence
-from ..evidence.statistics import NO_PAIRS
+from ..evidence.runs import Records, value_of, whole_runs
 from ..noise import BACKGROUND_CONDITIONS, CLEAN
 from ..probes.scores import short_name
 from ..protocol import PAPER as PROTOCOL
@@ -17,9 +20,8 @@ from ..protocol import SHORT
 from .plots import Curve, curves, forest, pairs
 from .style import MASK, save
 
-Records = list[dict]
-
-_NETWORKS = {"LeNet": attention.PLAIN, "LeNet+Attention": attention.MASKED}
+_PAIR = (attention.PLAIN, attention.MASKED)
+_NETWORKS = ("LeNet", "LeNet+Attention")  # as the paper's tables name them
 _EARLY = 20  # epochs drawn apart: curves then change by hundredths of what they did before
 _DOTS = "small: a seed, large: their mean"
 
@@ -27,31 +29,18 @@ _DOTS = "small: a seed, large: their mean"
 # What is asked of evidence
 
 
-def _by_seed(changes: dict, records: Records) -> dict[int, dict]:
-    """Seed -> record of a finished run of a setting."""
-    runs = evidence.runs_of(changes, records)
-    whole = runs.records if runs.done >= runs.asked else ()
-    return {evidence.protocol_of(record)["seed"]: record for record in whole}
+def _pairs(records: Records) -> list[list[dict]]:
+    """The records of LeNet without and with the mask, of the seeds that both have."""
+    plain, masked = (whole_runs({"model": model}, records).by_seed for model in _PAIR)
+    seeds = [seed for seed in plain if seed in masked]
+    return [[runs[seed] for seed in seeds] for runs in (plain, masked)]
 
 
-def _pairs(records: Records) -> dict[str, list[dict]]:
-    """Network -> its records, of the seeds that both have."""
-    found = {name: _by_seed({"model": model}, records) for name, model in _NETWORKS.items()}
-    seeds = sorted(set.intersection(*map(set, found.values())))
-    return {name: [runs[seed] for seed in seeds] for name, runs in found.items()}
-
-
-def _accuracy(record: dict) -> float:
-    return 100 * record["result"]["test_accuracy"]
-
-
-def _history(runs: list[dict]) -> np.ndarray:
+def _history(runs: Sequence[dict]) -> np.ndarray:
     """Test accuracy in percent after each epoch, a row a run; NaN where one has ended."""
     lines = [record["history"]["test_accuracy"] for record in runs]
-    values = np.full((len(lines), max(map(len, lines), default=0)), np.nan)
-    for row, line in zip(values, lines, strict=True):
-        row[: len(line)] = 100 * np.array(line, float)
-    return values
+    epochs = [*itertools.zip_longest(*lines, fillvalue=np.nan)]
+    return 100 * np.array(epochs, float).reshape(len(epochs), len(lines)).T
 
 
 # Accuracy
@@ -59,7 +48,7 @@ def _history(runs: list[dict]) -> np.ndarray:
 
 def hero(records: Records, *, title: str | None = None) -> Figure:
     """The finding: the paper's gain as a steep line, our pairs as flat ones."""
-    ours = [[_accuracy(record) for record in runs] for runs in _pairs(records).values()]
+    ours = [[value_of(record) for record in runs] for runs in _pairs(records)]
     paper = tuple(evidence.reported_value(name) for name in _NETWORKS)
     if title is None:
         title = "The paper: the mask lifts LeNet from {:.1f} to {:.1f} %.".format(*paper)
@@ -70,15 +59,14 @@ def hero(records: Records, *, title: str | None = None) -> Figure:
 
 def learning_curves(records: Records, *, title: str = "") -> Figure:
     """Test accuracy of all pairs: the first epochs, and the others enlarged."""
-    found = {name: _history(runs) for name, runs in _pairs(records).items()}
+    panels = _early_and_late(dict(zip(_NETWORKS, map(_history, _pairs(records)), strict=True)))
     levels = {f"paper, {name}": evidence.reported_value(name) for name in _NETWORKS}
-    panels = _early_and_late(found)
     return curves(panels, title=title, levels=levels, limits=[(0, 100), (96, 99.6)])
 
 
 def mask_minus_plain(records: Records, *, title: str = "") -> Figure:
     """What the mask is worth after each epoch, a thin line a pair: first epochs, and the others."""
-    plain, masked = (_history(runs) for runs in _pairs(records).values())
+    plain, masked = map(_history, _pairs(records))
     name, gain = f"mean of {len(plain)}", evidence.reported_gain()
     return curves(
         _early_and_late({name: masked - plain}),
@@ -92,27 +80,30 @@ def mask_minus_plain(records: Records, *, title: str = "") -> Figure:
 
 def _early_and_late(lines: dict[str, np.ndarray]) -> dict[str, dict[str, Curve]]:
     """Two panels of curves over the epochs: until `_EARLY`, and from there on."""
-    early, late = f"the first {_EARLY} epochs", "after that, enlarged"
-    return {
-        panel: {
-            name: Curve(np.arange(1, 1 + values.shape[1])[part], values[:, part])
+
+    def part(of: slice) -> dict[str, Curve]:
+        return {
+            name: Curve(np.arange(1, 1 + values.shape[1])[of], values[:, of])
             for name, values in lines.items()
         }
-        for panel, part in {early: slice(_EARLY), late: slice(_EARLY, None)}.items()
+
+    return {
+        f"the first {_EARLY} epochs": part(slice(_EARLY)),
+        "after that, enlarged": part(slice(_EARLY, None)),
     }
 
 
 def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
     """One of the paper's tables, 1 to 4: our mean with its 95 % interval, the paper's number.
 
-    Has a panel for training and one for test accuracy, as far as the paper reports them. Rows
-    without finished runs are named below.
+    A panel each for training and test accuracy, as far as the paper reports them. Rows without
+    finished runs are named below.
     """
-    reported = evidence.reported()
+    table = evidence.reported()
     panels: dict[str, dict] = {}
     said: dict[str, dict] = {}
     lacking: dict[str, str] = {}
-    for entry in reported[reported.table == number].itertuples():
+    for entry in table[table.table == number].itertuples():
         runs = evidence.runs_of(evidence.setting_of(entry.row), records)
         panel = entry.metric.replace("train_", "training ").replace("test_", "test ")
         name = entry.row.replace("_", " ").replace("=", " ")
@@ -129,11 +120,11 @@ def paper_table(records: Records, number: int, *, title: str = "") -> Figure:
 
 def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
     """Test accuracy over steps instead of epochs, a curve a batch size."""
-    reported = evidence.reported()
     panels: dict[str, dict] = {"over epochs": {}, "over steps, in thousands": {}}
-    for row in reported[reported.table == 3].row:
+    table = evidence.reported()
+    for row in table[table.table == 3].row:
         size = evidence.setting_of(row)["batch_size"]
-        values = _history([*_by_seed({"batch_size": size}, records).values()])
+        values = _history(whole_runs({"batch_size": size}, records).records)
         if values.size:
             mean, epochs = values.mean(axis=0), np.arange(1, 1 + values.shape[1])
             steps = np.ceil(TRAIN_SIZE["mnist"] / size) * epochs / 1000
@@ -155,10 +146,9 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
         if row.metric == "test accuracy" and not row.lack and row.stuck < row.effect.n
     }
     names = dict.fromkeys(name for name, _ in found)
-    lengths = (SHORT.epochs, PROTOCOL.epochs)
     panels = {
-        f"after {epochs} epochs": {name: found.get((name, epochs), NO_PAIRS) for name in names}
-        for epochs in lengths
+        f"after {epochs} epochs": {name: found.get((name, epochs), ()) for name in names}
+        for epochs in (SHORT.epochs, PROTOCOL.epochs)
     }
     return forest(panels, title=title, limits=(-4, 4), missing="")
 
@@ -186,27 +176,30 @@ def interventions(records: Records, *, title: str = "") -> Figure:
 
 def controls(records: Records, *, title: str = "") -> Figure:
     """Accuracy of LeNet, with the mask, and with what could stand in its place; seeds joined."""
-    names = {"LeNet": attention.PLAIN}
-    names |= {words: model for model, words in attention.BLOCK_NAMES.items()}
+    names = {attention.PLAIN: "LeNet", **attention.BLOCK_NAMES}
     found = {
-        name: _by_seed({**attention.SHORT_RUNS, "model": model}, records)
-        for name, model in names.items()
+        name: whole_runs({**attention.SHORT_RUNS, "model": model}, records).by_seed
+        for model, name in names.items()
     }
     some = [set(runs) for runs in found.values() if runs]
     seeds = sorted(set.intersection(*some)) if some else []
-    rows = {n: [_accuracy(runs[s]) for s in seeds if s in runs] for n, runs in found.items()}
-    label = f"test accuracy after {SHORT.epochs} epochs, %; {_DOTS}"
-    colours = {name: "#009E73" for name in rows if name not in ("LeNet", "the mask")}
-    options = {"form": ".2f", "equal": None, "join": True, "colours": colours}
-    return forest({"": rows}, title=title, label=label, **options)
+    rows = {n: [value_of(runs[s]) for s in seeds if s in runs] for n, runs in found.items()}
+    return forest(
+        {"": rows},
+        title=title,
+        label=f"test accuracy after {SHORT.epochs} epochs, %; {_DOTS}",
+        form=".2f",
+        equal=None,
+        join=True,
+        colours=dict.fromkeys(attention.CONTROLS.values(), "#009E73"),
+    )
 
 
 def reinitialised(records: Records, *, title: str = "") -> Figure:
     """How far masks survive while weights are re-initialised from the output down; by seed."""
-    found = attention.reinitialised(attention.SHORT_RUNS, records)
     layers = attention.FROM_THE_TOP
     panels = {}
-    for mask, drawn in found.items():
+    for mask, drawn in attention.reinitialised(attention.SHORT_RUNS, records).items():
         # One line for each seed and draw, whether or not a seed has several draws.
         lines = np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers))
         panels[f"{short_name(mask)} mask"] = {"mean": Curve(range(len(layers)), lines)}
@@ -226,10 +219,9 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
 
 def accuracy_over_strength(records: Records, *, title: str = "") -> Figure:
     """Accuracy on five backgrounds over their strength, with the mask and without; by seed."""
-    names = {"without the mask": attention.PLAIN, "with the mask": attention.MASKED}
     found = {
         name: [one["conditions"] for one in attention.measured({"model": model}, records).values()]
-        for name, model in names.items()
+        for name, model in zip(("without the mask", "with the mask"), _PAIR, strict=True)
     }
     panels: dict[str, dict] = {}
     for kind, gamma in dict.fromkeys((c.name, c.gamma) for c in BACKGROUND_CONDITIONS):

@@ -108,7 +108,7 @@ def _put(
 
 def _outline(axis: Axes, image: np.ndarray, corner: tuple[float, float], size: float = 1) -> None:
     """The border of the ink of an image that is drawn with its upper left at `corner`."""
-    brightness = image / 255 if image.dtype == np.uint8 else image
+    brightness = image / _top(image)
     if brightness.max() <= INK:
         return
     steps = (np.arange(len(image)) + 0.5) / len(image) * size
@@ -156,7 +156,7 @@ def digit_as_numbers(
     _panel(axes[0, 0], image, "the picture")
     _frame(axes[0, 0], row, column, size)
     part = image[row : row + size, column : column + size]
-    _panel(axes[0, 1], part, "the framed part as numbers, 0 to 255").set_clim(0, 255)
+    _panel(axes[0, 1], part, "the framed part as numbers, 0 to 255")
     _write_numbers(axes[0, 1], part, part, 8)
     return figure
 

@@ -31,7 +31,7 @@ def curves(
     x: str = "epoch",
     y: str = "test accuracy, %",
     levels: Mapping[str, float] | None = None,
-    limits: Sequence[Limits | None] | Limits | None = None,
+    limits: list[Limits | None] | Limits | None = None,
     ticks: Mapping[float, str] | None = None,
     colours: Mapping[str, str] | None = None,
     height: float = 3.2,
@@ -42,15 +42,18 @@ def curves(
         panels: Title of a panel -> name of a curve -> curve. One panel: `{"": {...}}`.
         x: What the axis shows, and so `y`.
         levels: Text -> value of a dashed line in the colour of the paper, in every panel.
-        limits: Ends of the y axis, for all panels or for each; without, panels share their axis.
+        limits: Ends of the y axis, which panels share; or a list, of each.
         ticks: Place on the x axis -> what is written there, where these are not numbers.
         colours: Name of a curve -> colour, where it has none of its own.
     """
-    each = isinstance(limits, Sequence) and not isinstance(limits, tuple)
-    count = max(1, len(panels))
-    figure, axes = subplots(1, count, height=height, title=title, sharey=not each)
-    known = colours_of(dict.fromkeys(name for named in panels.values() for name in named), colours)
-    for index, (axis, (name, named)) in enumerate(zip(axes[0], panels.items(), strict=False)):
+    panels = panels or {"": {}}
+    each = isinstance(limits, list)
+    spans = limits if each else [limits] * len(panels)
+    figure, axes = subplots(1, len(panels), height=height, title=title, sharey=not each)
+    axes[0, 0].set_ylabel(y)
+    names = dict.fromkeys(name for named in panels.values() for name in named)
+    known = colours_of(names, colours or {})
+    for axis, (name, named), span in zip(axes[0], panels.items(), spans, strict=True):
         axis.set_title(name)
         if not any(np.isfinite(curve.y).any() for curve in named.values()):
             write_empty(axis)
@@ -59,7 +62,7 @@ def curves(
         for label, curve in named.items():
             if len(drawn := _draw_curve(axis, curve, known[label])):
                 ends[label] = (drawn[-1], known[label])
-        if span := limits[index] if each else limits:
+        if span:
             axis.set_ylim(span)
         axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=not ticks))
         if not axis.dataLim.width:  # a run of one epoch
@@ -70,11 +73,8 @@ def curves(
             axis.axhline(value, color=PAPER, linestyle="--", linewidth=1.2)
             ends[text] = (value, PAPER)
         axis.set_xlabel(x)
-        if index == count - 1:
+        if axis is axes[0, -1]:
             _name_ends(axis, ends)
-    if not panels:
-        write_empty(axes[0, 0])
-    axes[0, 0].set_ylabel(y)
     return figure
 
 

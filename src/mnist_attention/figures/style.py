@@ -4,7 +4,7 @@ import io
 import itertools
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -65,9 +65,9 @@ def subplots(
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def colours_of(names, colours: Mapping[str, str] | None = None) -> dict[str, str]:
+def colours_of(names: Iterable[str], colours: Mapping[str, str]) -> dict[str, str]:
     """A colour for each name: the given one, the one that it has everywhere, or the next free."""
-    known = {**_NAMED, **(colours or {})}
+    known = {**_NAMED, **colours}
     others = (name for name in names if name not in known)
     return {**known, **dict(zip(others, itertools.cycle(OTHERS), strict=False))}
 

@@ -53,13 +53,16 @@ def _arguments(protocol: Protocol) -> dict[str, object]:
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """What `model` gives digits, as in `data.Dataset`, without augmentation: `(n, classes)`."""
-    # One compiled call a batch where there is one: op by op takes more than twice the time.
-    apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
     canvas, size = model.input_shape[1], EVALUATION_BATCH
     batches = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate(
-        [keras.ops.convert_to_numpy(apply(network_input(batch, canvas))) for batch in batches]
-    )
+    return np.concatenate([run_batch(model, network_input(batch, canvas)) for batch in batches])
+
+
+def run_batch(model: keras.Model, inputs) -> np.ndarray:
+    """The output of `model` for one batch of its inputs."""
+    # One compiled call where there is one: op by op takes more than twice the time.
+    outputs = model.predict_on_batch(inputs) if model.compiled else model(inputs, training=False)
+    return keras.ops.convert_to_numpy(outputs)
 
 
 def predict_classes(model: keras.Model, images: np.ndarray) -> np.ndarray:

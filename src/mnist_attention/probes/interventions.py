@@ -7,26 +7,26 @@ import numpy as np
 from keras import ops
 
 from ..models.initializers import draw_kernels
-from ..protocol import lookup
+from ..protocol import expect, lookup
 from .masks import find_masks, run_model
 
 FRESH = 2**32 - 1  # seed of kernels that no network starts from; with its own, a map would go back
 DRAWS = 5  # how many times the weights of a measured network are re-initialised
 
-Scores = keras.KerasTensor
+Tensor = keras.KerasTensor
 
 
-def mean(scores: Scores) -> Scores:
+def mean(scores: Tensor) -> Tensor:
     """The mask's mean over the positions of its image: the scale stays, the places go."""
     return ops.mean(scores, axis=(1, 2), keepdims=True) * ops.ones_like(scores)
 
 
-def another_image(scores: Scores) -> Scores:
+def another_image(scores: Tensor) -> Tensor:
     """The mask of the previous image in the batch; the first gets the last one's."""
     return ops.roll(scores, 1, axis=0)
 
 
-def shuffled(scores: Scores) -> Scores:
+def shuffled(scores: Tensor) -> Tensor:
     """The mask's own values at other places: one permutation of the positions for all images."""
     height, width, channels = scores.shape[1:]
     order = np.random.default_rng(0).permutation(height * width)
@@ -34,7 +34,7 @@ def shuffled(scores: Scores) -> Scores:
     return ops.reshape(flat, (-1, height, width, channels))
 
 
-INTERVENTIONS: dict[str, Callable[[Scores], Scores]] = {
+INTERVENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": mean,
     "another image": another_image,
     "shuffled": shuffled,
@@ -46,7 +46,7 @@ INTERVENTIONS: dict[str, Callable[[Scores], Scores]] = {
 class _Intervened(keras.Model):
     """A model in whose runs every mask is replaced."""
 
-    def __init__(self, model: keras.Model, change: Callable[[Scores], Scores], name: str):
+    def __init__(self, model: keras.Model, change: Callable[[Tensor], Tensor], name: str):
         super().__init__(name=name, trainable=False)
         self.model, self.change = model, change
 
@@ -55,15 +55,14 @@ class _Intervened(keras.Model):
 
     inputs = property(lambda self: self.model.inputs)
     input_shape = property(lambda self: self.model.input_shape)
-    output_shape = property(lambda self: self.model.output_shape)
 
 
 def intervene(model: keras.Model, name: str) -> keras.Model:
     """`model` with every mask replaced. It shares the weights of `model`, and is not for training.
 
     Raises:
-        ValueError: for a name that is not in `INTERVENTIONS`, or a model without a mask; when it
-            runs, see `masks.attention_maps`.
+        ValueError: for an unknown name or a model without a mask; when it runs, see
+            `masks.attention_maps`.
     """
     change = lookup("name", name, INTERVENTIONS)
     find_masks(model)
@@ -98,11 +97,8 @@ def reinitialise_from_the_top(
         ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)): a map that explains what a network
         has learned must change when that is gone.
     """
-    if not hasattr(model, "inputs"):
-        raise ValueError(
-            "Expected a functional or sequential model, which can be copied. "
-            f"Received: {model.name!r} of type {type(model).__name__}"
-        )
+    expected = "a functional or sequential model, which can be copied"
+    expect(hasattr(model, "inputs"), expected, f"{model.name!r} of type {type(model).__name__}")
     copy, fresh = keras.models.clone_model(model), keras.models.clone_model(model)
     fresh.trainable = True  # kernels of frozen layers are drawn as well
     draw_kernels(fresh, "glorot_uniform", seed)

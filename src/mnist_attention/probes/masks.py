@@ -1,20 +1,19 @@
 """The masks of a model on images, and what the order of a map is worth to the network."""
 
-import functools
 import itertools
-import math
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 from scipy import special, stats
 
-from ..data import brightness, network_input
+from ..data import brightness, check_labels, network_input
 from ..layers import AttentionMask1x1, intercept_scores
+from ..models import EVALUATION_BATCH, run_batch
 from ..protocol import CANVAS, expect
 from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
-_BATCH = 500  # images at once, which bounds the memory
+STEPS = 28  # in which pixels are deleted or inserted
 
 
 # Maps of a model
@@ -152,7 +151,7 @@ def _to_numpy(tensor) -> np.ndarray | None:
 
 
 def _batches(count: int) -> Iterator[slice]:
-    return (slice(start, start + _BATCH) for start in range(0, count, _BATCH))
+    return (slice(start, start + EVALUATION_BATCH) for start in range(0, count, EVALUATION_BATCH))
 
 
 # Images as a model takes them
@@ -198,99 +197,65 @@ def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
 # The order of a map
 
 
-def deletion(model: keras.Model, images, labels, maps, **options) -> np.ndarray:
-    """Area under the true class's probability as pixels are deleted, the highest of the map first.
+def deletion(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray
+) -> np.ndarray:
+    """Area under the true class's probability as pixels turn black, the highest of the map first.
 
-    Small if the map ranks first what the network needs. Arguments and errors are those of
-    `perturbation_curves`.
-
-    Returns:
-        float64 in [0, 1], shape `(n,)`: trapezoids over the share of deleted pixels.
-
-    Reference:
-        Petsiuk, Das, Saenko: RISE, BMVC 2018
-        ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)), also for `insertion`.
-    """
-    shares, curves = perturbation_curves(model, images, labels, maps, insert=False, **options)
-    return np.trapezoid(curves, shares)
-
-
-def insertion(model: keras.Model, images, labels, maps, **options) -> np.ndarray:
-    """As `deletion`, while pixels are inserted: large if the map ranks first what is needed."""
-    shares, curves = perturbation_curves(model, images, labels, maps, insert=True, **options)
-    return np.trapezoid(curves, shares)
-
-
-def perturbation_curves(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    maps: np.ndarray,
-    insert: bool,
-    steps: int = 28,
-    baseline: float | np.ndarray = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The true class's probability while pixels change in the order of the map.
+    Small if the map ranks first what the network needs. Pixels change in `STEPS` equal steps, each
+    a forward pass.
 
     Args:
         model: A network with one input, to logits `(batch, classes)`.
         images: Shape `(n, height, width)` or with channels, as for `attention_maps`.
         labels: True classes, integers from 0, shape `(n,)`.
-        maps: Finite, shape `(n, height, width)`. The highest pixel is the first; equal ones go
-            row by row from the top left.
-        insert: Whether pixels are inserted into an image of `baseline` or deleted from `images`.
-        steps: Number of equal steps, each a forward pass; from 1 to the number of pixels.
-        baseline: What replaces a deleted pixel: a number or images; for digits in [0, 1].
+        maps: Finite, shape `(n, height, width)`. Equal pixels go row by row from the top left.
 
     Returns:
-        Shares of the pixels that have changed, from 0 to 1, shape `(steps + 1,)`; and the
-        probabilities at these, float64, shape `(n, steps + 1)`.
+        float64 in [0, 1], shape `(n,)`: trapezoids over the share of the pixels that have changed.
 
     Raises:
-        ValueError: for arrays that do not fit each other, labels that are no classes of the model,
-            or another `steps` or `baseline`.
+        ValueError: for arrays that do not fit each other, or labels that are no classes of the
+            model.
+
+    Reference:
+        Petsiuk, Das, Saenko: RISE, BMVC 2018
+        ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)), also for `insertion`.
     """
+    return _area(model, images, labels, maps, insert=False)
+
+
+def insertion(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, maps: np.ndarray
+) -> np.ndarray:
+    """As `deletion`, while pixels return to a black image: large if needed ones rank first."""
+    return _area(model, images, labels, maps, insert=True)
+
+
+def _area(model: keras.Model, images, labels, maps, insert: bool) -> np.ndarray:
     _one_input(model, images)
-    is_digit = images.shape[1:] == (28, 28)
-    images = brightness(images) if is_digit else images
+    images = brightness(images) if images.shape[1:] == (28, 28) else images
     check_maps(maps, images.shape[:3])
     _check_labels(model, images, labels)
     pixels = maps[0].size
-    expect(1 <= steps <= pixels, f"steps from 1 to {pixels}", f"steps={steps!r}")
-    missing = np.broadcast_to(np.asarray(baseline, images.dtype), images.shape)
-    low, high = float(missing.min()), float(missing.max())
-    least, most = (0, 1) if is_digit else (-math.inf, math.inf)
-    in_range = least <= low <= high <= most  # false for NaN, too
-    expect(in_range, f"baseline to lie in [{least}, {most}]", f"values from {low:g} to {high:g}")
-
-    start, end = (missing, images) if insert else (images, missing)
-    changed = np.rint(np.linspace(0, pixels, steps + 1)).astype(int)
-    curves = np.empty((len(images), steps + 1))
+    changed = np.rint(np.linspace(0, pixels, STEPS + 1))
+    curves = np.empty((len(images), STEPS + 1))
     for part in _batches(len(images)):
         # The rank of a pixel, from 1 for the highest; of equal ones the first comes first.
         descending = -maps[part].reshape(-1, pixels).astype(np.float64)
         rank = stats.rankdata(descending, method="ordinal", axis=1)
         rank = rank.reshape(*maps[part].shape, *(1,) * (images.ndim - 3))
         for step, count in enumerate(changed):
-            logits = _logits(model, np.where(rank <= count, end[part], start[part]))
-            odds = special.softmax(logits.astype(np.float64), axis=1)
+            visible = (rank <= count) == insert
+            inputs = model_input(model, np.where(visible, images[part], 0))
+            odds = special.softmax(run_batch(model, inputs).astype(np.float64), axis=1)
             curves[part, step] = odds[np.arange(len(odds)), labels[part]]
-    return changed / pixels, curves
+    return np.trapezoid(curves, changed / pixels)
 
 
 def _check_labels(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
-    shape = getattr(model, "output_shape", None) or np.shape(_logits(model, images[:1]))
+    shape = getattr(model, "output_shape", None)
+    shape = shape or run_batch(model, model_input(model, images[:1])).shape
     is_logits = len(shape) == 2 and isinstance(shape[1], int)
     expect(is_logits, "a model to logits (batch, classes)", str(shape))
-    is_integer = labels.shape == (len(images),) and np.issubdtype(labels.dtype, np.integer)
-    received = f"dtype={labels.dtype}, shape={labels.shape}"
-    expect(is_integer, f"{len(images)} integer labels, one per image", received)
-    low, high = labels.min(), labels.max()
-    expected = f"labels from 0 to {shape[1] - 1}"
-    expect(0 <= low <= high < shape[1], expected, f"values from {low} to {high}")
-
-
-def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    # One compiled call a batch where there is one: op by op takes more than twice the time.
-    apply = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
-    return keras.ops.convert_to_numpy(apply(model_input(model, images)))
+    check_labels(labels, "labels", len(images), shape[1])

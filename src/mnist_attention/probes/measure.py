@@ -1,6 +1,6 @@
 """Measurements of a trained network: accuracy on disturbed digits, scores of its masks.
 
-A measurement is one JSON file per network, beside the records and under the same name.
+A measurement is one JSON file per network, beside the records and under the same name;
 `records.read_records` joins the two.
 """
 
@@ -22,7 +22,7 @@ from ..layers import AttentionMask1x1
 from ..models import build_model, initial_protocol
 from ..noise import BACKGROUND_CONDITIONS, CLEAN, CORRUPTION_CONDITIONS, HALF_AND_FULL, Condition
 from ..protocol import Protocol, cli_options, run_id, to_json
-from ..records import MEASUREMENTS, read_measurement, read_or_none, write_record
+from ..records import MEASUREMENTS, read_measurement, read_or_none, record_path, write_record
 from ..storage.machine import describe_machine
 from ..storage.paths import WEIGHTS
 from ..storage.states import checkpoint_path, is_complete
@@ -66,15 +66,10 @@ class Conditions:
 def measure(
     model: keras.Model, protocol: Protocol, shown: Conditions, known: Container[str] = ()
 ) -> dict:
-    """The measurement of one trained network.
+    """The measurement of one trained network, with masks or without, but for the parts in `known`.
 
     A network that was trained on a background is measured on backgrounds alone, at half and full
     strength.
-
-    Args:
-        model: A network with `AttentionMask1x1` layers, or without.
-        protocol: How it was trained, and so how it was initialised.
-        known: Parts that are left out.
 
     Returns:
         `conditions`: name of a condition -> `accuracy` (fraction of all test images) and, for
@@ -108,18 +103,19 @@ def measure(
         return found
 
     parts = {
-        "conditions": lambda: {str(how): measure_condition(how) for how in (CLEAN, *disturbed)},
-        "interventions": lambda: {
-            name: accuracy(intervene(model, name), clean) for name in INTERVENTIONS
-        },
-        "perturbation": lambda: _perturbation(
-            model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
-        ),
-        "randomised": lambda: reinitialised(model, clean[:COMPARED]),
-        "reinitialised_draws": lambda: _draws(model, clean[:COMPARED], protocol.seed),
+        "conditions": lambda: {str(how): measure_condition(how) for how in (CLEAN, *disturbed)}
     }
-    if not (with_masks and knows_clean):
-        parts = {"conditions": parts["conditions"]}
+    if with_masks and knows_clean:
+        parts |= {
+            "interventions": lambda: {
+                name: accuracy(intervene(model, name), clean) for name in INTERVENTIONS
+            },
+            "perturbation": lambda: _perturbation(
+                model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
+            ),
+            "randomised": lambda: reinitialised(model, clean[:COMPARED]),
+            "reinitialised_draws": lambda: _draws(model, clean[:COMPARED], protocol.seed),
+        }
     return {name: make() for name, make in parts.items() if name not in known}
 
 
@@ -201,7 +197,7 @@ def load_trained(
     path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
     if not path.is_file():
         return None
-    model = start_model(protocol, dataset, initial_state(protocol, dataset, None))
+    model = start_model(protocol, dataset)
     model.load_weights(path)
     return model
 
@@ -223,7 +219,7 @@ def load_or_train_briefly(
 def trained_model(
     protocol: Protocol, dataset: Dataset, results: Path, weights: Path | None = None
 ) -> keras.Model:
-    """The network at the end of a run: from its weights if they were kept, else from its state.
+    """The network at the end of a run: from the folder of kept `weights`, else from its state.
 
     Raises:
         FileNotFoundError: if neither is there; the message has the command that makes them.
@@ -257,17 +253,10 @@ def measure_run(
 
     A measurement that is there keeps all its values: only missing parts are added, with their
     `environment` under `added`. Where the weights are gone, it stays as it is, with a notice. A
-    damaged one is rebuilt.
-
-    Args:
-        results: Folder of the records, of `measurements` and of the states that training left.
-        weights: Folder of kept weights.
-
-    Raises:
-        FileNotFoundError: see `trained_model`.
+    damaged one is rebuilt. Arguments and errors are those of `trained_model`.
     """
     name = run_id(protocol, shown.dataset.digest)
-    there = read_or_none(Path(results) / MEASUREMENTS / f"{name}.json", read_measurement)
+    there = read_or_none(record_path(results, MEASUREMENTS, name), read_measurement)
     known = there["measured"] if there else {}
     missing = [part for part in PARTS_OF_MASKS if part not in known]
     if there and len(missing) in (0, len(PARTS_OF_MASKS)):  # or a network without such parts

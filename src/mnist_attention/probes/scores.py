@@ -16,6 +16,7 @@ from ..protocol import expect
 CENTRE_DEVIATION = 5.0  # pixels; two on each side span the 20 x 20 pixels of MNIST's digits
 
 Sides = int | tuple[int, int]  # height and width, or both in one number
+_FOUR_AXES = "maps of shape (n, rows, columns, channels)"
 
 
 # From a feature map to the image
@@ -51,7 +52,7 @@ def upsample(maps: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarr
         size: Height and width of the image in pixels.
         canvas: Height and width of the network's input in pixels.
     """
-    _check_rank(maps)
+    expect(maps.ndim == 4, _FOUR_AXES, f"shape={maps.shape}")
     # Row p: the weight of each position at pixel p. Two matrix products take a tenth of the time
     # of a general affine transform.
     rows, columns = (
@@ -68,15 +69,10 @@ def mask_on_image(scores: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> n
     Arguments and errors are those of `upsample`. The scores of a linear mask can be negative: how
     much of a feature passes is `np.abs(scores)`.
     """
-    _check_rank(scores)
+    expect(scores.ndim == 4, _FOUR_AXES, f"shape={scores.shape}")
     # Averaged in double precision, so that scores that are all equal stay so to the last bit.
     mean = scores.mean(axis=-1, keepdims=True, dtype=np.float64).astype(scores.dtype)
     return upsample(mean, size, canvas)[..., 0]
-
-
-def _check_rank(maps: np.ndarray) -> None:
-    expected = "maps of shape (n, rows, columns, channels)"
-    expect(maps.ndim == 4, expected, f"shape={maps.shape}")
 
 
 def _axes(sides: Sides, size: Sides, canvas: Sides) -> list[tuple[int, np.ndarray, float]]:
@@ -107,14 +103,14 @@ def ink_on_grid(ink: np.ndarray, sides: Sides, canvas: Sides = 32) -> np.ndarray
         ValueError: for ink of another rank or type, or a map that is finer than the image.
     """
     _check_kind(ink)
-    cells, parts, margin = [len(ink)], [slice(None)], int(np.max(canvas))
+    shares = []  # of each pixel in each position, along rows and along columns
     for pixels, at, step in _axes(sides, ink.shape[1:], canvas):
         expect(step >= 1, f"a map with at most {pixels} positions a side", str(len(at)))
-        first = margin + int(np.floor(at[0] - (step - 1) / 2))
-        parts.append(slice(first, first + len(at) * int(step)))
-        cells += [len(at), int(step)]
-    around = np.pad(ink, ((0, 0), (margin, margin), (margin, margin)))
-    return around[tuple(parts)].reshape(cells).mean(axis=(2, 4)) >= 0.5
+        first = np.floor(at - (step - 1) / 2)[:, None]
+        place = np.arange(pixels)
+        shares.append(((first <= place) & (place < first + step)) / step)
+    rows, columns = shares
+    return rows @ ink @ columns.T >= 0.5
 
 
 # Scores of maps against the ink
@@ -154,12 +150,12 @@ def relevance_mass(maps: np.ndarray, ink: np.ndarray) -> np.ndarray:
         ([arXiv:2003.07258](https://arxiv.org/abs/2003.07258)), and so for `relevance_rank`.
     """
     maps, ink = _flat(maps, ink)
-    if maps.min() < 0:
-        raise ValueError(
-            "Expected maps without negative values, or a share of their sum means nothing. "
-            f"Received: values down to {maps.min():g}. Of a linear mask take np.abs(scores), how "
-            "much of a feature passes, or another score"
-        )
+    expect(
+        maps.min() >= 0,
+        "maps without negative values, or a share of their sum means nothing",
+        f"values down to {maps.min():g}. Of a linear mask take np.abs(scores), how much of a "
+        "feature passes, or another score",
+    )
     total = maps.sum(axis=1)
     on_ink = np.where(ink, maps, 0).sum(axis=1)
     return np.divide(on_ink, total, out=ink.mean(axis=1), where=total > 0)
@@ -224,11 +220,9 @@ def _check_ink(ink: np.ndarray) -> None:
     _check_kind(ink)
     size, pixels = ink.sum(axis=(1, 2)), ink[0].size
     bad = (size == 0) | (size == pixels)
-    if bad.any():
-        raise ValueError(
-            f"Expected ink and background in every image. Received: image {bad.argmax()} with "
-            f"{size[bad][0]} of {pixels} pixels ink, and {bad.sum() - 1} more such images"
-        )
+    received = f"image {bad.argmax()} with {size[bad.argmax()]} of {pixels} pixels ink"
+    more = f"and {bad.sum() - 1} more such images"
+    expect(not bad.any(), "ink and background in every image", f"{received}, {more}")
 
 
 def snr_gain_db(before: np.ndarray, after: np.ndarray, ink_on_grid: np.ndarray) -> np.ndarray:
