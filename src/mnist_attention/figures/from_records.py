@@ -4,6 +4,7 @@ Runs that were cut short, and runs on other digits than MNIST, are never drawn.
 """
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from .style import MASK, save
 _PAIR = (attention.PLAIN, attention.MASKED)
 _NETWORKS = ("LeNet", "LeNet+Attention")  # as the paper's tables name them
 _EARLY = 20  # epochs drawn apart: curves then change by hundredths of what they did before
+_LARGEST_EFFECT = 4  # points that the axis of the ablations shows
 _DOTS = "small: a seed, large: their mean"
 
 
@@ -132,25 +134,33 @@ def accuracy_over_steps(records: Records, *, title: str = "") -> Figure:
                 panel[f"batch {size}"] = Curve(places, mean)
     shades = ("#000000", "#CC79A7", MASK, "#009E73", "#B8A000")
     colours = dict(zip(panels["over epochs"], shades, strict=False))
-    return curves(panels, title=title, x="", limits=(90, 99), colours=colours)
+    y = "test accuracy, mean of the seeds, %"
+    return curves(panels, title=title, x="", y=y, limits=(90, 99), colours=colours)
 
 
 def ablation_forest(records: Records, *, title: str = "") -> Figure:
     """What each choice that the paper leaves open is worth, a panel for each length of training.
 
-    Options with fewer runs than a verdict needs, or whose runs all stay at chance, are left out.
+    Options with fewer runs than a verdict needs are left out; those beyond the axis, among them all
+    whose runs are stuck at chance, are named below.
     """
-    found = {
+    effects = {
         (f"{row.choice}: {row.option}", row.epochs): row.effect
         for row in ablations.effects(records)
-        if row.metric == "test accuracy" and not row.lack and row.stuck < row.effect.n
+        if row.metric == "test accuracy" and not row.lack
     }
-    names = dict.fromkeys(name for name, _ in found)
+    drawn = {key: effect for key, effect in effects.items() if abs(effect.mean) <= _LARGEST_EFFECT}
+    names = dict.fromkeys(name for name, _ in drawn)
     panels = {
-        f"after {epochs} epochs": {name: found.get((name, epochs), ()) for name in names}
+        f"after {epochs} epochs": {name: drawn.get((name, epochs), ()) for name in names}
         for epochs in (SHORT.epochs, PROTOCOL.epochs)
     }
-    return forest(panels, title=title, limits=(-4, 4), missing="")
+    limits = (-_LARGEST_EFFECT, _LARGEST_EFFECT)
+    figure = forest(panels, title=title, limits=limits, missing="")
+    if beyond := dict.fromkeys(name for name, _ in effects.keys() - drawn.keys()):
+        note = "\n".join(textwrap.wrap(f"beyond the axes: {'; '.join(sorted(beyond))}", 110))
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=9)
+    return figure
 
 
 def redraw(records: Records) -> None:
@@ -158,7 +168,7 @@ def redraw(records: Records) -> None:
     save(hero(records), "hero")
     title = "The mask starts late and gains nothing"
     save(mask_minus_plain(records, title=title), "report_mask_minus_plain")
-    title = "What the choices that the paper leaves open are worth"
+    title = "Of the open choices, leaving out the flip helps most, then momentum"
     save(ablation_forest(records, title=title), "report_ablations")
 
 
@@ -202,7 +212,7 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
     for mask, drawn in attention.reinitialised(attention.SHORT_RUNS, records).items():
         # One line for each seed and draw, whether or not a seed has several draws.
         lines = np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers))
-        panels[f"{short_name(mask)} mask"] = {"mean": Curve(range(len(layers)), lines)}
+        panels[f"{short_name(mask)} mask"] = {"": Curve(range(len(layers)), lines, mean=False)}
     return curves(
         panels,
         title=title,
@@ -210,7 +220,7 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
         y="rank correlation\nwith the trained mask",
         ticks={place: name.replace("_attention", "\nmask") for place, name in enumerate(layers)},
         limits=(-1.05, 1.05),
-        colours={"mean": MASK},
+        colours={"": MASK},
     )
 
 

@@ -20,7 +20,8 @@ class Curve(NamedTuple):
     """One or more lines over the same places."""
 
     x: Sequence[float]  # shape (points,)
-    y: np.ndarray  # (points,), or (lines, points) with their mean; NaN where a line has ended
+    y: np.ndarray  # (points,) or (lines, points); NaN where a line has ended
+    mean: bool = True  # whether to draw the mean of the lines, and name it
 
 
 @style()
@@ -79,11 +80,13 @@ def curves(
 
 
 def _draw_curve(axis: Axes, curve: Curve, colour: str) -> np.ndarray:
-    """Draw the lines of one curve and return their mean."""
+    """Draw the lines of one curve and return their mean, if it is drawn."""
     lines = np.atleast_2d(np.asarray(curve.y, float))
     places = np.asarray(curve.x, float)
     if len(lines) > 1:
         axis.plot(places, lines.T, color=colour, linewidth=0.6, alpha=0.45)
+    if not curve.mean:
+        return np.array([])
     known = np.isfinite(lines).any(axis=0)
     mean = np.nanmean(lines[:, known], axis=0)
     marker = {"marker": "o", "markersize": 4} if known.sum() < 12 else {}
@@ -94,7 +97,11 @@ def _draw_curve(axis: Axes, curve: Curve, colour: str) -> np.ndarray:
 def _name_ends(axis: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write names right of the axes at the heights given, apart where these are too close."""
     low, high = axis.get_ylim()
-    step = 0.18 * (1 + max(name.count("\n") for name in ends)) / (axis.figure.get_figheight() - 1)
+    step = (
+        0.18
+        * (1 + max((name.count("\n") for name in ends), default=0))
+        / (axis.figure.get_figheight() - 1)
+    )
     last = 0.0
     for index, name in enumerate(sorted(ends, key=lambda name: ends[name][0])):
         value, colour = ends[name]
