@@ -140,13 +140,14 @@ NO_RUNS, NO_PAIRS = Sample(0), Difference(0)
 
 
 def paired_difference(differences: Sequence[float]) -> Difference:
-    """Judge the mean of paired differences, one number per pair.
+    """Judge the mean of paired differences, one per pair; NaN is a pair that was not measured.
 
     Reference:
         Efron: Better bootstrap confidence intervals, JASA 82, 1987 (BCa).
     """
+    values = np.asarray(differences, float)
     # Differences of fractions that are equal on paper differ in the last bit; not here.
-    return _paired(tuple(np.round(np.asarray(differences, float), 9).tolist()))
+    return _paired(tuple(np.round(values[~np.isnan(values)], 9).tolist()))
 
 
 @functools.lru_cache(4096)  # one report asks for the same pairs several times
