@@ -14,7 +14,7 @@ import numpy as np
 
 from . import runs as evidence
 from . import statistics
-from .attention import trained_on_noise
+from .attention import plain_and_masked, trained_on_noise
 from .runs import ENOUGH_SEEDS, Records, Runs, RunTable, difference, reported_value, value_of
 from .statistics import LEVEL, MARGIN, Difference, Sample, holm, paired_difference, summarise
 
@@ -56,8 +56,8 @@ class Test:
 
     name: str
     difference: Difference
-    p_value: float
     bound: float = 0
+    p_value: float = math.nan
 
     @property
     def direction(self) -> int:
@@ -80,7 +80,7 @@ class Verdict:
         paper: The paper's number, `None` where it has none.
         unit: Of the numbers and of the differences.
         tests: Paired comparisons, corrected within the claim.
-        epochs: Epochs done and epochs asked for, where runs were cut short.
+        epochs: Where runs were cut short: "2 of 100".
         needed: Runs with which the rule would have power 0.8, where the outcome is inconclusive;
             `None` where no number of runs up to a thousand would do.
     """
@@ -95,7 +95,7 @@ class Verdict:
     paper: float | None = None
     unit: str = "%"
     tests: Sequence[Test] = ()
-    epochs: tuple[int, int] | None = None
+    epochs: str = ""
     needed: int | None = None
 
     @property
@@ -178,22 +178,19 @@ def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> 
     return found and max(found, paired.n + 1)
 
 
-def _tests(*compared: tuple[str, Difference, float]) -> list[Test]:
-    """Test all comparisons of a claim: name, difference, and the bound that it may be.
+def _corrected(*tests: Test) -> list[Test]:
+    """All comparisons of a claim with their p values, corrected for their number."""
+    corrected = holm([_p_value(test.difference, test.bound) for test in tests])
+    return [dataclasses.replace(t, p_value=p) for t, p in zip(tests, corrected, strict=True)]
 
-    Zero is tested on both sides, another bound on the side on which the mean is.
-    """
-    p_values = [
-        min(paired.p_below(bound), paired.p_above(bound)) if bound else paired.sign_p
-        for _, paired, bound in compared
-    ]
-    tested = zip(compared, holm(p_values), strict=True)
-    return [Test(name, paired, p_value, bound) for (name, paired, bound), p_value in tested]
+
+def _p_value(paired: Difference, bound: float) -> float:
+    """Of zero two-sided; of another bound on the side on which the mean is."""
+    return min(paired.p_below(bound), paired.p_above(bound)) if bound else paired.sign_p
 
 
 def _not_tested(said: Said, runs: Runs | None = None) -> Verdict:
-    cut = (runs.done, runs.asked) if runs and runs.records else None
-    return Verdict(*said, "not tested", epochs=cut)
+    return Verdict(*said, "not tested", epochs=runs.progress if runs and runs.cut_short else "")
 
 
 def _number(claim: int, part: str, row: str, table: RunTable, reaches: str = "reaches") -> Verdict:
@@ -258,16 +255,14 @@ def _gain(table: RunTable) -> list[Verdict]:
     """
     paper = evidence.reported_gain()
     sign, size = (3, "sign", "the mask helps"), (3, "size", f"the mask is worth {paper:+} points")
-    groups = [
-        evidence.whole_runs(evidence.setting_of(row), table) for row in ("LeNet+Attention", "LeNet")
-    ]
-    by_seed = [*evidence.differences(*groups).values()]
+    plain, masked = plain_and_masked({}, table)
+    by_seed = [*evidence.differences(masked, plain).values()]
     if not by_seed:
         return [_not_tested(sign), _not_tested(size)]
-    tests = _tests(("with minus without the mask", paired_difference(by_seed), 0))
-    signed = _compared(sign, _sign_rule(tests), tests, _records(*groups), "points")
+    tests = _corrected(Test("with minus without the mask", difference(masked, plain)))
+    signed = _compared(sign, _sign_rule(tests), tests, _records(plain, masked), "points")
 
-    both = [evidence.sample(runs) for runs in groups]
+    both = [evidence.sample(runs) for runs in (masked, plain)]
     mean, deviation = both[0].mean - both[1].mean, math.hypot(*(one.deviation for one in both))
     apart = Sample(min(one.n for one in both), mean, deviation)
     spread = math.hypot(*(one.prediction_high - one.mean for one in both)) + 2 * ROUNDING
@@ -288,11 +283,8 @@ def _resnet(table: RunTable) -> list[Verdict]:
         facts = {"n": found.n, "records": runs.records, "ours": found, "paper": paper}
         number = dataclasses.replace(number, outcome="not reproduced (higher)", **facts)
     half = (reported_value("LeNet") - paper) / 2
-    said = (
-        5,
-        "reason",
-        f"because it overfits: training would be {half:.1f} points above test, or more",
-    )
+    says = f"because it overfits: training would be {half:.1f} points above test, or more"
+    said = 5, "reason", says
     if not runs.whole:
         return [number, _not_tested(said, runs)]
     gaps = [value_of(r, "train_accuracy") - value_of(r) for r in runs.records]
@@ -305,7 +297,7 @@ def _resnet(table: RunTable) -> list[Verdict]:
 
 def late_accuracy(record: dict) -> float:
     """Mean test accuracy of the last ten epochs in percent; of a diverged run what it ended at."""
-    last = [each for each in record["history"].get("test_accuracy", ())[-10:] if each is not None]
+    last = record["history"].get("test_accuracy", ())[-10:]
     if evidence.is_diverged(record) or not last:
         return value_of(record)
     return 100 * sum(last) / len(last)
@@ -316,9 +308,9 @@ def _learning_rate(table: RunTable) -> list[Verdict]:
     best, high, low = (
         evidence.whole_runs({"learning_rate": rate}, table) for rate in (0.01, 0.1, 0.001)
     )
-    higher, lower = tests = _tests(
-        ("0.01 minus 0.1", difference(best, high, late_accuracy), 0),
-        ("0.01 minus 0.001", difference(best, low, late_accuracy), 0),
+    higher, lower = tests = _corrected(
+        Test("0.01 minus 0.1", difference(best, high, late_accuracy)),
+        Test("0.01 minus 0.001", difference(best, low, late_accuracy)),
     )
     judged = []
     for part, rate, effect, runs, test in (
@@ -340,14 +332,13 @@ def _batch_size(table: RunTable) -> list[Verdict]:
     runs = {size: evidence.whole_runs({"batch_size": size}, table) for size in sizes}
     paper = {size: reported_value(f"batch_size={size}", metric) for size in sizes}
 
-    def minus(first: int, second: int) -> tuple[str, Difference]:
+    def minus(first: int, second: int, bound: float = 0) -> Test:
         paired = difference(runs[first], runs[second], metric)
-        return f"{first} minus {second}, training", paired
+        return Test(f"{first} minus {second}, training", paired, bound)
 
-    larger = (128, 256)
-    worse, *more = _tests((*minus(96, 48), 0), *((*minus(size, 96), MARGIN) for size in larger))
+    worse, *more = _corrected(minus(96, 48), minus(128, 96, MARGIN), minus(256, 96, MARGIN))
     judged = []
-    for size, test in zip(larger, more, strict=True):
+    for size, test in zip((128, 256), more, strict=True):
         said = 7, str(size), f"batch 96 is as good as {size}"
         judged.append(_no_better(said, test, paper[size] - paper[96], runs[size], runs[96]))
     said = 7, "batch 48", f"batch 48 is worse ({paper[48]} % in training)"
@@ -361,9 +352,9 @@ def _epochs(table: RunTable) -> list[Verdict]:
     reached = [run for run in ours.records if not math.isnan(evidence.accuracy_after(run, 50))]
     values = [evidence.accuracy_after(run, 50) for run in reached]
     before = paired_difference([value_of(r) - v for r, v in zip(reached, values, strict=True)])
-    worse, more = _tests(
-        ("100 minus 50 epochs", before, 0),
-        ("150 minus 100 epochs", difference(longer, ours), MARGIN),
+    worse, more = _corrected(
+        Test("100 minus 50 epochs", before),
+        Test("150 minus 100 epochs", difference(longer, ours), MARGIN),
     )
     paper = {epochs: reported_value(f"epochs={epochs}") for epochs in (50, 100, 150)}
     said = 8, "50 epochs", f"50 epochs are worse ({paper[50]} %)"
@@ -379,26 +370,24 @@ def _noise(table: RunTable) -> list[Verdict]:
         for entry in trained_on_noise(table)
         if entry["condition"].strength == 1
     }
-    compared = {
-        "where": [
-            (f"{background}, minus {name}", paired, 0)
-            for background, entry in entries.items()
-            for name, paired in entry["over"].items()
-        ],
-        "ratio": [(name, entry["snr_over_untrained"], 0) for name, entry in entries.items()],
-        "accuracy": [(name, entry["gain"], 0) for name, entry in entries.items()],
-    }
-    tests = iter(_tests(*itertools.chain(*compared.values())))
+    over = [
+        Test(f"{background}, minus {name}", paired)
+        for background, entry in entries.items()
+        for name, paired in entry["over"].items()
+    ]
+    ratio = [Test(name, entry["snr_over_untrained"]) for name, entry in entries.items()]
+    gains = [Test(name, entry["gain"]) for name, entry in entries.items()]
+    corrected = iter(_corrected(*over, *ratio, *gains))
     records = [record for entry in entries.values() for record in entry["records"]]
     judged = []
-    for part, says, unit in (
-        ("where", "the mask looks at the important regions", "AUROC"),
-        ("ratio", "it raises the signal-to-noise ratio", "dB"),
-        ("accuracy", "noise hurts less with it", "points"),
+    for part, says, unit, count in (
+        ("where", "the mask looks at the important regions", "AUROC", len(over)),
+        ("ratio", "it raises the signal-to-noise ratio", "dB", len(ratio)),
+        ("accuracy", "noise hurts less with it", "points", len(gains)),
     ):
-        of_part, said = [*itertools.islice(tests, len(compared[part]))], (9, part, says)
-        directions = np.reshape([test.direction for test in of_part], (len(entries), -1))
-        found = _compared(said, _majority(part, directions), of_part, records, unit)
+        said, tests = (9, part, says), [*itertools.islice(corrected, count)]
+        directions = np.reshape([test.direction for test in tests], (len(entries), -1))
+        found = _compared(said, _majority(part, directions), tests, records, unit)
         judged.append(found if found.n >= 2 else _not_tested(said))
     return judged
 

@@ -59,15 +59,19 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
     rows, cut = [], []
     for heading, settings in groups.items():
         found = {name: table.runs(changes) for name, changes in settings.items()}
-        unfinished = {name: runs for name, runs in found.items() if runs.done < runs.asked}
-        cut += [_row(name, runs) for name, runs in unfinished.items() if runs.records]
+        cut += [_row(name, runs) for name, runs in found.items() if runs.cut_short]
         shown = [
             _row(name, runs, beside_paper=True)
             for name, runs in found.items()
-            if not (heading and runs.records and name in unfinished)
+            if not (heading and runs.cut_short)
         ]
         rows += [{"network": f"not in the paper: {heading}"}] * bool(heading and shown) + shown
-    return pd.DataFrame(rows + [{"network": CUT_SHORT}] * bool(cut) + cut).fillna("")
+    return _with_cut_short(rows, cut, "network")
+
+
+def _with_cut_short(rows: list[dict], cut: list[dict], column: str) -> pd.DataFrame:
+    """A table that ends in the runs that are not finished, below a heading in `column`."""
+    return pd.DataFrame(rows + [{column: CUT_SHORT}] * bool(cut) + cut).fillna("")
 
 
 def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
@@ -79,10 +83,10 @@ def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
         if beside_paper:
             published = evidence.reported_value(name, metric)
             row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
-            ours = "not finished" if runs.records and not runs.whole else ours
+            ours = "not finished" if runs.cut_short else ours
         row[f"{title}, ours"] = ours
     row["n"] = str(len(runs.records) if runs.whole or not beside_paper else 0)
-    return row if beside_paper else {**row, "epochs": f"{runs.done} of {runs.asked}"}
+    return row if beside_paper else {**row, "epochs": runs.progress}
 
 
 def cell(runs: Runs, metric: str = "test_accuracy") -> str:
@@ -101,35 +105,39 @@ def _mean(ours: Sample, digits: int = 3) -> str:
 
 def systems5_table(records: Records) -> pd.DataFrame:
     """The five systems of the paper's Table 1: test accuracy, the paper's and ours."""
-    table, rows = RunTable.of(records), []
+    rows = []
     for name, changes in evidence.NETWORKS.items():
-        runs = table.runs(changes)
+        runs, paper = evidence.runs_of(changes, records), str(evidence.reported_value(name))
         ours, n = (cell(runs), str(len(runs.records))) if runs.whole else ("not run yet", "")
-        if runs.records and not runs.whole:
+        if runs.cut_short:
             ours = f"not finished: {runs.lack()}"
-        paper = str(evidence.reported_value(name))
         rows.append({"system": name, "paper": paper, "ours": ours, "n": n})
     return pd.DataFrame(rows)
 
 
 def systems_table(records: Records) -> pd.DataFrame:
     """Cost and accuracy of each system of Table 1; runs that are not finished stand apart."""
-    rows, cut = [], [{"system": CUT_SHORT}]
-    for system in costs.systems(records):
-        network, runs = system.multiply_accumulates is not None, system.runs
-        time = f"{system.seconds:,.0f} s {'an epoch' if network else 'in all'}"
+    rows, cut = [], []
+    groups = evidence.NETWORKS, *evidence.BEYOND.values()
+    settings = {name: changes for group in groups for name, changes in group.items()}
+    for name, changes in settings.items():
+        runs = evidence.runs_of(changes, records)
+        parameters = next((run["result"].get("parameters") for run in runs.records), None)
+        operations = costs.MULTIPLY_ACCUMULATES.get(changes.get("model", attention.MASKED))
+        time = f"{costs.median_seconds(runs):,.0f} s {'an epoch' if operations else 'in all'}"
         row = {
-            "system": system.name,
-            "parameters": f"{system.parameters:,}" if system.parameters else "",
-            "multiply-accumulates per image": f"{system.multiply_accumulates or 0:,}" * network,
+            "system": name,
+            "parameters": f"{parameters:,}" if parameters else "",
+            "multiply-accumulates per image": f"{operations:,}" if operations else "",
             "time": time if runs.records else "",
             "training accuracy": cell(runs, "train_accuracy"),
             "test accuracy": cell(runs),
         }
-        unfinished = runs.records and not runs.whole
-        epochs = {"epochs": f"{runs.done} of {runs.asked}"} if unfinished else {}
-        (cut if unfinished else rows).append(row | epochs)
-    return pd.DataFrame(rows + cut * (len(cut) > 1)).fillna("")
+        if runs.cut_short:
+            cut.append({**row, "epochs": runs.progress})
+        else:
+            rows.append(row)
+    return _with_cut_short(rows, cut, "system")
 
 
 def ablation_table(records: Records, only_measured: bool = False) -> pd.DataFrame:
@@ -187,9 +195,11 @@ def gains_text(records: Records) -> str:
 
 def disturbed_text(records: Records) -> str:
     """How often the mask helps on disturbed digits, of networks trained on clean ones."""
-    rows = attention.robustness({}, records).itertuples(index=False)
-    found = {str(Condition(row.name, row.strength, row.gamma)): row.gain for row in rows}
-    gains = {name.replace("_", " "): gain for name, gain in found.items() if name != str(CLEAN)}
+    gains = {
+        str(row.condition).replace("_", " "): row.gain
+        for row in attention.robustness({}, records).itertuples()
+        if row.condition != CLEAN
+    }
     if not gains:
         return "No pair of networks was tested on disturbed digits yet."
 
@@ -308,24 +318,19 @@ def _in_words(changes: str) -> str:
 
 def explain_table(records: Records) -> pd.DataFrame:
     """Ours minus the paper's numbers in points: every protocol that was tried, and a constant."""
-    rows, named = ablations.explain(records).to_dict("records"), ablations.EXPLAINED
-    paper = {name: evidence.reported_value(name) for name in named}
-    constant = {name: CONSTANT - value for name, value in paper.items()}
-    constant |= {
-        "setting": f"{CONSTANT} % for everything",
-        "epochs": "",
-        "n": "",
-        "explains": False,
-    }
-    return pd.DataFrame(
-        {
-            "setting": _in_words(row["setting"]),
-            **{name: str(row[name]) for name in ("epochs", "n")},
-            **{f"{_in_words(name)} (paper {paper[name]})": f"{row[name]:+.2f}" for name in named},
-            "explains": "yes" if row["explains"] else "no",
-        }
-        for row in [*rows, *[constant] * bool(rows)]
-    )
+    found = ablations.explain(records)
+    if found.empty:
+        return pd.DataFrame()
+    paper = {row: evidence.reported_value(row) for row in ablations.EXPLAINED}
+    constant = {row: CONSTANT - value for row, value in paper.items()}
+    named = {"setting": f"{CONSTANT} % for everything", "epochs": "", "n": "", "explains": False}
+    table = pd.concat([found, pd.DataFrame([{**named, **constant}])], ignore_index=True)
+    table["setting"] = table.setting.map(_in_words)
+    table["explains"] = table.explains.map({True: "yes", False: "no"})
+    for row in paper:
+        table[row] = table[row].map("{:+.2f}".format)
+    headings = {row: f"{_in_words(row)} (paper {value})" for row, value in paper.items()}
+    return table.rename(columns=headings).astype(str)
 
 
 def explain_text(records: Records) -> str:
@@ -337,11 +342,8 @@ def explain_text(records: Records) -> str:
 
 def over_epochs_table(records: Records) -> pd.DataFrame:
     """With minus without the mask after some numbers of epochs, from the histories of the pairs."""
-    table, rows = RunTable.of(records), []
-    masked, plain = (
-        evidence.whole_runs({"model": model}, table)
-        for model in (attention.MASKED, attention.PLAIN)
-    )
+    plain, masked = attention.plain_and_masked({}, records)
+    rows = []
     for epochs in (1, 2, 5, 10, 20, 30, 50, 75, 100):
         after = functools.partial(evidence.accuracy_after, epochs=epochs)
         found = evidence.difference(masked, plain, after)
@@ -396,15 +398,14 @@ def finding(records: Records) -> str:
 
 def clause(verdict: Verdict) -> str:
     """Why a sub-claim has its outcome, in one clause: ours, n, the paper's number."""
-    epochs = "{} of {} epochs".format(*verdict.epochs) if verdict.epochs else ""
     if verdict.outcome == "not tested":
-        return "no run of full length" + f" ({epochs})" * bool(epochs)
+        return "no run of full length" + f" ({verdict.epochs} epochs)" * bool(verdict.epochs)
     said, ours, unit = [], verdict.ours, verdict.unit
     form, paper_form = {"images": (",.0f", ","), "points": ("+z.2f", "+")}.get(unit, (".2f", ""))
     paper = "" if verdict.paper is None else f"; paper {verdict.paper:{paper_form}}"
     paper = paper.replace("+0.0", "0.0")
     if ours.n:
-        cut = f" after {epochs}" if epochs else ""
+        cut = f" after {verdict.epochs} epochs" if verdict.epochs else ""
         n = f" (n = {verdict.n})" if verdict.n else ""
         said.append(f"{ours.mean:{form}} {unit}{cut}{n}{paper}")
     if tests := _tests(verdict):

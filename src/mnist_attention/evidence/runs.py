@@ -197,8 +197,8 @@ class Runs:
 
     @property
     def progress(self) -> str:
-        """How far they came, in words: "2 of 100 epochs"."""
-        return f"{self.done} of {self.asked} epochs"
+        """Epochs in words: "2 of 100"."""
+        return f"{self.done} of {self.asked}"
 
     @property
     def by_seed(self) -> dict[int, dict]:
@@ -217,7 +217,7 @@ class Runs:
         if not self.records:
             return "missing"
         if self.cut_short:
-            return self.progress
+            return f"{self.progress} epochs"
         return too_few(len(self.records), seeds)
 
 
