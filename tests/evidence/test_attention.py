@@ -15,7 +15,6 @@ from mnist_attention.noise import (
     CLEAN,
     CORRUPTION_CONDITIONS,
     TRAINING_CONDITIONS,
-    Condition,
 )
 from mnist_attention.probes.interventions import reinitialise_from_the_top
 from mnist_attention.probes.scores import short_name
@@ -201,8 +200,6 @@ def test_deletion_of_every_map_has_a_spread_for_it_asks_the_network():
     for name in ("C1", "C1 untrained", "brightness"):
         assert (found[name]["deletion"].mean, found[name]["deletion"].n) == pytest.approx((0.3, 2))
     assert "deletion" not in found["C3"]
-    noisy = attention.map_scores({}, networks([with_areas(0.2)]), Condition("uniform", 1.0))
-    assert "deletion" not in noisy["C1"]
 
 
 def test_areas_of_some_maps_only_are_not_used():
@@ -223,15 +220,6 @@ def test_a_score_that_one_network_lacks_is_left_out():
     found = attention.map_scores({}, networks([with_areas(0.2), make_measured()]))
     assert all("deletion" not in scores for scores in found.values())
     assert found["C1"]["ink_auroc"].n == 2
-
-
-def test_map_scores_are_of_the_condition_asked_for():
-    found = make_measured(c1=0.9)
-    noisy = Condition("uniform", 1.0)
-    found["conditions"][str(noisy)]["masks"] = {"c1_attention": scores(0.2)}
-    shown = attention.map_scores({}, networks([found]), noisy)
-    assert shown["C1"]["ink_auroc"].mean == 0.2
-    assert "C3" not in shown
 
 
 # Does the mask attend?

@@ -115,22 +115,20 @@ def _measured(option: Option, table: RunTable) -> list[Row]:
     named = Row(option.choice, option.ours, option.name)
     wanted, rows = {**option.base, **option.changes}, []
     for epochs in table.lengths(wanted):
-        theirs, ours = (
-            whole_runs({**wanted, "epochs": epochs}, table),
-            table.after(option.base, epochs),
-        )
-        pairs = {seed: run for seed, run in theirs.by_seed.items() if seed in ours}
-        paired = paired_difference([value_of(run) - ours[seed] for seed, run in pairs.items()])
-        row = dataclasses.replace(
-            named,
-            epochs=epochs,
-            accuracy=evidence.sample(theirs).mean,
-            effect=paired,
-            gain=_over_lenet({**wanted, "epochs": epochs}, table),
-            stuck=sum(map(evidence.is_failed, theirs.records)),
-            lack=too_few(paired.n),
-        )
-        rows += [row] * bool(pairs)
+        changes, ours = {**wanted, "epochs": epochs}, table.after(option.base, epochs)
+        theirs = whole_runs(changes, table)
+        pairs = [value_of(run) - ours[seed] for seed, run in theirs.by_seed.items() if seed in ours]
+        if pairs:
+            row = dataclasses.replace(
+                named,
+                epochs=epochs,
+                accuracy=evidence.sample(theirs).mean,
+                effect=paired_difference(pairs),
+                gain=_over_lenet(changes, table),
+                stuck=sum(map(evidence.is_failed, theirs.records)),
+                lack=too_few(len(pairs)),
+            )
+            rows.append(row)
     there = table.runs(wanted)
     lack = there.lack() if there.records else NOT_RUN
     return rows or [dataclasses.replace(named, lack=lack)]

@@ -21,7 +21,7 @@ from ..noise import (
 )
 from ..protocol import SHORT
 from . import statistics
-from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, difference, sample, whole_runs
+from .runs import ENOUGH_SEEDS, Changes, Records, Runs, difference, sample, whole_runs
 from .statistics import LEVEL, MARGIN, Difference, Sample, paired_difference, summarise
 
 SHORT_RUNS: Changes = {"epochs": SHORT.epochs}
@@ -56,10 +56,10 @@ def controls(records: Records, changes: Changes = SHORT_RUNS) -> pd.DataFrame:
         One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
         gain (over LeNet-5) and under (the mask minus this network), each a `Difference`.
     """
-    table, rows = RunTable.of(records), []
-    plain, masked = plain_and_masked(changes, table)
+    plain, masked = plain_and_masked(changes, records)
+    rows = []
     for model, name in BLOCK_NAMES.items():
-        runs = whole_runs({**changes, "model": model}, table)
+        runs = whole_runs({**changes, "model": model}, records)
         gain = difference(runs, plain)
         under = difference(masked, runs) if model != MASKED else statistics.NO_PAIRS
         rows.append((name, gain.n, sample(runs).mean if gain.n else math.nan, gain, under))
@@ -150,18 +150,16 @@ LEARNED_MAPS = {
 """Title of a mask -> where it is in a measurement. Other maps see the image alone."""
 
 
-def map_scores(
-    changes: Changes, records: Records, condition: Condition = CLEAN
-) -> dict[str, dict[str, Sample]]:
-    """Scores of the masks, beside those of untrained masks and of maps that need no network.
+def map_scores(changes: Changes, records: Records) -> dict[str, dict[str, Sample]]:
+    """Scores of the masks on clean digits, beside those of untrained masks and of trivial maps.
 
     Returns:
         Title of a map -> score -> mean and interval over the seeds. The scores of trivial maps
-        have no spread, as they see the images alone; deletion and insertion, of clean digits only,
-        depend on the network too. A score that was not measured of all seeds is left out.
+        have no spread, as they see the images alone; deletion and insertion depend on the network
+        too. A score that was not measured of all seeds is left out.
     """
     found = measured({**changes, "model": MASKED}, records).values()
-    networks = [_scores_by_map(each, condition) for each in found]
+    networks = [_scores_by_map(each) for each in found]
     shown: dict[str, dict[str, Sample]] = {}
     for title, scores in networks[0].items() if networks else ():
         shown[title] = {}
@@ -173,11 +171,10 @@ def map_scores(
     return shown
 
 
-def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, float]]:
+def _scores_by_map(found: Mapping) -> dict[str, dict[str, float]]:
     """Of one network: "C1", "C1 untrained" or name of a trivial map -> score -> value."""
-    covered = found.get("conditions", {}).get(str(condition), {})
-    trivial = covered.get("trivial", {})
-    areas = found.get("perturbation", {}) if condition == CLEAN else {}
+    covered = found["conditions"][str(CLEAN)]
+    trivial, areas = covered.get("trivial", {}), found.get("perturbation", {})
     if not trivial.keys() <= areas.keys():
         areas = {}  # on other images, of the masks alone: how networks were measured at first
     learned = {
@@ -201,17 +198,16 @@ def trained_on_noise(records: Records) -> list[dict]:
         `snr_over_frozen`, minus that of a network trained around masks that are not. n is 0 where
         runs or measurements are missing.
     """
-    table = RunTable.of(records)
-    return [_trained_on(condition, table) for condition in TRAINING_CONDITIONS]
+    return [_trained_on(condition, records) for condition in TRAINING_CONDITIONS]
 
 
-def _trained_on(condition: Condition, table: RunTable) -> dict:
+def _trained_on(condition: Condition, records: Records) -> dict:
     changes = {**SHORT_RUNS, **condition.fields}
-    plain, masked = plain_and_masked(changes, table)
+    plain, masked = plain_and_masked(changes, records)
 
     def scores(score: str, kind: str = "masks", name: str = "c1_attention", model: str = MASKED):
         """Seed -> score of a map on the background; by default of the trained C1 mask."""
-        found = measured({**changes, "model": model}, table)
+        found = measured({**changes, "model": model}, records)
         place = "conditions", str(condition), kind, name, score
         return {seed: _number(one, *place) for seed, one in found.items()}
 
@@ -262,15 +258,14 @@ def rivals(records: Records) -> dict[str, Difference]:
     its place (`PLACELESS`). LeNet-5 alone is compared at 100 epochs, the other eight at 20. n is 0
     where runs or measurements are missing.
     """
-    table = RunTable.of(records)
-    changed = changed_by_seed(SHORT_RUNS, table)
+    changed = changed_by_seed(SHORT_RUNS, records)
     leads = {
         words: paired_difference([-points for points in changed.get(name, ())])
         for name, words in MOVED.items()
     }
     for model, words in PLACELESS.items():
         changes = {} if model == PLAIN else SHORT_RUNS
-        masked, other = (whole_runs({**changes, "model": m}, table) for m in (MASKED, model))
+        masked, other = (whole_runs({**changes, "model": m}, records) for m in (MASKED, model))
         leads[words] = difference(masked, other)
     return leads
 

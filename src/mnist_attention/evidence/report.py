@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 
-from ..noise import CLEAN, Condition
+from ..noise import CLEAN
 from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
 from . import ablations, attention, costs
@@ -52,13 +53,13 @@ def paper_table(records: Records, number: int) -> pd.DataFrame:
     """
     if number not in CAPTIONS:
         raise ValueError(f"Expected a table from 1 to 4. Received: number={number!r}")
-    table, reported = RunTable.of(records), evidence.reported()
+    reported = evidence.reported()
     names = dict.fromkeys(reported[reported.table == number].row)
     groups = {"": {name: evidence.setting_of(name) for name in names}}
     groups |= evidence.BEYOND if number == 1 else {}
     rows, cut = [], []
     for heading, settings in groups.items():
-        found = {name: table.runs(changes) for name, changes in settings.items()}
+        found = {name: evidence.runs_of(changes, records) for name, changes in settings.items()}
         cut += [_row(name, runs) for name, runs in found.items() if runs.cut_short]
         shown = [
             _row(name, runs, beside_paper=True)
@@ -216,18 +217,13 @@ def disturbed_text(records: Records) -> str:
     )
 
 
-def scores_table(
-    records: Records, condition: Condition = CLEAN, changes: Changes | None = None
-) -> pd.DataFrame:
-    """Scores of the masks of LeNet+Attention and of maps without training.
+def scores_table(records: Records, changes: Changes | None = None) -> pd.DataFrame:
+    """Scores of the masks of LeNet+Attention and of maps without training, on clean digits.
 
-    Args:
-        records: With their measurements.
-        condition: The background of the test digits.
-        changes: The setting that the networks were trained in; by default the paper's.
+    `changes` is the setting that the networks were trained in; by default the paper's.
     """
     rows, seeds = [], []
-    for name, scores in attention.map_scores(changes or {}, records, condition).items():
+    for name, scores in attention.map_scores(changes or {}, records).items():
         rows.append({"map": name, **{SCORE_NAMES[s]: _mean(scores[s]) for s in scores}})
         n = max((sample.n for sample in scores.values()), default=0)
         seeds.append("" if n == 1 and name not in attention.LEARNED_MAPS else str(n))
@@ -268,7 +264,7 @@ def moved_text(records: Records) -> str:
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
-    n, worse = len(changes), (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
+    n, worse = len(changes), int((changes[[*attention.MOVED]] < 0).all(axis=1).sum())
     lines = [
         f"- {words}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
         for name, words in {**attention.MOVED, "ones": "no mask"}.items()
@@ -282,23 +278,23 @@ def moved_text(records: Records) -> str:
 
 def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
     """Networks trained and tested on a background: accuracy and decibels, or AUROC of `maps`."""
-    table = pd.DataFrame(
-        {
-            "background": str(entry["condition"]),
-            "without the mask": _decimals(entry["plain"].mean, "missing"),
-            "with": _decimals(entry["masked"].mean, "missing"),
-            "gain in points": points(entry["gain"]),
-            **{f"AUROC minus {name}": points(paired, 3) for name, paired in entry["over"].items()},
-            "AUROC minus brightness (not judged)": points(entry["focus"], 3),
-            "gain in signal to noise, dB": points(entry["snr"]),
-            "the same minus untrained": points(entry["snr_over_untrained"]),
-            "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
-            "n": str(entry["gain"].n),
-        }
-        for entry in attention.trained_on_noise(records)
-    )
-    of_maps = [column for column in table if column.startswith("AUROC")]
-    return table[["background", *of_maps, "n"]] if maps else table.drop(columns=of_maps)
+    rows = []
+    for entry in attention.trained_on_noise(records):
+        if maps:
+            found = {**entry["over"], "brightness (not judged)": entry["focus"]}
+            shown = {f"AUROC minus {name}": points(paired, 3) for name, paired in found.items()}
+        else:
+            shown = {
+                "without the mask": _decimals(entry["plain"].mean, "missing"),
+                "with": _decimals(entry["masked"].mean, "missing"),
+                "gain in points": points(entry["gain"]),
+                "gain in signal to noise, dB": points(entry["snr"]),
+                "the same minus untrained": points(entry["snr_over_untrained"]),
+                "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
+            }
+        n = str(entry["gain"].n)
+        rows.append({"background": str(entry["condition"]), **shown, "n": n})
+    return pd.DataFrame(rows)
 
 
 IN_WORDS = {
@@ -380,20 +376,16 @@ def _word(number: int) -> str:
 
 def finding(records: Records) -> str:
     """The main result in one sentence: two numbers and their n, beside the paper's."""
-    table, rows = RunTable.of(records), ("LeNet", "LeNet+Attention")
-    plain, masked = (table.runs(evidence.setting_of(row)) for row in rows)
+    rows = "LeNet", "LeNet+Attention"
+    plain, masked = (evidence.runs_of(evidence.setting_of(row), records) for row in rows)
     paper = "the paper: {} and {}.".format(*map(evidence.reported_value, rows))
     lacks = {"without the mask": plain.lack(), "with it": masked.lack()}
     if lacking := [f"{name}: {lack}" for name, lack in lacks.items() if lack]:
         return f"Not tested yet: {'; '.join(lacking)}; {paper}"
-    seeds = plain.by_seed.keys() & masked.by_seed.keys()
-    ours = [
-        summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean
-        for runs in (plain, masked)
-    ]
-    pairs = f"{_word(len(seeds))} paired seed{'s' * (len(seeds) != 1)}"
-    said = f"{ours[0]:.2f} % without the mask, {ours[1]:.2f} % with it ({pairs})"
-    return f"LeNet-5 on MNIST: {said}; {paper}"
+    pairs = evidence.pairs(plain, masked).values()
+    ours = [np.mean([evidence.value_of(run) for run in runs]) for runs in zip(*pairs, strict=True)]
+    said = "LeNet-5 on MNIST: {:.2f} % without the mask, {:.2f} % with it".format(*ours)
+    return f"{said} ({_word(len(pairs))} paired seed{'s' * (len(pairs) != 1)}); {paper}"
 
 
 def clause(verdict: Verdict) -> str:
@@ -445,8 +437,8 @@ _NOTES = {
 }
 
 
-def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
-    """Sub-claim, what the paper says, verdict and why, of one claim or of all."""
+def verdict_table(records: Records) -> pd.DataFrame:
+    """Sub-claim, what the paper says, verdict and why."""
     return pd.DataFrame(
         {
             "claim": f"Claim {each.claim}, {each.part}",
@@ -455,7 +447,7 @@ def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
             "ours": clause(each),
             "new runs": str(each.new),
         }
-        for each in (verdicts(records) if claim is None else judge(claim, records))
+        for each in verdicts(records)
     )
 
 
@@ -507,24 +499,21 @@ def answer(records: Records) -> str:
 # On the terminal
 
 
-def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> int:
+def report(table: RunTable, *, write_to: Path | None = None, folder: Path = CHECKOUT) -> int:
     """Print the tables, the verdicts, the ablations, the cost, and what could not be read.
 
-    Args:
-        results: Folder of the records.
-        write: Whether to call `write_everything` first; not where something cannot be read.
-        folder: Of the Markdown files.
+    With `write_to`, the results folder, call `write_everything` first, unless something could not
+    be read. `folder` is that of the Markdown files.
 
     Returns:
-        Exit code: 1 if something cannot be read or there is nothing to write, else 0.
+        Exit code: 1 if something could not be read or there is nothing to write, else 0.
     """
-    table = RunTable.read(results)
     problems = table.problems
-    if write and not problems:
+    if write_to and not problems:
         if table.records:
-            write_everything(table, results, folder)
+            write_everything(table, write_to, folder)
         else:
-            problems = [f"{results} has no records"]
+            problems = [f"{write_to} has no records"]
     for number, caption in CAPTIONS.items():
         _print(f"Table {number}. {caption}", paper_table(table, number))
     print(f"{NOTE}\n")
@@ -543,7 +532,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     print(f"{plural(len(table.records), 'run')}, of which {others} on other digits than MNIST.")
     if problems:
         print(f"\n{plural(len(problems), 'problem')}:", *problems, sep="\n  ")
-        print("Nothing was written." if write else "", end="\n" * write)
+        if write_to:
+            print("Nothing was written.")
     return 1 if problems else 0
 
 
@@ -603,9 +593,8 @@ def render_blocks(text: str, records: Records) -> str:
         raise ValueError(f"Expected a begin and an end for each block. Received: {markers}")
     if unknown := sorted(set(names) - set(BLOCKS)):
         raise ValueError(f"Expected blocks among {', '.join(BLOCKS)}. Received: {unknown}")
-    table = RunTable.of(records)
     block = "<!-- {0}:begin -->\n\n{1}\n\n<!-- {0}:end -->".format
-    return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](table)), text)
+    return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](records)), text)
 
 
 def summary(records: Records) -> pd.DataFrame:
@@ -642,12 +631,11 @@ def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -
         ValueError: if a Markdown file has an unknown block; nothing is written.
         OSError: if a file cannot be written.
     """
-    table = RunTable.of(records)
-    csv = summary(table).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    csv = summary(records).to_csv(index=False, float_format="%.4f", lineterminator="\n")
     texts = {Path(results) / "summary.csv": csv}
     for path in (Path(folder) / name for name in GENERATED):
         if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
-            texts[path] = render_blocks(text, table)
+            texts[path] = render_blocks(text, records)
     for path, text in texts.items():
         write_atomically(path, lambda file, text=text: file.write(text.encode()))
     return [*texts]

@@ -333,11 +333,11 @@ def differences(first: Runs, second: Runs, metric: Metric = "test_accuracy") -> 
         return {}
     return {
         seed: value_of(ours, metric) - value_of(theirs, metric)
-        for seed, (ours, theirs) in _pairs(first, second).items()
+        for seed, (ours, theirs) in pairs(first, second).items()
     }
 
 
-def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
+def pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
     """Seed -> the record of either setting, for the seeds that both have."""
     ours, theirs = first.by_seed, second.by_seed
     return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
@@ -360,7 +360,7 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
     from scipy import stats  # slow to import
 
     rows = {}
-    for seed, pair in _pairs(first, second).items():
+    for seed, pair in pairs(first, second).items():
         predictions = np.array([predictions_of(record) for record in pair])
         if (count := predictions.shape[1]) != len(labels):
             raise ValueError(
