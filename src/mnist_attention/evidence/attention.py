@@ -1,7 +1,6 @@
 """Controls, measurements and the question: does the mask attend?
 
-Accuracies are in percent, differences in percentage points, gains in signal to noise in decibels.
-Differences are paired by seed.
+Accuracies are in percent, differences, paired by seed, in points, signal to noise in decibels.
 """
 
 import math
@@ -254,9 +253,8 @@ Answer = Literal["yes", "no", "undecided"]
 def rivals(records: Records) -> dict[str, Difference]:
     """What the mask must beat if it attends -> the mask minus that, in points.
 
-    First what the trained mask becomes when it looks elsewhere (`MOVED`), then what was trained in
-    its place (`PLACELESS`). LeNet-5 alone is compared at 100 epochs, the other eight at 20. n is 0
-    where runs or measurements are missing.
+    What the trained mask becomes when it looks elsewhere (`MOVED`), and what was trained in its
+    place (`PLACELESS`). LeNet-5 alone is compared at 100 epochs, the other eight at 20.
     """
     changed = changed_by_seed(SHORT_RUNS, records)
     leads = {
@@ -277,8 +275,8 @@ def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[s
 
     Returns:
         Rival -> "missing" with fewer than three seeds; "as good" if the mask is shown to be better
-        by less than `MARGIN`, if at all (one-sided t test); "beaten" if the mask is shown to be
-        better (two-sided, see `Difference.sign_p`); "open" if neither is shown.
+        by less than `MARGIN`, if at all (one-sided t test); "beaten" if it is shown to be better
+        (two-sided, see `Difference.sign_p`); "open" if neither is shown.
     """
     correct = statistics.holm if shared else list
     better = correct([lead.sign_p for lead in leads.values()])

@@ -38,8 +38,7 @@ PUBLISHED = {
     "LeNet-5 trained with distortions (LeCun et al. 1998)": 99.2,
     "a committee of 35 convolutional networks (Ciresan et al. 2012)": 99.77,
 }
-"""Test accuracy on MNIST in percent, published before the paper: it cites no date, but measures
-VGG16 and ResNet, which are of 2014 and 2015.
+"""Test accuracy on MNIST in percent, published before the paper: it measures ResNet, of 2015.
 
 LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, Proc. IEEE
 86(11), 1998, Section III (errors 0.95 % and 0.8 %).
@@ -70,19 +69,16 @@ class Verdict:
     """The outcome of one sub-claim, and what it rests on.
 
     Attributes:
-        claim: 1 to 11.
         part: Name of the sub-claim within the claim.
         says: What the paper says.
         outcome: See `results/PLAN.md`, "Words".
         n: Runs or pairs; of several comparisons the fewest.
-        records: Of all runs that were used. Diverged ones and those at chance are among them.
-        ours: Our number, in `unit`.
-        paper: The paper's number, `None` where it has none.
-        unit: Of the numbers and of the differences.
+        records: Of all runs that were used, diverged ones and those at chance too.
+        ours: Our number in `unit`, as are the paper's and the differences.
         tests: Paired comparisons, corrected within the claim.
         epochs: Where runs were cut short: "2 of 100".
-        needed: Runs with which the rule would have power 0.8, where the outcome is inconclusive;
-            `None` where no number of runs up to a thousand would do.
+        needed: Where the outcome is inconclusive: runs with which the rule would have power 0.8;
+            `None` if no number up to a thousand would do.
     """
 
     claim: int
@@ -111,11 +107,7 @@ class Verdict:
 
 
 def judge(claim: int, records: Records) -> list[Verdict]:
-    """Judge the sub-claims of a claim.
-
-    Raises:
-        ValueError: for a claim that the paper does not make.
-    """
+    """Judge the sub-claims of a claim from 1 to 11; ValueError for another."""
     if claim not in CLAIMS:
         raise ValueError(f"Expected a claim from 1 to {len(CLAIMS)}. Received: claim={claim!r}")
     _, rule = CLAIMS[claim]

@@ -20,12 +20,10 @@ MULTIPLY_ACCUMULATES = {
 
 
 def cost(records: Records) -> pd.DataFrame:
-    """Sum up the cost of the runs.
+    """Sum up the cost of the runs, a row for each study, dataset, model and device.
 
-    Returns:
-        One row for each study, dataset, model and device. Columns study, dataset, model, device,
-        runs, epochs, core_hours (a GPU counts as one core), images_per_second (training images
-        per second of one run). Epochs that a longer run took over from a shorter one count once.
+    Further columns: runs, epochs, core_hours (a GPU counts as one core), images_per_second
+    (training images of one run). Epochs that a longer run took over from a shorter one count once.
     """
     rows = []
     for record in _without_prefixes(records):

@@ -38,18 +38,10 @@ CUT_SHORT = "not finished:"
 
 
 def paper_table(records: Records, number: int) -> pd.DataFrame:
-    """One of the paper's tables, ours beside theirs.
+    """One of the paper's tables, 1 to 4, as strings, ours beside theirs; ValueError for another.
 
-    Args:
-        records: Any records; those of other digits than MNIST are not used.
-        number: 1 to 4.
-
-    Returns:
-        Strings. Runs that are not finished stand apart, below the others, with their epochs and
-        no number of the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
-
-    Raises:
-        ValueError: for another number.
+    Runs that are not finished stand apart, below the others, with their epochs and no number of
+    the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
     """
     if number not in CAPTIONS:
         raise ValueError(f"Expected a table from 1 to 4. Received: number={number!r}")
@@ -243,10 +235,7 @@ SCORE_NAMES = {
 
 
 def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) -> pd.DataFrame:
-    """The mask and its controls: accuracy in percent, differences in points.
-
-    For the arguments see `attention.controls`.
-    """
+    """The mask and its controls: accuracy in percent, differences in points."""
     return pd.DataFrame(
         {
             "after C1 and C3": row.network,
@@ -624,8 +613,7 @@ GENERATED = ("README.md", "REPORT.md")
 def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -> list[Path]:
     """Rewrite `summary.csv` in the results folder and the blocks of the project's Markdown files.
 
-    Returns:
-        The files that were written: the same records give the same bytes.
+    The same records give the same bytes. Returns the files that were written.
 
     Raises:
         ValueError: if a Markdown file has an unknown block; nothing is written.

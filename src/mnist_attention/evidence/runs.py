@@ -74,11 +74,7 @@ BEYOND: dict[str, dict[str, Changes]] = {
 
 
 def setting_of(row: str) -> Changes:
-    """The setting of a row of the tables, e.g. "LeNet" or "batch_size=48".
-
-    Raises:
-        ValueError: for a row that no table has.
-    """
+    """The setting of a row of the tables, e.g. "batch_size=48"; ValueError for an unknown row."""
     if row in NETWORKS:
         return NETWORKS[row]
     field, _, value = row.partition("=")
@@ -222,7 +218,7 @@ class Runs:
 
 
 def runs_of(changes: Changes, records: Records) -> Runs:
-    """The runs of a setting. Runs that were cut short stand in where there are no whole ones."""
+    """The runs of a setting. The longest that were cut short stand in where none is whole."""
     return RunTable.of(records).runs(changes)
 
 
@@ -353,9 +349,6 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
 
     Returns:
         One row a seed. Columns only_first, only_second (images that only one gets right), p_value.
-
-    Raises:
-        ValueError: if a record has not one prediction per label.
     """
     from scipy import stats  # slow to import
 
