@@ -45,32 +45,9 @@ BLOCK_NAMES = {MASKED: "the mask", **CONTROLS}
 """The mask and its controls: network -> what it has after C1 and C3."""
 
 
-# Controls
-
-
-def controls(records: Records, changes: Changes = SHORT_RUNS) -> pd.DataFrame:
-    """Compare the mask and its controls with LeNet-5 alone, all trained in one setting.
-
-    Returns:
-        One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
-        gain (over LeNet-5) and under (the mask minus this network), each a `Difference`.
-    """
-    plain, masked = plain_and_masked(changes, records)
-    rows = []
-    for model, name in BLOCK_NAMES.items():
-        runs = whole_runs({**changes, "model": model}, records)
-        gain = difference(runs, plain)
-        under = difference(masked, runs) if model != MASKED else statistics.NO_PAIRS
-        rows.append((name, gain.n, sample(runs).mean if gain.n else math.nan, gain, under))
-    return pd.DataFrame(rows, columns=["network", "n", "accuracy", "gain", "under"])
-
-
 def plain_and_masked(changes: Changes, records: Records) -> list[Runs]:
     """The runs of a setting without and with the mask, none where they were cut short."""
     return [whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED)]
-
-
-# Measurements
 
 
 def measured(changes: Changes, records: Records) -> dict[int, dict]:
@@ -83,7 +60,7 @@ def _number(found: Mapping, *keys: str) -> float:
     """A number deep in a measurement; NaN where it was not measured."""
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
-    return math.nan if found is None or isinstance(found, Mapping | list) else found
+    return math.nan if found is None else found
 
 
 def _accuracy(found: Mapping, condition: Condition) -> float:
