@@ -196,7 +196,7 @@ def _number(claim: int, part: str, row: str, table: RunTable, reaches: str = "re
 
 
 def _compared(
-    said: Said, outcome: Outcome, tests: Sequence[Test], records: Sequence[dict], unit: str
+    said: Said, outcome: Outcome, tests: list[Test], records: list[dict], unit: str = "points"
 ) -> Verdict:
     """A verdict on differences; `needed` are the pairs with which all of them would be shown."""
     needed = [_needed(test.difference) for test in tests if not test.direction]
@@ -228,8 +228,8 @@ def _no_better(said: Said, test: Test, paper: float, *groups: Runs) -> Verdict:
     if test.p_value < LEVEL:
         outcome = "reproduced" if paired.mean < MARGIN else "contradicted"
     needed = _needed(paired, paired.mean - MARGIN, sides=1)
-    found = _compared(said, outcome, [test], _records(*groups), "points")
-    return dataclasses.replace(found, paper=round(paper, 1), needed=needed)
+    facts = {"unit": "points", "paper": round(paper, 1), "tests": (test,), "needed": needed}
+    return Verdict(*said, outcome, paired.n, _records(*groups), **facts)
 
 
 def _records(*groups: Runs) -> list[dict]:
@@ -251,7 +251,7 @@ def _gain(table: RunTable) -> list[Verdict]:
     if not by_seed:
         return [_not_tested(sign), _not_tested(size)]
     tests = _corrected(Test("with minus without the mask", difference(masked, plain)))
-    signed = _compared(sign, _sign_rule(tests), tests, _records(plain, masked), "points")
+    signed = _compared(sign, _sign_rule(tests), tests, _records(plain, masked))
 
     both = [evidence.sample(runs) for runs in (masked, plain)]
     mean, deviation = both[0].mean - both[1].mean, math.hypot(*(one.deviation for one in both))
@@ -312,8 +312,8 @@ def _learning_rate(table: RunTable) -> list[Verdict]:
         said = 6, part, f"rate {rate} {effect} ({paper} %)"
         values = [late_accuracy(record) for record in runs.records]
         judged.append(_worse(said, test, values, paper, _records(best, runs)))
-    said, records = (6, "best", "rate 0.01 is best"), _records(best, high, low)
-    found = _compared(said, _sign_rule(tests), tests, records, "points")
+    said = 6, "best", "rate 0.01 is best"
+    found = _compared(said, _sign_rule(tests), tests, _records(best, high, low))
     return [*judged, found if found.n else _not_tested(said)]
 
 

@@ -99,8 +99,7 @@ class RunTable:
         self._mnist: dict[tuple, dict[int, list[dict]]] = {}  # setting -> epochs -> records
         self._elsewhere: collections.Counter[tuple] = collections.Counter()
         for record in self.records:
-            protocol = protocol_of(record)
-            setting, epochs = _key(protocol), protocol["epochs"]
+            setting, epochs = _key(record["protocol"]), protocol_of(record)["epochs"]
             if is_mnist(record):
                 self._mnist.setdefault(setting, {}).setdefault(epochs, []).append(record)
             else:
@@ -128,17 +127,16 @@ class RunTable:
 
     def lengths(self, changes: Changes) -> dict[int, list[dict]]:
         """Epochs that runs of a setting on MNIST ask for, ascending -> these runs."""
-        return dict(sorted(self._mnist.get(_key({**DEFAULTS, **changes}), {}).items()))
+        return dict(sorted(self._mnist.get(_key(changes), {}).items()))
 
     def runs(self, changes: Changes) -> "Runs":
         """The runs of a setting; see `runs_of`."""
-        wanted = {**DEFAULTS, **changes}
-        usable = self.lengths(changes).get(wanted["epochs"], [])
-        others = 0 if usable else self._elsewhere[_key(wanted), wanted["epochs"]]
+        asked = changes.get("epochs", PAPER.epochs)
+        usable = self.lengths(changes).get(asked, [])
+        others = 0 if usable else self._elsewhere[_key(changes), asked]
         done = max(map(_length, usable), default=0)
         longest = {protocol_of(r)["seed"]: r for r in usable if _length(r) == done}
-        records = tuple(longest[seed] for seed in sorted(longest))
-        return Runs(records, wanted["epochs"], done, others)
+        return Runs(tuple(longest[seed] for seed in sorted(longest)), asked, done, others)
 
     def after(self, changes: Changes, epochs: int) -> dict[int, float]:
         """Seed -> test accuracy in percent after some epochs, of the shortest run that gets there.
@@ -155,11 +153,11 @@ class RunTable:
 
 Records = list[dict] | RunTable
 
-_SETTING = [name for name in DEFAULTS if name not in ("dataset", "epochs", "seed")]
+_SETTING = {k: v for k, v in DEFAULTS.items() if k not in ("dataset", "epochs", "seed")}
 
 
-def _key(protocol: Changes) -> tuple:
-    return tuple(protocol[name] for name in _SETTING)
+def _key(changes: Changes) -> tuple:
+    return tuple(changes.get(name, default) for name, default in _SETTING.items())
 
 
 # The runs of a setting
@@ -229,7 +227,7 @@ def whole_runs(changes: Changes, records: Records) -> Runs:
 
 
 def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
-    """Say how many there are: "2 of at least 3 seeds"; `None` if there are enough."""
+    """How many there are, in words: "2 of at least 3 seeds"; `None` if there are enough."""
     return f"{count} of at least {needed} seeds" if count < needed else None
 
 
