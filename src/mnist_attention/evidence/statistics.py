@@ -217,6 +217,7 @@ def runs_for_range(deviation: float, width: float) -> int | None:
     return next(iter(n[2 * reach <= width].tolist()), None)
 
 
+@functools.lru_cache(4096)  # one report asks twice
 def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | None:
     """The smallest number of pairs with which a t test at 0.05 has power 0.8.
 
