@@ -279,14 +279,16 @@ def measure(names: tuple[str, ...], results: Path, **options) -> None:
 )
 def report(results: Path, write: bool) -> None:
     """Print Tables 1-4 beside the paper's, and a verdict on each of its claims."""
+    from .evidence import RunTable
     from .evidence import report as reports
 
     sys.stdout.reconfigure(errors="replace")  # a terminal may not have every character
-    status = reports.report(results, write=write)
+    records = RunTable.read(results)
+    status = reports.report(records, write_to=results if write else None)
     if write and status == 0:
-        from . import evidence, figures
+        from . import figures
 
-        figures.redraw(evidence.RunTable.read(results))
+        figures.redraw(records)
     sys.exit(status)
 
 

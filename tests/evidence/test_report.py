@@ -54,8 +54,12 @@ def project() -> RunTable:
     return RunTable.read(RESULTS)
 
 
+def report_of(results: Path) -> int:
+    return report.report(RunTable.read(results))
+
+
 def test_the_report_prints_tables_verdicts_and_cost(results, capsys):
-    assert report.report(results) == 0
+    assert report_of(results) == 0
     printed = capsys.readouterr().out
     for expected in (
         "Table 1.", "Table 4.", "98.99 ± 0.04", "97.7", "missing",
@@ -71,7 +75,7 @@ def test_the_report_prints_tables_verdicts_and_cost(results, capsys):
 def test_damaged_files_are_named_and_counted(results, capsys):
     (results / "table1" / "broken.json").write_text('{"run_id": ')
     (results / "table1" / "package.json").write_text("{}")
-    assert report.report(results) == 1
+    assert report_of(results) == 1
     printed = capsys.readouterr().out
     assert "2 problems:" in printed
     assert "broken.json is damaged" in printed
@@ -80,17 +84,18 @@ def test_damaged_files_are_named_and_counted(results, capsys):
 
 
 def test_a_folder_that_is_not_there_is_said_to_be_so(tmp_path, capsys):
-    assert report.report(tmp_path / "absent") == 1
+    assert report_of(tmp_path / "absent") == 1
     assert "absent is no folder" in capsys.readouterr().out
-    assert report.report(tmp_path) == 0
+    assert report_of(tmp_path) == 0
 
 
 def test_reading_imports_nothing_heavy(tmp_path):
     for seed in range(3):
         write_record(make_record(seed=seed), tmp_path, "table1")
     code = (
-        "import sys; from pathlib import Path; from mnist_attention.evidence.report import report\n"
-        "assert report(Path(sys.argv[1])) == 0\n"
+        "import sys; from pathlib import Path; from mnist_attention.evidence import RunTable\n"
+        "from mnist_attention.evidence.report import report\n"
+        "assert report(RunTable.read(Path(sys.argv[1]))) == 0\n"
         "heavy = {'tensorflow', 'keras', 'jax', 'torch', 'matplotlib', 'scipy.stats'}\n"
         "print(*heavy & set(sys.modules))"
     )
@@ -494,7 +499,7 @@ def test_one_bad_record_is_one_line_and_the_rest_is_reported(results, capsys):
     record = make_record(seed=99)
     record["history"]["test_accuracy"][3] = "0.9"
     record_path(results, "table1", record["run_id"]).write_text(json.dumps(record))
-    assert report.report(results) == 1
+    assert report_of(results) == 1
     printed = capsys.readouterr().out
     assert "98.99 ± 0.04" in printed
     assert "1 problem:" in printed

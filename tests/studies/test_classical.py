@@ -15,7 +15,6 @@ from mnist_attention.evidence import runs as evidence
 from mnist_attention.records import (
     is_finished,
     read_record,
-    read_records,
     record_path,
     record_text,
     reproducible_text,
@@ -208,16 +207,16 @@ def test_tables_take_the_records_of_methods_and_networks_together(record, tmp_pa
         "test_predictions": mnist_test_labels().tobytes().decode(),
     }
     write_record(mine, tmp_path, "classical")
-    records, problems = read_records(tmp_path)
-    assert problems == []
-    assert report.report(tmp_path) == 0
+    records = evidence.RunTable.read(tmp_path)
+    assert records.problems == []
+    assert report.report(records) == 0
     table = report.paper_table(records, 1).set_index("network")["test, ours"]
     assert table["k-nearest neighbours"] == "100.00 (one run)"
     assert table["RBF SVM on 50 principal components"] == "missing"
     (row,) = report.summary(records).itertuples()
     assert (row.model, row.epochs, row.epochs_done, row.n) == ("nearest_neighbours", 0, 0, 1)
-    systems = {system.name: system for system in costs.systems(records)}
-    assert systems["k-nearest neighbours"].seconds == record["environment"]["seconds"]
+    neighbours = evidence.runs_of({"model": "nearest_neighbours"}, records)
+    assert costs.median_seconds(neighbours) == record["environment"]["seconds"]
     assert not any(row.effect.n for row in ablations.effects(records))
 
 

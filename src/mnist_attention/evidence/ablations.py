@@ -21,10 +21,7 @@ from .statistics import NO_PAIRS, Difference, paired_difference
 
 
 class Option(NamedTuple):
-    """Another interpretation (`name`) of a choice that the paper leaves open.
-
-    `changes` is how it changes the protocol, `base` the setting in which it is compared with ours.
-    """
+    """Another interpretation, `name`, of a choice: how it changes the protocol `base`."""
 
     choice: str
     ours: str
@@ -82,7 +79,7 @@ class Row:
         effect: Option minus ours, paired by seed, in points of `metric`.
         gain: With the option, LeNet+Attention minus LeNet-5 trained the same way.
         stuck: Runs of the option that diverged or are stuck at chance.
-        lack: Why the numbers must not be quoted; `None` if they may be.
+        missing: What keeps it from having pairs.
     """
 
     choice: str
@@ -94,7 +91,12 @@ class Row:
     gain: Difference = NO_PAIRS
     stuck: int = 0
     metric: str = "test accuracy"
-    lack: str | None = NOT_RUN
+    missing: str = NOT_RUN
+
+    @property
+    def lack(self) -> str | None:
+        """Why the numbers must not be quoted; `None` if they may be."""
+        return too_few(self.effect.n) if self.effect.n else self.missing
 
 
 def effects(records: Records) -> list[Row]:
@@ -115,25 +117,22 @@ def _measured(option: Option, table: RunTable) -> list[Row]:
     named = Row(option.choice, option.ours, option.name)
     wanted, rows = {**option.base, **option.changes}, []
     for epochs in table.lengths(wanted):
-        theirs, ours = (
-            whole_runs({**wanted, "epochs": epochs}, table),
-            table.after(option.base, epochs),
-        )
-        pairs = {seed: run for seed, run in theirs.by_seed.items() if seed in ours}
-        paired = paired_difference([value_of(run) - ours[seed] for seed, run in pairs.items()])
-        row = dataclasses.replace(
-            named,
-            epochs=epochs,
-            accuracy=evidence.sample(theirs).mean,
-            effect=paired,
-            gain=_over_lenet({**wanted, "epochs": epochs}, table),
-            stuck=sum(map(evidence.is_failed, theirs.records)),
-            lack=too_few(paired.n),
-        )
-        rows += [row] * bool(pairs)
+        changes, ours = {**wanted, "epochs": epochs}, table.after(option.base, epochs)
+        theirs = whole_runs(changes, table)
+        pairs = [value_of(run) - ours[seed] for seed, run in theirs.by_seed.items() if seed in ours]
+        if pairs:
+            row = dataclasses.replace(
+                named,
+                epochs=epochs,
+                accuracy=evidence.sample(theirs).mean,
+                effect=paired_difference(pairs),
+                gain=_over_lenet(changes, table),
+                stuck=sum(map(evidence.is_failed, theirs.records)),
+            )
+            rows.append(row)
     there = table.runs(wanted)
-    lack = there.lack() if there.records else NOT_RUN
-    return rows or [dataclasses.replace(named, lack=lack)]
+    lack = there.lack() if there.records else None
+    return rows or [dataclasses.replace(named, missing=lack or NOT_RUN)]
 
 
 def _over_lenet(changes: Changes, table: RunTable) -> Difference:
@@ -153,9 +152,8 @@ def _running_accuracy(table: RunTable) -> Row:
     # Without a history: a run may diverge in its first epoch.
     paired = paired_difference([100 * (epochs[-1] - end) for epochs, end in running if epochs])
     names = "images that training accuracy is measured on", "clean, at the end"
-    row = Row(*names, "augmented, over the last epoch", runs.done or None, effect=paired)
-    lack = too_few(paired.n) if paired.n else NOT_RUN
-    return dataclasses.replace(row, metric="training accuracy", lack=lack)
+    options = {"effect": paired, "metric": "training accuracy"}
+    return Row(*names, "augmented, over the last epoch", runs.done or None, **options)
 
 
 def _best_seed(table: RunTable) -> Row:
@@ -165,24 +163,19 @@ def _best_seed(table: RunTable) -> Row:
         return named
     ours = evidence.sample(runs)
     effect = Difference(ours.n, max(map(value_of, runs.records)) - ours.mean)
-    return dataclasses.replace(named, epochs=runs.done, effect=effect, lack=too_few(ours.n))
+    return dataclasses.replace(named, epochs=runs.done, effect=effect)
 
 
 # Which protocol explains the paper's numbers
 
 
 EXPLAINED = ("LeNet", "LeNet+Attention", "learning_rate=0.1", "learning_rate=0.001", "epochs=50")
-"""Rows of the tables that one interpretation of the paper should give together. A setting explains
-the paper if all but the last are near."""
+"""Rows of the tables that one interpretation of the paper should give together."""
 
 NEAR = 1.6
 """Points within which a number counts as explained: the gain that the paper reports."""
 
-LENGTHS = (SHORT.epochs, PAPER.epochs)
-"""Epochs that are compared with the paper's 100."""
-
-_FREE = ("model", "learning_rate", "epochs")
-"""What the rows of `EXPLAINED` set."""
+_FREE = ("model", "learning_rate", "epochs")  # what these rows set
 
 
 def explain(records: Records) -> pd.DataFrame:
@@ -192,11 +185,10 @@ def explain(records: Records) -> pd.DataFrame:
     numbers at a fifth of their length: 10 of 20 epochs with the paper's 50 of 100.
 
     Returns:
-        One row for each interpretation of what the paper leaves open and each of `LENGTHS` for
-        which all of `EXPLAINED` were run with three seeds. Columns setting, epochs, n (seeds with
+        One row for each interpretation of what the paper leaves open, and for 20 and 100 epochs,
+        if all of `EXPLAINED` were run with three seeds. Columns setting, epochs, n (seeds with
         which all were run), one per row of `EXPLAINED` (mean test accuracy minus the paper's, in
-        points) and explains (whether all but the last are within `NEAR`). There is no combined
-        measure.
+        points) and explains (whether all but the last are within `NEAR`).
     """
     table, rows = RunTable.of(records), []
     paper = np.array([evidence.reported_value(row) for row in EXPLAINED])
@@ -205,7 +197,8 @@ def explain(records: Records) -> pd.DataFrame:
         for record in table
         if evidence.is_mnist(record) and record["protocol"]["model"] in (PLAIN, MASKED)
     }
-    for (name, setting), epochs in itertools.product(sorted(settings.items()), LENGTHS):
+    lengths = (SHORT.epochs, PAPER.epochs)
+    for (name, setting), epochs in itertools.product(sorted(settings.items()), lengths):
         found = {row: _accuracies(row, epochs, setting, table) for row in EXPLAINED}
         found = pd.DataFrame(found).dropna()
         if len(found) >= ENOUGH_SEEDS:
@@ -215,7 +208,7 @@ def explain(records: Records) -> pd.DataFrame:
             rows.append({**named, **apart, "explains": explains})
     columns = ["setting", "epochs", "n", *EXPLAINED, "explains"]
     found = pd.DataFrame(rows, columns=columns)
-    return found.sort_values(["explains", "setting", "epochs"], ascending=[False, True, True])
+    return found.sort_values("explains", ascending=False, kind="stable")
 
 
 def _accuracies(row: str, epochs: int, setting: Changes, table: RunTable) -> dict[int, float]:

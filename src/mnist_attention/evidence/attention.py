@@ -1,11 +1,10 @@
 """Controls, measurements and the question: does the mask attend?
 
-Accuracies are in percent, differences in percentage points, gains in signal to noise in decibels.
-Differences are paired by seed.
+Accuracies are in percent, differences, paired by seed, in points, signal to noise in decibels.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -20,17 +19,9 @@ from ..noise import (
     Condition,
 )
 from ..protocol import SHORT
-from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, difference, sample, whole_runs
-from .statistics import (
-    LEVEL,
-    MARGIN,
-    NO_PAIRS,
-    Difference,
-    Sample,
-    holm,
-    paired_difference,
-    summarise,
-)
+from . import statistics
+from .runs import ENOUGH_SEEDS, Changes, Records, Runs, difference, sample, whole_runs
+from .statistics import LEVEL, MARGIN, Difference, Sample, paired_difference, summarise
 
 SHORT_RUNS: Changes = {"epochs": SHORT.epochs}
 """Setting of the controls and of training on noise: the paper's protocol, but shorter."""
@@ -54,31 +45,9 @@ BLOCK_NAMES = {MASKED: "the mask", **CONTROLS}
 """The mask and its controls: network -> what it has after C1 and C3."""
 
 
-# Controls
-
-
-def controls(records: Records, changes: Changes = SHORT_RUNS) -> pd.DataFrame:
-    """Compare the mask and its controls with LeNet-5 alone, all trained in one setting.
-
-    Returns:
-        One row a network. Columns network, n (paired seeds), accuracy (mean; NaN without pairs),
-        gain (over LeNet-5) and under (the mask minus this network), each a `Difference`.
-    """
-    plain, masked = _plain_and_masked(changes, table := RunTable.of(records))
-    rows = []
-    for model, name in BLOCK_NAMES.items():
-        runs = whole_runs({**changes, "model": model}, table)
-        gain = difference(runs, plain)
-        under = difference(masked, runs) if model != MASKED else NO_PAIRS
-        rows.append((name, gain.n, sample(runs).mean if gain.n else math.nan, gain, under))
-    return pd.DataFrame(rows, columns=["network", "n", "accuracy", "gain", "under"])
-
-
-def _plain_and_masked(changes: Changes, table: RunTable) -> list[Runs]:
-    return [whole_runs({**changes, "model": model}, table) for model in (PLAIN, MASKED)]
-
-
-# Measurements
+def plain_and_masked(changes: Changes, records: Records) -> list[Runs]:
+    """The runs of a setting without and with the mask, none where they were cut short."""
+    return [whole_runs({**changes, "model": model}, records) for model in (PLAIN, MASKED)]
 
 
 def measured(changes: Changes, records: Records) -> dict[int, dict]:
@@ -91,28 +60,20 @@ def _number(found: Mapping, *keys: str) -> float:
     """A number deep in a measurement; NaN where it was not measured."""
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
-    return math.nan if found is None or isinstance(found, Mapping | list) else found
+    return math.nan if found is None else found
 
 
 def _accuracy(found: Mapping, condition: Condition) -> float:
     return _number(found, "conditions", str(condition), "accuracy")
 
 
-def _known(values: Iterable[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
-
-
 def changed_by_seed(changes: Changes, records: Records) -> dict[str, list[float]]:
     """Intervention -> what it changes in the accuracy of each seed, in points."""
-    networks = measured({**changes, "model": MASKED}, records).values()
-    names = dict.fromkeys(name for found in networks for name in found.get("interventions", ()))
-    return {
-        name: _known(
-            100 * (_number(found, "interventions", name) - _accuracy(found, CLEAN))
-            for found in networks
-        )
-        for name in names
-    }
+    changed: dict[str, list[float]] = {}
+    for found in measured({**changes, "model": MASKED}, records).values():
+        for name, accuracy in found.get("interventions", {}).items():
+            changed.setdefault(name, []).append(100 * (accuracy - _accuracy(found, CLEAN)))
+    return changed
 
 
 FROM_THE_TOP = ("output", "f6", "c5", "c3_attention", "c3", "c1_attention", "c1")
@@ -141,18 +102,18 @@ def robustness(changes: Changes, records: Records) -> pd.DataFrame:
     """Compare networks on test digits that are disturbed as their training digits were not.
 
     Returns:
-        One row a condition. Columns name, strength, gamma, plain, masked (mean accuracies), n and
-        gain (with minus without the mask, a `Difference`). Empty without pairs.
+        One row a condition. Columns condition, name, strength, gamma, plain, masked (mean
+        accuracies), n and gain (with minus without the mask, a `Difference`). Empty without pairs.
     """
-    table = RunTable.of(records)
-    plain, masked = (measured({**changes, "model": model}, table) for model in (PLAIN, MASKED))
+    plain, masked = (measured({**changes, "model": model}, records) for model in (PLAIN, MASKED))
     pairs = [(plain[seed], masked[seed]) for seed in sorted(plain.keys() & masked.keys())]
     rows = []
     for condition in (CLEAN, *BACKGROUND_CONDITIONS, *CORRUPTION_CONDITIONS) if pairs else ():
-        values = np.array([[_accuracy(found, condition) for found in pair] for pair in pairs])
-        gain = paired_difference(_known(100 * (values[:, 1] - values[:, 0])))
-        means = dict(zip(("plain", "masked"), (100 * values).mean(axis=0), strict=True))
-        rows.append({**vars(condition), **means, "n": gain.n, "gain": gain})
+        values = [[100 * _accuracy(found, condition) for found in pair] for pair in pairs]
+        means = dict(zip(("plain", "masked"), np.mean(values, axis=0), strict=True))
+        gain = paired_difference(np.diff(values)[:, 0])
+        named = {"condition": condition, **vars(condition)}
+        rows.append({**named, **means, "n": gain.n, "gain": gain})
     return pd.DataFrame(rows)
 
 
@@ -165,34 +126,31 @@ LEARNED_MAPS = {
 """Title of a mask -> where it is in a measurement. Other maps see the image alone."""
 
 
-def map_scores(
-    changes: Changes, records: Records, condition: Condition = CLEAN
-) -> dict[str, dict[str, Sample]]:
-    """Scores of the masks, beside those of untrained masks and of maps that need no network.
+def map_scores(changes: Changes, records: Records) -> dict[str, dict[str, Sample]]:
+    """Scores of the masks on clean digits, beside those of untrained masks and of trivial maps.
 
     Returns:
         Title of a map -> score -> mean and interval over the seeds. The scores of trivial maps
-        have no spread, as they see the images alone; deletion and insertion, of clean digits only,
-        depend on the network too. A score that was not measured of all seeds is left out.
+        have no spread, as they see the images alone; deletion and insertion depend on the network
+        too. A score that was not measured of all seeds is left out.
     """
     found = measured({**changes, "model": MASKED}, records).values()
-    networks = [_scores_by_map(each, condition) for each in found]
+    networks = [_scores_by_map(each) for each in found]
     shown: dict[str, dict[str, Sample]] = {}
     for title, scores in networks[0].items() if networks else ():
         shown[title] = {}
         for score in scores:
-            values = _known(_number(one, title, score) for one in networks)
-            if len(values) == len(networks):
+            values = [_number(one, title, score) for one in networks]
+            if not any(map(math.isnan, values)):
                 varies = title in LEARNED_MAPS or score in ("deletion", "insertion")
                 shown[title][score] = summarise(values if varies else values[:1])
     return shown
 
 
-def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, float]]:
+def _scores_by_map(found: Mapping) -> dict[str, dict[str, float]]:
     """Of one network: "C1", "C1 untrained" or name of a trivial map -> score -> value."""
-    covered = found.get("conditions", {}).get(str(condition), {})
-    trivial = covered.get("trivial", {})
-    areas = found.get("perturbation", {}) if condition == CLEAN else {}
+    covered = found["conditions"][str(CLEAN)]
+    trivial, areas = covered.get("trivial", {}), found.get("perturbation", {})
     if not trivial.keys() <= areas.keys():
         areas = {}  # on other images, of the masks alone: how networks were measured at first
     learned = {
@@ -203,54 +161,48 @@ def _scores_by_map(found: Mapping, condition: Condition) -> dict[str, dict[str, 
     return learned | {name: {**scores, **areas.get(name, {})} for name, scores in trivial.items()}
 
 
-COMPARED_MAPS = ("edges", "centre", "untrained")
-"""Maps with which Claim 9 compares the mask on C1: Sobel edges, a Gaussian in the middle, and the
-mask of the untrained network."""
-
-_C1 = "c1_attention"
-
-
 def trained_on_noise(records: Records) -> list[dict]:
     """Networks trained and tested on a background, one entry for each of `TRAINING_CONDITIONS`.
 
     Returns:
         Entries with `condition`; `plain` and `masked`, the accuracies without and with the mask,
         each a `Sample`; `records` of both; and as `Difference`: `gain`, with minus without the
-        mask; of the C1 mask on that background `over`, its AUROC for ink minus that of each of
-        `COMPARED_MAPS`, by name; `focus`, the same minus that of the image's own brightness;
-        `snr`, the gain in signal to noise in decibels; `snr_over_untrained`, the same minus the
-        gain of the mask before training; `snr_over_frozen`, minus that of a network trained around
-        masks that are not. n is 0 where runs or measurements are missing.
+        mask; of the C1 mask on that background `over`, its AUROC for ink minus that of other maps,
+        by name: Sobel edges, a Gaussian in the centre, the mask of the untrained network; `focus`,
+        the same minus that of the image's own brightness; `snr`, the gain in signal to noise in
+        decibels; `snr_over_untrained`, the same minus the gain of the mask before training;
+        `snr_over_frozen`, minus that of a network trained around masks that are not. n is 0 where
+        runs or measurements are missing.
     """
-    table = RunTable.of(records)
-    return [_trained_on(condition, table) for condition in TRAINING_CONDITIONS]
+    return [_trained_on(condition, records) for condition in TRAINING_CONDITIONS]
 
 
-def _trained_on(condition: Condition, table: RunTable) -> dict:
+def _trained_on(condition: Condition, records: Records) -> dict:
     changes = {**SHORT_RUNS, **condition.fields}
-    plain, masked = _plain_and_masked(changes, table)
+    plain, masked = plain_and_masked(changes, records)
 
-    def scores(score: str, *place: str, model: str = MASKED) -> dict[int, float]:
+    def scores(score: str, kind: str = "masks", name: str = "c1_attention", model: str = MASKED):
         """Seed -> score of a map on the background; by default of the trained C1 mask."""
-        found = measured({**changes, "model": model}, table)
-        place = place or ("masks", _C1)
-        return {s: _number(found[s], "conditions", str(condition), *place, score) for s in found}
+        found = measured({**changes, "model": model}, records)
+        place = "conditions", str(condition), kind, name, score
+        return {seed: _number(one, *place) for seed, one in found.items()}
 
     def minus(first: dict[int, float], second: dict[int, float]) -> Difference:
-        return paired_difference(_known(first[s] - second[s] for s in first if s in second))
+        return paired_difference([first[seed] - second[seed] for seed in first if seed in second])
 
     auroc, snr = scores("ink_auroc"), scores("snr_gain_db")
-    places = {name: ("trivial", name) for name in COMPARED_MAPS} | {"untrained": ("untrained", _C1)}
+    others = {name: scores("ink_auroc", "trivial", name) for name in ("edges", "centre")}
+    others["untrained"] = scores("ink_auroc", "untrained")
     return {
         "condition": condition,
         "plain": sample(plain),
         "masked": sample(masked),
         "records": (*plain.records, *masked.records),
         "gain": difference(masked, plain),
-        "over": {name: minus(auroc, scores("ink_auroc", *at)) for name, at in places.items()},
+        "over": {name: minus(auroc, other) for name, other in others.items()},
         "focus": minus(auroc, scores("ink_auroc", "trivial", "brightness")),
-        "snr": paired_difference(_known(snr.values())),
-        "snr_over_untrained": minus(snr, scores("snr_gain_db", "untrained", _C1)),
+        "snr": paired_difference([*snr.values()]),
+        "snr_over_untrained": minus(snr, scores("snr_gain_db", "untrained")),
         "snr_over_frozen": minus(snr, scores("snr_gain_db", model="lenet5_frozen")),
     }
 
@@ -278,20 +230,18 @@ Answer = Literal["yes", "no", "undecided"]
 def rivals(records: Records) -> dict[str, Difference]:
     """What the mask must beat if it attends -> the mask minus that, in points.
 
-    First what the trained mask becomes when it looks elsewhere (`MOVED`), then what was trained in
-    its place (`PLACELESS`). LeNet-5 alone is compared at 100 epochs, the other eight at 20. n is 0
-    where runs or measurements are missing.
+    What the trained mask becomes when it looks elsewhere (`MOVED`), and what was trained in its
+    place (`PLACELESS`). LeNet-5 alone is compared at 100 epochs, the other eight at 20.
     """
-    table = RunTable.of(records)
-    changed = changed_by_seed(SHORT_RUNS, table)
+    changed = changed_by_seed(SHORT_RUNS, records)
     leads = {
         words: paired_difference([-points for points in changed.get(name, ())])
         for name, words in MOVED.items()
     }
     for model, words in PLACELESS.items():
         changes = {} if model == PLAIN else SHORT_RUNS
-        masked = whole_runs({**changes, "model": MASKED}, table)
-        leads[words] = difference(masked, whole_runs({**changes, "model": model}, table))
+        masked, other = (whole_runs({**changes, "model": m}, records) for m in (MASKED, model))
+        leads[words] = difference(masked, other)
     return leads
 
 
@@ -302,17 +252,20 @@ def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[s
 
     Returns:
         Rival -> "missing" with fewer than three seeds; "as good" if the mask is shown to be better
-        by less than `MARGIN`, if at all (one-sided t test); "beaten" if the mask is shown to be
-        better (two-sided, see `Difference.sign_p`); "open" if neither is shown.
+        by less than `MARGIN`, if at all (one-sided t test); "beaten" if it is shown to be better
+        (two-sided, see `Difference.sign_p`); "open" if neither is shown.
     """
-    correct = holm if shared else list
+    correct = statistics.holm if shared else list
     better = correct([lead.sign_p for lead in leads.values()])
     no_better = correct([lead.p_below(MARGIN) for lead in leads.values()])
     found: dict[str, Standing] = {}
     for (rival, lead), p_better, p_no_better in zip(leads.items(), better, no_better, strict=True):
-        shown = "beaten" if lead.direction_at(p_better) > 0 else "open"
-        shown = "as good" if p_no_better < LEVEL else shown
-        found[rival] = "missing" if lead.n < ENOUGH_SEEDS else shown
+        if lead.n < ENOUGH_SEEDS:
+            found[rival] = "missing"
+        elif p_no_better < LEVEL:
+            found[rival] = "as good"
+        else:
+            found[rival] = "beaten" if lead.direction_at(p_better) > 0 else "open"
     return found
 
 

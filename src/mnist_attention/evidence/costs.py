@@ -1,14 +1,12 @@
-"""Cost of the runs, and of each system of Table 1."""
+"""Cost of the runs, and of the systems of Table 1."""
 
 import collections
-import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from .runs import BEYOND, DEFAULTS, NETWORKS, Records, Runs, RunTable
+from .runs import Records, Runs
 
 MULTIPLY_ACCUMULATES = {
     "lenet5": 416_520,
@@ -22,12 +20,10 @@ MULTIPLY_ACCUMULATES = {
 
 
 def cost(records: Records) -> pd.DataFrame:
-    """Sum up the cost of the runs.
+    """Sum up the cost of the runs, a row for each study, dataset, model and device.
 
-    Returns:
-        One row for each study, dataset, model and device. Columns study, dataset, model, device,
-        runs, epochs, core_hours (a GPU counts as one core), images_per_second (training images
-        per second of one run). Epochs that a longer run took over from a shorter one count once.
+    Further columns: runs, epochs, core_hours (a GPU counts as one core), images_per_second
+    (training images of one run). Epochs that a longer run took over from a shorter one count once.
     """
     rows = []
     for record in _without_prefixes(records):
@@ -46,40 +42,12 @@ def cost(records: Records) -> pd.DataFrame:
     return table.assign(images_per_second=table.pop("images") / seconds.where(seconds > 0))
 
 
-class System(NamedTuple):
-    """A row of Table 1; parameters and multiply-accumulates are of a network, else `None`.
-
-    `seconds` is the median over the epochs, of a classical method all that it took; NaN without
-    runs.
-    """
-
-    name: str
-    runs: Runs
-    parameters: int | None
-    multiply_accumulates: int | None
-    seconds: float
-
-
-def systems(records: Records) -> list[System]:
-    """Every row of Table 1, the paper's first."""
-    table, found = RunTable.of(records), []
-    rows = {name: rows[name] for rows in (NETWORKS, *BEYOND.values()) for name in rows}
-    for name, changes in rows.items():
-        runs = table.runs(changes)
-        seconds = [
-            second
-            for environment in (record["environment"] for record in runs.records)
-            for second in environment.get("epoch_seconds") or [environment.get("seconds", math.nan)]
-        ]
-        system = System(
-            name,
-            runs,
-            next((record["result"].get("parameters") for record in runs.records), None),
-            MULTIPLY_ACCUMULATES.get({**DEFAULTS, **changes}["model"]),
-            float(np.median(seconds)) if seconds else math.nan,
-        )
-        found.append(system)
-    return found
+def median_seconds(runs: Runs) -> float:
+    """Of an epoch of some runs; of classical methods, of the whole run. NaN without times."""
+    seconds: list[float] = []
+    for record in runs.records:
+        seconds += _epoch_seconds(record) or [record["environment"].get("seconds", np.nan)]
+    return float(np.median(seconds or np.nan))
 
 
 def _without_prefixes(records: Iterable[dict]) -> Iterable[dict]:

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 
-from ..noise import CLEAN, Condition
+from ..noise import CLEAN
 from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
 from . import ablations, attention, costs
 from . import runs as evidence
 from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs, RunTable, plural
-from .statistics import LEVEL, Difference, Sample, summarise
+from .statistics import LEVEL, NO_PAIRS, Difference, Sample, summarise
 
 CAPTIONS = {
     1: "Test accuracy in percent",
@@ -37,37 +38,33 @@ CUT_SHORT = "not finished:"
 
 
 def paper_table(records: Records, number: int) -> pd.DataFrame:
-    """One of the paper's tables, ours beside theirs.
+    """One of the paper's tables, 1 to 4, as strings, ours beside theirs; ValueError for another.
 
-    Args:
-        records: Any records; those of other digits than MNIST are not used.
-        number: 1 to 4.
-
-    Returns:
-        Strings. Runs that are not finished stand apart, below the others, with their epochs and
-        no number of the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
-
-    Raises:
-        ValueError: for another number.
+    Runs that are not finished stand apart, below the others, with their epochs and no number of
+    the paper. Table 1 has the rows of `runs.BEYOND` too, under their headings.
     """
     if number not in CAPTIONS:
         raise ValueError(f"Expected a table from 1 to 4. Received: number={number!r}")
-    table, reported = RunTable.of(records), evidence.reported()
+    reported = evidence.reported()
     names = dict.fromkeys(reported[reported.table == number].row)
     groups = {"": {name: evidence.setting_of(name) for name in names}}
     groups |= evidence.BEYOND if number == 1 else {}
     rows, cut = [], []
     for heading, settings in groups.items():
-        found = {name: table.runs(changes) for name, changes in settings.items()}
-        unfinished = {name: runs for name, runs in found.items() if runs.done < runs.asked}
-        cut += [_row(name, runs) for name, runs in unfinished.items() if runs.records]
+        found = {name: evidence.runs_of(changes, records) for name, changes in settings.items()}
+        cut += [_row(name, runs) for name, runs in found.items() if runs.cut_short]
         shown = [
             _row(name, runs, beside_paper=True)
             for name, runs in found.items()
-            if not (heading and runs.records and name in unfinished)
+            if not (heading and runs.cut_short)
         ]
         rows += [{"network": f"not in the paper: {heading}"}] * bool(heading and shown) + shown
-    return pd.DataFrame(rows + [{"network": CUT_SHORT}] * bool(cut) + cut).fillna("")
+    return _with_cut_short(rows, cut, "network")
+
+
+def _with_cut_short(rows: list[dict], cut: list[dict], column: str) -> pd.DataFrame:
+    """A table that ends in the runs that are not finished, below a heading in `column`."""
+    return pd.DataFrame(rows + [{column: CUT_SHORT}] * bool(cut) + cut).fillna("")
 
 
 def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
@@ -79,10 +76,10 @@ def _row(name: str, runs: Runs, beside_paper: bool = False) -> dict[str, str]:
         if beside_paper:
             published = evidence.reported_value(name, metric)
             row[f"{title}, paper"] = "not reported" if published is None else f"{published:.1f}"
-            ours = "not finished" if runs.records and not runs.whole else ours
+            ours = "not finished" if runs.cut_short else ours
         row[f"{title}, ours"] = ours
     row["n"] = str(len(runs.records) if runs.whole or not beside_paper else 0)
-    return row if beside_paper else {**row, "epochs": f"{runs.done} of {runs.asked}"}
+    return row if beside_paper else {**row, "epochs": runs.progress}
 
 
 def cell(runs: Runs, metric: str = "test_accuracy") -> str:
@@ -101,35 +98,39 @@ def _mean(ours: Sample, digits: int = 3) -> str:
 
 def systems5_table(records: Records) -> pd.DataFrame:
     """The five systems of the paper's Table 1: test accuracy, the paper's and ours."""
-    table, rows = RunTable.of(records), []
+    rows = []
     for name, changes in evidence.NETWORKS.items():
-        runs = table.runs(changes)
+        runs, paper = evidence.runs_of(changes, records), str(evidence.reported_value(name))
         ours, n = (cell(runs), str(len(runs.records))) if runs.whole else ("not run yet", "")
-        if runs.records and not runs.whole:
+        if runs.cut_short:
             ours = f"not finished: {runs.lack()}"
-        paper = str(evidence.reported_value(name))
         rows.append({"system": name, "paper": paper, "ours": ours, "n": n})
     return pd.DataFrame(rows)
 
 
 def systems_table(records: Records) -> pd.DataFrame:
     """Cost and accuracy of each system of Table 1; runs that are not finished stand apart."""
-    rows, cut = [], [{"system": CUT_SHORT}]
-    for system in costs.systems(records):
-        network, runs = system.multiply_accumulates is not None, system.runs
-        time = f"{system.seconds:,.0f} s {'an epoch' if network else 'in all'}"
+    rows, cut = [], []
+    groups = evidence.NETWORKS, *evidence.BEYOND.values()
+    settings = {name: changes for group in groups for name, changes in group.items()}
+    for name, changes in settings.items():
+        runs = evidence.runs_of(changes, records)
+        parameters = next((run["result"].get("parameters") for run in runs.records), None)
+        operations = costs.MULTIPLY_ACCUMULATES.get(changes.get("model", attention.MASKED))
+        time = f"{costs.median_seconds(runs):,.0f} s {'an epoch' if operations else 'in all'}"
         row = {
-            "system": system.name,
-            "parameters": f"{system.parameters:,}" if system.parameters else "",
-            "multiply-accumulates per image": f"{system.multiply_accumulates or 0:,}" * network,
+            "system": name,
+            "parameters": f"{parameters:,}" if parameters else "",
+            "multiply-accumulates per image": f"{operations:,}" if operations else "",
             "time": time if runs.records else "",
             "training accuracy": cell(runs, "train_accuracy"),
             "test accuracy": cell(runs),
         }
-        unfinished = runs.records and not runs.whole
-        epochs = {"epochs": f"{runs.done} of {runs.asked}"} if unfinished else {}
-        (cut if unfinished else rows).append(row | epochs)
-    return pd.DataFrame(rows + cut * (len(cut) > 1)).fillna("")
+        if runs.cut_short:
+            cut.append({**row, "epochs": runs.progress})
+        else:
+            rows.append(row)
+    return _with_cut_short(rows, cut, "system")
 
 
 def ablation_table(records: Records, only_measured: bool = False) -> pd.DataFrame:
@@ -187,9 +188,11 @@ def gains_text(records: Records) -> str:
 
 def disturbed_text(records: Records) -> str:
     """How often the mask helps on disturbed digits, of networks trained on clean ones."""
-    rows = attention.robustness({}, records).itertuples(index=False)
-    found = {str(Condition(row.name, row.strength, row.gamma)): row.gain for row in rows}
-    gains = {name.replace("_", " "): gain for name, gain in found.items() if name != str(CLEAN)}
+    gains = {
+        str(row.condition).replace("_", " "): row.gain
+        for row in attention.robustness({}, records).itertuples()
+        if row.condition != CLEAN
+    }
     if not gains:
         return "No pair of networks was tested on disturbed digits yet."
 
@@ -206,18 +209,13 @@ def disturbed_text(records: Records) -> str:
     )
 
 
-def scores_table(
-    records: Records, condition: Condition = CLEAN, changes: Changes | None = None
-) -> pd.DataFrame:
-    """Scores of the masks of LeNet+Attention and of maps without training.
+def scores_table(records: Records, changes: Changes | None = None) -> pd.DataFrame:
+    """Scores of the masks of LeNet+Attention and of maps without training, on clean digits.
 
-    Args:
-        records: With their measurements.
-        condition: The background of the test digits.
-        changes: The setting that the networks were trained in; by default the paper's.
+    `changes` is the setting that the networks were trained in; by default the paper's.
     """
     rows, seeds = [], []
-    for name, scores in attention.map_scores(changes or {}, records, condition).items():
+    for name, scores in attention.map_scores(changes or {}, records).items():
         rows.append({"map": name, **{SCORE_NAMES[s]: _mean(scores[s]) for s in scores}})
         n = max((sample.n for sample in scores.values()), default=0)
         seeds.append("" if n == 1 and name not in attention.LEARNED_MAPS else str(n))
@@ -237,20 +235,22 @@ SCORE_NAMES = {
 
 
 def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) -> pd.DataFrame:
-    """The mask and its controls: accuracy in percent, differences in points.
-
-    For the arguments see `attention.controls`.
-    """
-    return pd.DataFrame(
-        {
-            "after C1 and C3": row.network,
-            "test accuracy": _decimals(row.accuracy, "missing"),
-            "over LeNet alone": points(row.gain),
-            "the mask minus this": points(row.under, missing="" if row.n else "missing"),
-            "n": str(row.n),
+    """The mask and its controls, trained in one setting, and LeNet-5 alone, paired by seed."""
+    plain, masked = attention.plain_and_masked(changes, records)
+    rows = []
+    for model, name in attention.BLOCK_NAMES.items():
+        runs = evidence.whole_runs({**changes, "model": model}, records)
+        gain, under = evidence.difference(runs, plain), evidence.difference(masked, runs)
+        under = NO_PAIRS if model == attention.MASKED else under
+        row = {
+            "after C1 and C3": name,
+            "test accuracy": _decimals(evidence.sample(runs).mean) if gain.n else "missing",
+            "over LeNet alone": points(gain),
+            "the mask minus this": points(under, missing="" if gain.n else "missing"),
+            "n": str(gain.n),
         }
-        for row in attention.controls(records, changes).itertuples()
-    )
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def moved_text(records: Records) -> str:
@@ -258,7 +258,7 @@ def moved_text(records: Records) -> str:
     changes = pd.DataFrame(attention.changed_by_seed({}, records))
     if changes.empty:
         return "No network was measured with its masks replaced yet."
-    n, worse = len(changes), (changes[[*attention.MOVED]] < 0).all(axis=1).sum()
+    n, worse = len(changes), int((changes[[*attention.MOVED]] < 0).all(axis=1).sum())
     lines = [
         f"- {words}: {of.max():+.2f} to {of.min():+.2f} points, {of.mean():+.2f} on average"
         for name, words in {**attention.MOVED, "ones": "no mask"}.items()
@@ -272,23 +272,23 @@ def moved_text(records: Records) -> str:
 
 def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
     """Networks trained and tested on a background: accuracy and decibels, or AUROC of `maps`."""
-    table = pd.DataFrame(
-        {
-            "background": str(entry["condition"]),
-            "without the mask": _decimals(entry["plain"].mean, "missing"),
-            "with": _decimals(entry["masked"].mean, "missing"),
-            "gain in points": points(entry["gain"]),
-            **{f"AUROC minus {name}": points(paired, 3) for name, paired in entry["over"].items()},
-            "AUROC minus brightness (not judged)": points(entry["focus"], 3),
-            "gain in signal to noise, dB": points(entry["snr"]),
-            "the same minus untrained": points(entry["snr_over_untrained"]),
-            "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
-            "n": str(entry["gain"].n),
-        }
-        for entry in attention.trained_on_noise(records)
-    )
-    of_maps = [column for column in table if column.startswith("AUROC")]
-    return table[["background", *of_maps, "n"]] if maps else table.drop(columns=of_maps)
+    rows = []
+    for entry in attention.trained_on_noise(records):
+        if maps:
+            found = {**entry["over"], "brightness (not judged)": entry["focus"]}
+            shown = {f"AUROC minus {name}": points(paired, 3) for name, paired in found.items()}
+        else:
+            shown = {
+                "without the mask": _decimals(entry["plain"].mean, "missing"),
+                "with": _decimals(entry["masked"].mean, "missing"),
+                "gain in points": points(entry["gain"]),
+                "gain in signal to noise, dB": points(entry["snr"]),
+                "the same minus untrained": points(entry["snr_over_untrained"]),
+                "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
+            }
+        n = str(entry["gain"].n)
+        rows.append({"background": str(entry["condition"]), **shown, "n": n})
+    return pd.DataFrame(rows)
 
 
 IN_WORDS = {
@@ -308,24 +308,19 @@ def _in_words(changes: str) -> str:
 
 def explain_table(records: Records) -> pd.DataFrame:
     """Ours minus the paper's numbers in points: every protocol that was tried, and a constant."""
-    rows, named = ablations.explain(records).to_dict("records"), ablations.EXPLAINED
-    paper = {name: evidence.reported_value(name) for name in named}
-    constant = {name: CONSTANT - value for name, value in paper.items()}
-    constant |= {
-        "setting": f"{CONSTANT} % for everything",
-        "epochs": "",
-        "n": "",
-        "explains": False,
-    }
-    return pd.DataFrame(
-        {
-            "setting": _in_words(row["setting"]),
-            **{name: str(row[name]) for name in ("epochs", "n")},
-            **{f"{_in_words(name)} (paper {paper[name]})": f"{row[name]:+.2f}" for name in named},
-            "explains": "yes" if row["explains"] else "no",
-        }
-        for row in [*rows, *[constant] * bool(rows)]
-    )
+    found = ablations.explain(records)
+    if found.empty:
+        return pd.DataFrame()
+    paper = {row: evidence.reported_value(row) for row in ablations.EXPLAINED}
+    constant = {row: CONSTANT - value for row, value in paper.items()}
+    named = {"setting": f"{CONSTANT} % for everything", "epochs": "", "n": "", "explains": False}
+    table = pd.concat([found, pd.DataFrame([{**named, **constant}])], ignore_index=True)
+    table["setting"] = table.setting.map(_in_words)
+    table["explains"] = table.explains.map({True: "yes", False: "no"})
+    for row in paper:
+        table[row] = table[row].map("{:+.2f}".format)
+    headings = {row: f"{_in_words(row)} (paper {value})" for row, value in paper.items()}
+    return table.rename(columns=headings).astype(str)
 
 
 def explain_text(records: Records) -> str:
@@ -337,11 +332,8 @@ def explain_text(records: Records) -> str:
 
 def over_epochs_table(records: Records) -> pd.DataFrame:
     """With minus without the mask after some numbers of epochs, from the histories of the pairs."""
-    table, rows = RunTable.of(records), []
-    masked, plain = (
-        evidence.whole_runs({"model": model}, table)
-        for model in (attention.MASKED, attention.PLAIN)
-    )
+    plain, masked = attention.plain_and_masked({}, records)
+    rows = []
     for epochs in (1, 2, 5, 10, 20, 30, 50, 75, 100):
         after = functools.partial(evidence.accuracy_after, epochs=epochs)
         found = evidence.difference(masked, plain, after)
@@ -378,33 +370,28 @@ def _word(number: int) -> str:
 
 def finding(records: Records) -> str:
     """The main result in one sentence: two numbers and their n, beside the paper's."""
-    table, rows = RunTable.of(records), ("LeNet", "LeNet+Attention")
-    plain, masked = (table.runs(evidence.setting_of(row)) for row in rows)
+    rows = "LeNet", "LeNet+Attention"
+    plain, masked = (evidence.runs_of(evidence.setting_of(row), records) for row in rows)
     paper = "the paper: {} and {}.".format(*map(evidence.reported_value, rows))
     lacks = {"without the mask": plain.lack(), "with it": masked.lack()}
     if lacking := [f"{name}: {lack}" for name, lack in lacks.items() if lack]:
         return f"Not tested yet: {'; '.join(lacking)}; {paper}"
-    seeds = plain.by_seed.keys() & masked.by_seed.keys()
-    ours = [
-        summarise([evidence.value_of(runs.by_seed[seed]) for seed in seeds]).mean
-        for runs in (plain, masked)
-    ]
-    pairs = f"{_word(len(seeds))} paired seed{'s' * (len(seeds) != 1)}"
-    said = f"{ours[0]:.2f} % without the mask, {ours[1]:.2f} % with it ({pairs})"
-    return f"LeNet-5 on MNIST: {said}; {paper}"
+    pairs = evidence.pairs(plain, masked).values()
+    ours = [np.mean([evidence.value_of(run) for run in runs]) for runs in zip(*pairs, strict=True)]
+    said = "LeNet-5 on MNIST: {:.2f} % without the mask, {:.2f} % with it".format(*ours)
+    return f"{said} ({_word(len(pairs))} paired seed{'s' * (len(pairs) != 1)}); {paper}"
 
 
 def clause(verdict: Verdict) -> str:
     """Why a sub-claim has its outcome, in one clause: ours, n, the paper's number."""
-    epochs = "{} of {} epochs".format(*verdict.epochs) if verdict.epochs else ""
     if verdict.outcome == "not tested":
-        return "no run of full length" + f" ({epochs})" * bool(epochs)
+        return "no run of full length" + f" ({verdict.epochs} epochs)" * bool(verdict.epochs)
     said, ours, unit = [], verdict.ours, verdict.unit
     form, paper_form = {"images": (",.0f", ","), "points": ("+z.2f", "+")}.get(unit, (".2f", ""))
     paper = "" if verdict.paper is None else f"; paper {verdict.paper:{paper_form}}"
     paper = paper.replace("+0.0", "0.0")
     if ours.n:
-        cut = f" after {epochs}" if epochs else ""
+        cut = f" after {verdict.epochs} epochs" if verdict.epochs else ""
         n = f" (n = {verdict.n})" if verdict.n else ""
         said.append(f"{ours.mean:{form}} {unit}{cut}{n}{paper}")
     if tests := _tests(verdict):
@@ -444,8 +431,8 @@ _NOTES = {
 }
 
 
-def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
-    """Sub-claim, what the paper says, verdict and why, of one claim or of all."""
+def verdict_table(records: Records) -> pd.DataFrame:
+    """Sub-claim, what the paper says, verdict and why."""
     return pd.DataFrame(
         {
             "claim": f"Claim {each.claim}, {each.part}",
@@ -454,7 +441,7 @@ def verdict_table(records: Records, claim: int | None = None) -> pd.DataFrame:
             "ours": clause(each),
             "new runs": str(each.new),
         }
-        for each in (verdicts(records) if claim is None else judge(claim, records))
+        for each in verdicts(records)
     )
 
 
@@ -506,24 +493,21 @@ def answer(records: Records) -> str:
 # On the terminal
 
 
-def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> int:
+def report(table: RunTable, *, write_to: Path | None = None, folder: Path = CHECKOUT) -> int:
     """Print the tables, the verdicts, the ablations, the cost, and what could not be read.
 
-    Args:
-        results: Folder of the records.
-        write: Whether to call `write_everything` first; not where something cannot be read.
-        folder: Of the Markdown files.
+    With `write_to`, the results folder, call `write_everything` first, unless something could not
+    be read. `folder` is that of the Markdown files.
 
     Returns:
-        Exit code: 1 if something cannot be read or there is nothing to write, else 0.
+        Exit code: 1 if something could not be read or there is nothing to write, else 0.
     """
-    table = RunTable.read(results)
     problems = table.problems
-    if write and not problems:
+    if write_to and not problems:
         if table.records:
-            write_everything(table, results, folder)
+            write_everything(table, write_to, folder)
         else:
-            problems = [f"{results} has no records"]
+            problems = [f"{write_to} has no records"]
     for number, caption in CAPTIONS.items():
         _print(f"Table {number}. {caption}", paper_table(table, number))
     print(f"{NOTE}\n")
@@ -542,7 +526,8 @@ def report(results: Path, *, write: bool = False, folder: Path = CHECKOUT) -> in
     print(f"{plural(len(table.records), 'run')}, of which {others} on other digits than MNIST.")
     if problems:
         print(f"\n{plural(len(problems), 'problem')}:", *problems, sep="\n  ")
-        print("Nothing was written." if write else "", end="\n" * write)
+        if write_to:
+            print("Nothing was written.")
     return 1 if problems else 0
 
 
@@ -602,9 +587,8 @@ def render_blocks(text: str, records: Records) -> str:
         raise ValueError(f"Expected a begin and an end for each block. Received: {markers}")
     if unknown := sorted(set(names) - set(BLOCKS)):
         raise ValueError(f"Expected blocks among {', '.join(BLOCKS)}. Received: {unknown}")
-    table = RunTable.of(records)
     block = "<!-- {0}:begin -->\n\n{1}\n\n<!-- {0}:end -->".format
-    return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](table)), text)
+    return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](records)), text)
 
 
 def summary(records: Records) -> pd.DataFrame:
@@ -634,19 +618,17 @@ GENERATED = ("README.md", "REPORT.md")
 def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -> list[Path]:
     """Rewrite `summary.csv` in the results folder and the blocks of the project's Markdown files.
 
-    Returns:
-        The files that were written: the same records give the same bytes.
+    The same records give the same bytes. Returns the files that were written.
 
     Raises:
         ValueError: if a Markdown file has an unknown block; nothing is written.
         OSError: if a file cannot be written.
     """
-    table = RunTable.of(records)
-    csv = summary(table).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    csv = summary(records).to_csv(index=False, float_format="%.4f", lineterminator="\n")
     texts = {Path(results) / "summary.csv": csv}
     for path in (Path(folder) / name for name in GENERATED):
         if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
-            texts[path] = render_blocks(text, table)
+            texts[path] = render_blocks(text, records)
     for path, text in texts.items():
         write_atomically(path, lambda file, text=text: file.write(text.encode()))
     return [*texts]

@@ -1,12 +1,10 @@
-"""Records by setting: their runs, accuracies, and differences between settings.
-
-Accuracies are in percent and differences in percentage points.
-"""
+"""Records by setting: their runs, accuracies in percent, and differences in percentage points."""
 
 import collections
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -76,11 +74,7 @@ BEYOND: dict[str, dict[str, Changes]] = {
 
 
 def setting_of(row: str) -> Changes:
-    """The setting of a row of the tables, e.g. "LeNet" or "batch_size=48".
-
-    Raises:
-        ValueError: for a row that no table has.
-    """
+    """The setting of a row of the tables, e.g. "batch_size=48"; ValueError for an unknown row."""
     if row in NETWORKS:
         return NETWORKS[row]
     field, _, value = row.partition("=")
@@ -105,9 +99,8 @@ class RunTable:
         self._mnist: dict[tuple, dict[int, list[dict]]] = {}  # setting -> epochs -> records
         self._elsewhere: collections.Counter[tuple] = collections.Counter()
         for record in self.records:
-            protocol = protocol_of(record)
-            setting, epochs = _key(protocol), protocol["epochs"]
-            if is_mnist(record) and protocol["dataset"] == DEFAULTS["dataset"]:
+            setting, epochs = _key(record["protocol"]), protocol_of(record)["epochs"]
+            if is_mnist(record):
                 self._mnist.setdefault(setting, {}).setdefault(epochs, []).append(record)
             else:
                 self._elsewhere[setting, epochs] += 1
@@ -132,44 +125,39 @@ class RunTable:
                 problems.append(f"{path} cannot be read: No such file or directory")
         return cls(records, problems)
 
-    def _lengths(self, changes: Changes) -> dict[int, list[dict]]:
-        return self._mnist.get(_key({**DEFAULTS, **changes}), {})
-
-    def lengths(self, changes: Changes) -> list[int]:
-        """Numbers of epochs that runs of a setting ask for, ascending."""
-        return sorted(self._lengths(changes))
+    def lengths(self, changes: Changes) -> dict[int, list[dict]]:
+        """Epochs that runs of a setting on MNIST ask for, ascending -> these runs."""
+        return dict(sorted(self._mnist.get(_key(changes), {}).items()))
 
     def runs(self, changes: Changes) -> "Runs":
         """The runs of a setting; see `runs_of`."""
-        wanted = {**DEFAULTS, **changes}
-        usable = self._lengths(changes).get(wanted["epochs"], [])
-        others = 0 if usable else self._elsewhere[_key(wanted), wanted["epochs"]]
+        asked = changes.get("epochs", PAPER.epochs)
+        usable = self.lengths(changes).get(asked, [])
+        others = 0 if usable else self._elsewhere[_key(changes), asked]
         done = max(map(_length, usable), default=0)
         longest = {protocol_of(r)["seed"]: r for r in usable if _length(r) == done}
-        records = tuple(longest[seed] for seed in sorted(longest))
-        return Runs(records, wanted["epochs"], done, others)
+        return Runs(tuple(longest[seed] for seed in sorted(longest)), asked, done, others)
 
     def after(self, changes: Changes, epochs: int) -> dict[int, float]:
-        """Seed -> test accuracy in percent after some epochs, of a run of at least that length.
+        """Seed -> test accuracy in percent after some epochs, of the shortest run that gets there.
 
-        With a constant learning rate a longer run passes through what a shorter one ends at. The
-        shortest such run is taken.
+        With a constant learning rate a longer run passes through what a shorter one ends at.
         """
         found: dict[int, float] = {}
-        for length, records in sorted(self._lengths(changes).items(), reverse=True):
+        for length, records in self.lengths(changes).items():
             for record in records if length >= epochs else ():
-                if (accuracy := accuracy_after(record, epochs)) is not None:
-                    found[protocol_of(record)["seed"]] = accuracy
+                if not math.isnan(accuracy := accuracy_after(record, epochs)):
+                    found.setdefault(protocol_of(record)["seed"], accuracy)
         return found
 
 
 Records = list[dict] | RunTable
 
-_SETTING = [name for name in DEFAULTS if name not in ("dataset", "epochs", "seed")]
+_SETTING = {k: v for k, v in DEFAULTS.items() if k not in ("dataset", "epochs", "seed")}
 
 
-def _key(protocol: Changes) -> tuple:
-    return tuple(protocol[name] for name in _SETTING)
+def _key(changes: Changes) -> tuple:
+    return tuple(changes.get(name, default) for name, default in _SETTING.items())
 
 
 # The runs of a setting
@@ -197,6 +185,16 @@ class Runs:
         return bool(self.records) and self.done >= self.asked
 
     @property
+    def cut_short(self) -> bool:
+        """Whether there are runs, none of full length."""
+        return bool(self.records) and self.done < self.asked
+
+    @property
+    def progress(self) -> str:
+        """Epochs in words: "2 of 100"."""
+        return f"{self.done} of {self.asked}"
+
+    @property
     def by_seed(self) -> dict[int, dict]:
         """Seed -> record."""
         return {protocol_of(record)["seed"]: record for record in self.records}
@@ -212,13 +210,13 @@ class Runs:
             return f"missing ({plural(self.elsewhere, 'run')} on other digits)"
         if not self.records:
             return "missing"
-        if not self.whole:
-            return f"{self.done} of {self.asked} epochs"
+        if self.cut_short:
+            return f"{self.progress} epochs"
         return too_few(len(self.records), seeds)
 
 
 def runs_of(changes: Changes, records: Records) -> Runs:
-    """The runs of a setting. Runs that were cut short stand in where there are no whole ones."""
+    """The runs of a setting. The longest that were cut short stand in where none is whole."""
     return RunTable.of(records).runs(changes)
 
 
@@ -229,7 +227,7 @@ def whole_runs(changes: Changes, records: Records) -> Runs:
 
 
 def too_few(count: int, needed: int = ENOUGH_SEEDS) -> str | None:
-    """How many there are of how many: "2 of at least 3 seeds"; `None` if there are enough."""
+    """How many there are, in words: "2 of at least 3 seeds"; `None` if there are enough."""
     return f"{count} of at least {needed} seeds" if count < needed else None
 
 
@@ -285,8 +283,8 @@ def setting_name(record: dict, leave_out: tuple[str, ...] = ()) -> str:
     return ", ".join(changed) or "our default"
 
 
-Metric = str | Callable[[dict], float | None]
-"""A key of `result` that holds a fraction, or a function from a record to percent, if known."""
+Metric = str | Callable[[dict], float]
+"""A key of `result` that holds a fraction, or a function from a record to percent."""
 
 
 def value_of(record: dict, metric: Metric = "test_accuracy") -> float:
@@ -294,15 +292,15 @@ def value_of(record: dict, metric: Metric = "test_accuracy") -> float:
     return metric(record) if callable(metric) else 100 * record["result"][metric]
 
 
-def accuracy_after(record: dict, epochs: int) -> float | None:
-    """Test accuracy in percent after some epochs; `None` if the run did not get there.
+def accuracy_after(record: dict, epochs: int) -> float:
+    """Test accuracy in percent after some epochs; NaN if the run did not get there.
 
     A diverged run stays at its last accuracy.
     """
     history = record["history"].get("test_accuracy", [])
     if epochs == _length(record) or (is_diverged(record) and len(history) < epochs):
         return value_of(record)
-    return 100 * history[epochs - 1] if len(history) >= epochs else None
+    return 100 * history[epochs - 1] if len(history) >= epochs else math.nan
 
 
 def predictions_of(record: dict) -> np.ndarray:
@@ -327,16 +325,13 @@ def differences(first: Runs, second: Runs, metric: Metric = "test_accuracy") -> 
     """Seed -> first minus second in points. Runs cut short differently are no pairs."""
     if first.done * second.asked != second.done * first.asked:
         return {}
-    values = {
-        seed: [value_of(record, metric) for record in pair]
-        for seed, pair in _pairs(first, second).items()
-    }
     return {
-        seed: ours - theirs for seed, (ours, theirs) in values.items() if None not in (ours, theirs)
+        seed: value_of(ours, metric) - value_of(theirs, metric)
+        for seed, (ours, theirs) in pairs(first, second).items()
     }
 
 
-def _pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
+def pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
     """Seed -> the record of either setting, for the seeds that both have."""
     ours, theirs = first.by_seed, second.by_seed
     return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
@@ -352,24 +347,21 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
 
     Returns:
         One row a seed. Columns only_first, only_second (images that only one gets right), p_value.
-
-    Raises:
-        ValueError: if a record has not one prediction per label.
     """
     from scipy import stats  # slow to import
 
     rows = {}
-    for seed, pair in _pairs(first, second).items():
-        predictions = [predictions_of(record) for record in pair]
-        if any(each.shape != labels.shape for each in predictions):
+    for seed, pair in pairs(first, second).items():
+        predictions = np.array([predictions_of(record) for record in pair])
+        if (count := predictions.shape[1]) != len(labels):
             raise ValueError(
-                f"Expected {len(labels)} predictions, one per label. "
-                f"Received: {' and '.join(str(len(each)) for each in predictions)}"
+                f"Expected {len(labels)} predictions, one per label. Received: {count}"
             )
-        ours, theirs = (each == labels for each in predictions)
-        only = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
-        p_value = stats.binomtest(only[0], sum(only)).pvalue if any(only) else 1.0
-        rows[seed] = (*only, p_value)
+        ours, theirs = predictions == labels
+        only_first, only_second = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
+        differ = only_first + only_second
+        p_value = stats.binomtest(only_first, differ).pvalue if differ else 1.0
+        rows[seed] = only_first, only_second, p_value
     columns = ["only_first", "only_second", "p_value"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

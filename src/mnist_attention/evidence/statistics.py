@@ -140,13 +140,14 @@ NO_RUNS, NO_PAIRS = Sample(0), Difference(0)
 
 
 def paired_difference(differences: Sequence[float]) -> Difference:
-    """Judge the mean of paired differences, one number per pair.
+    """Judge the mean of paired differences, one per pair; NaN is a pair that was not measured.
 
     Reference:
         Efron: Better bootstrap confidence intervals, JASA 82, 1987 (BCa).
     """
+    values = np.asarray(differences, float)
     # Differences of fractions that are equal on paper differ in the last bit; not here.
-    return _paired(tuple(np.round(np.asarray(differences, float), 9).tolist()))
+    return _paired(tuple(np.round(values[~np.isnan(values)], 9).tolist()))
 
 
 @functools.lru_cache(4096)  # one report asks for the same pairs several times
@@ -210,25 +211,18 @@ MOST_RUNS = 1000
 
 
 def runs_for_range(deviation: float, width: float) -> int | None:
-    """The smallest number of runs whose 95 % prediction interval is no wider than `width`.
-
-    `None` above `MOST_RUNS`.
-    """
+    """The smallest number of runs, up to `MOST_RUNS`, with a 95 % prediction interval so wide."""
     n = np.arange(3, MOST_RUNS + 1)
     reach = special.stdtrit(n - 1, (1 + CONFIDENCE) / 2) * deviation * np.sqrt(1 + 1 / n)
     return next(iter(n[2 * reach <= width].tolist()), None)
 
 
+@functools.lru_cache(4096)  # one report asks twice
 def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | None:
     """The smallest number of pairs with which a t test at 0.05 has power 0.8.
 
-    Args:
-        deviation: Standard deviation of the differences.
-        effect: The true difference, or its distance from the bound that is tested.
-        sides: 1 or 2, of the test.
-
-    Returns:
-        `None` above `MOST_RUNS`, or where the deviation is not known.
+    `effect` is the true difference, or its distance from the bound that is tested; `sides`, 1 or 2,
+    those of the test. `None` above `MOST_RUNS`, or where the deviation is not known.
     """
     if not effect or math.isnan(deviation):
         return None
