@@ -18,6 +18,7 @@ from mnist_attention.evidence.runs import RunTable
 from mnist_attention.evidence.statistics import NO_PAIRS, Difference
 from mnist_attention.records import read_records, record_path, write_record
 from mnist_attention.storage.paths import CHECKOUT, RESULTS
+from mnist_attention.storage.record_format import mnist_test_labels
 from synthetic import make_record, make_runs
 
 
@@ -201,7 +202,9 @@ def test_gains_count_losses_too():
     records += make_runs([0.98] * 3, epochs=20)
     said = (
         "In 3 comparisons of an option with LeNet alone, trained the same way, the mask is shown "
-        "to gain in 1 and to lose in 1. Its mean is below zero in 2, down to -2.97 points."
+        "to gain in 1 (activation of the mask: none, 20 epochs, +1.01) and to lose in 1 "
+        "(activation of the mask: softmax, 20 epochs, -2.97). Its mean is below zero in 2, down to "
+        "-2.97 points."
     )
     assert report.gains_text(records) == said
     records += make_runs([0.1135] * 3, epochs=20, mask_placement="c1")
@@ -240,14 +243,25 @@ def test_the_mask_over_the_epochs_comes_from_the_histories():
     assert set(report.over_epochs_table([])["points [95 %]"]) == {"missing"}
 
 
+def test_mcnemar_counts_the_pairs_that_differ():
+    labels = "".join(map(str, mnist_test_labels().astype(int)))
+    plain = make_runs([1.0] * 3, model="lenet5", test_predictions=labels)
+    masked = make_runs([1.0] * 2, test_predictions=labels)
+    masked[1]["test_predictions"] = "".join(str(9 - int(d)) for d in labels[:30]) + labels[30:]
+    assert report.mcnemar_text(plain + masked) == (
+        "By McNemar's exact test at a level of 0.05, the networks of 1 of 2 pairs differ in the "
+        "test images that they read; 0 of these in favour of the mask."
+    )
+
+
 def test_the_finding_is_one_sentence_with_two_numbers_and_n(results):
     records = read_records(results)[0]
     assert report.finding(records) == (
-        "LeNet-5 on MNIST: 98.99 % without the mask, 98.99 % with it (ten paired seeds); "
-        "the paper: 97.7 and 99.3."
+        "LeNet-5 reaches 98.99 % without the mask and 98.99 % with it (ten paired seeds); "
+        "the paper reports 97.7 and 99.3."
     )
     assert report.finding(make_runs([0.99] * 3)) == (
-        "Not tested yet: without the mask: missing; the paper: 97.7 and 99.3."
+        "Not tested yet: without the mask: missing; the paper reports 97.7 and 99.3."
     )
 
 

@@ -130,6 +130,20 @@ def test_runs_needed_have_the_power():
     assert statistics.runs_needed(0.1, 0) is None
 
 
+def test_runs_needed_can_reach_the_level_by_sign_flips():
+    # Of n pairs of one sign the exact p value is 2 / 2**n.
+    assert statistics.runs_needed(0.01, 1, level=0.05 / 25) == 3  # by the t test
+    assert statistics.runs_needed(0.7, 1, level=0.05 / 25) > 10
+    needed = statistics.runs_needed(0.45, 1, level=0.05 / 25)
+    assert needed == 10  # not 8, which the t test asks for
+    assert (
+        paired_difference([1.0] * needed).p_value
+        <= 0.05 / 25
+        < paired_difference([1.0] * 9).p_value
+    )
+    assert statistics.runs_needed(0.45, 1, sides=1, level=0.05 / 25) < needed
+
+
 def test_the_same_pairs_are_resampled_once(monkeypatch):
     values = [0.11, 0.12, 0.13, 0.1, 0.2, 0.3, 0.4]
     first = paired_difference(values)

@@ -49,7 +49,10 @@ Ciresan, Meier, Schmidhuber: Multi-column deep neural networks for image classif
 
 @dataclasses.dataclass(frozen=True)
 class Test:
-    """A paired comparison, e.g. "0.01 minus 0.001", with Holm's p value of "it is `bound`"."""
+    """A paired comparison, e.g. "0.01 minus 0.001", with Holm's p value of "it is `bound`".
+
+    `level` is what Holm's correction leaves to the first of its tests.
+    """
 
     __test__ = False  # not a test of ours to pytest
 
@@ -57,6 +60,7 @@ class Test:
     difference: Difference
     bound: float = 0
     p_value: float = math.nan
+    level: float = LEVEL
 
     @property
     def direction(self) -> int:
@@ -76,6 +80,7 @@ class Verdict:
         records: Of all runs that were used, diverged ones and those at chance too.
         ours: Our number in `unit`, as are the paper's and the differences.
         tests: Paired comparisons, corrected within the claim.
+        beside: Others, which are shown and not judged.
         epochs: Where runs were cut short: "2 of 100".
         needed: Where the outcome is inconclusive: runs with which the rule would have power 0.8;
             `None` if no number up to a thousand would do.
@@ -91,6 +96,7 @@ class Verdict:
     paper: float | None = None
     unit: str = "%"
     tests: Sequence[Test] = ()
+    beside: Sequence[Test] = ()
     epochs: str = ""
     needed: int | None = None
 
@@ -160,19 +166,23 @@ def _needed_for_number(ours: Sample) -> int | None:
     return found and max(found, ours.n + 1)
 
 
-def _needed(paired: Difference, effect: float | None = None, sides: int = 2) -> int | None:
-    """Pairs with which the effect would be found; by default the observed one, or `MARGIN`."""
+def _needed(test: Test) -> int | None:
+    """Pairs with which the effect that was seen, or at least `MARGIN`, would be found."""
+    paired = test.difference
     if paired.n < 2:
         return ENOUGH_SEEDS
-    effect = max(abs(paired.mean), MARGIN) if effect is None else effect
-    found = statistics.runs_needed(paired.deviation, effect, sides=sides)
+    effect = paired.mean - test.bound if test.bound else max(abs(paired.mean), MARGIN)
+    options = {"sides": 1 if test.bound else 2, "level": test.level}
+    found = statistics.runs_needed(paired.deviation, effect, **options)
     return found and max(found, paired.n + 1)
 
 
 def _corrected(*tests: Test) -> list[Test]:
     """All comparisons of a claim with their p values, corrected for their number."""
     corrected = holm([_p_value(test.difference, test.bound) for test in tests])
-    return [dataclasses.replace(t, p_value=p) for t, p in zip(tests, corrected, strict=True)]
+    level = LEVEL / max(1, len(tests) - np.isnan(corrected).sum())
+    found = zip(tests, corrected, strict=True)
+    return [dataclasses.replace(test, p_value=p, level=level) for test, p in found]
 
 
 def _p_value(paired: Difference, bound: float) -> float:
@@ -199,7 +209,7 @@ def _compared(
     said: Said, outcome: Outcome, tests: list[Test], records: list[dict], unit: str = "points"
 ) -> Verdict:
     """A verdict on differences; `needed` are the pairs with which all of them would be shown."""
-    needed = [_needed(test.difference) for test in tests if not test.direction]
+    needed = [_needed(test) for test in tests if not test.direction]
     most = None if None in needed else max(needed, default=None)
     n = min(test.difference.n for test in tests)
     return Verdict(*said, outcome, n, records, unit=unit, tests=tests, needed=most)
@@ -216,7 +226,7 @@ def _worse(
     if outcome == "reproduced":
         number = number_rule(values, paper)
         outcome = number if number in ("reproduced", "inconclusive") else "direction only"
-    needed = _needed_for_number(ours) if test.direction else _needed(test.difference)
+    needed = _needed_for_number(ours) if test.direction else _needed(test)
     return Verdict(*said, outcome, n, records, ours, paper, tests=(test,), needed=needed)
 
 
@@ -227,8 +237,7 @@ def _no_better(said: Said, test: Test, paper: float, *groups: Runs) -> Verdict:
         return _not_tested(said)
     if test.p_value < LEVEL:
         outcome = "reproduced" if paired.mean < MARGIN else "contradicted"
-    needed = _needed(paired, paired.mean - MARGIN, sides=1)
-    facts = {"unit": "points", "paper": round(paper, 1), "tests": (test,), "needed": needed}
+    facts = {"unit": "points", "paper": round(paper, 1), "tests": (test,), "needed": _needed(test)}
     return Verdict(*said, outcome, paired.n, _records(*groups), **facts)
 
 
@@ -294,6 +303,11 @@ def late_accuracy(record: dict) -> float:
     return 100 * sum(last) / len(last)
 
 
+def late_training_accuracy(record: dict) -> float:
+    """Mean accuracy on the augmented training images over the last ten epochs in percent."""
+    return 100 * float(np.mean(record["history"].get("accuracy", ())[-10:] or math.nan))
+
+
 def _learning_rate(table: RunTable) -> list[Verdict]:
     """Claim 6. That 0.01 is best repeats the tests of the other two, so Holm counts two tests."""
     best, high, low = (
@@ -314,6 +328,11 @@ def _learning_rate(table: RunTable) -> list[Verdict]:
         judged.append(_worse(said, test, values, paper, _records(best, runs)))
     said = 6, "best", "rate 0.01 is best"
     found = _compared(said, _sign_rule(tests), tests, _records(best, high, low))
+    beside = [
+        Test(f"in training {test.name}", difference(best, runs, late_training_accuracy))
+        for test, runs in zip(tests, (high, low), strict=True)
+    ]
+    found = dataclasses.replace(found, beside=_corrected(*beside))
     return [*judged, found if found.n else _not_tested(said)]
 
 

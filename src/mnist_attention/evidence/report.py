@@ -4,7 +4,7 @@ import collections
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +14,7 @@ import pandas as pd
 from ..noise import CLEAN
 from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
+from ..storage.record_format import mnist_test_labels
 from . import ablations, attention, costs
 from . import runs as evidence
 from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
@@ -175,15 +176,26 @@ def gains_text(records: Records) -> str:
     """How often a mask helped or hurt among the options of the ablation table."""
     every = [row for row in ablations.effects(records) if row.gain.n]
     stuck = [row.option for row in every if row.stuck]
-    gains = [row.gain for row in every if not row.stuck]
-    gained, lost = (sum(gain.direction == sign for gain in gains) for sign in (1, -1))
-    below = [gain.mean for gain in gains if gain.mean < 0]
+    gains = {_option_name(row): row.gain for row in every if not row.stuck}
+    below = [gain.mean for gain in gains.values() if gain.mean < 0]
     apart = f" In {len(stuck)} more, runs are stuck at chance ({', '.join(dict.fromkeys(stuck))})."
     return (
         f"In {len(gains)} comparisons of an option with LeNet alone, trained the same way, the "
-        f"mask is shown to gain in {gained} and to lose in {lost}. Its mean is below zero in "
-        f"{len(below)}, down to {min(below, default=0):+.2f} points." + apart * bool(stuck)
+        f"mask is shown to gain in {_shown(gains, 1)} and to lose in {_shown(gains, -1)}. Its mean "
+        f"is below zero in {len(below)}, down to {min(below, default=0):+.2f} points."
+        + apart
+        * bool(stuck)
     )
+
+
+def _option_name(row: ablations.Row) -> str:
+    return f"{row.choice}: {row.option}, {row.epochs} epochs"
+
+
+def _shown(gains: Mapping[str, Difference], sign: int) -> str:
+    """How many gains have a sign that is shown, and which."""
+    shown = [f"{name}, {g.mean:+.2f}" for name, g in gains.items() if g.direction == sign]
+    return f"{len(shown)}" + f" ({'; '.join(shown)})" * bool(shown)
 
 
 def disturbed_text(records: Records) -> str:
@@ -196,16 +208,12 @@ def disturbed_text(records: Records) -> str:
     if not gains:
         return "No pair of networks was tested on disturbed digits yet."
 
-    def those(sign: int) -> str:
-        shown = [f"{name}, {g.mean:+.2f}" for name, g in gains.items() if g.direction == sign]
-        return f"{len(shown)}" + f" ({'; '.join(shown)})" * bool(shown)
-
     below, whole = (sum(vars(g)[end] < 0 for g in gains.values()) for end in ("mean", "high"))
     worst = min(gains, key=lambda name: gains[name].mean)
     return (
-        f"Of {len(gains)} disturbances the mask is shown to gain on {those(1)} and to lose on "
-        f"{those(-1)}. Its mean is below zero on {below}, down to {gains[worst].mean:+.2f} points "
-        f"({worst}); on {whole} the whole interval is below zero."
+        f"Of {len(gains)} disturbances the mask is shown to gain on {_shown(gains, 1)} and to lose "
+        f"on {_shown(gains, -1)}. Its mean is below zero on {below}, down to "
+        f"{gains[worst].mean:+.2f} points ({worst}); on {whole} the whole interval is below zero."
     )
 
 
@@ -270,6 +278,19 @@ def moved_text(records: Records) -> str:
     return "\n".join([said, *lines])
 
 
+def mcnemar_text(records: Records) -> str:
+    """How many pairs of networks differ in their answers, seed by seed."""
+    labels = mnist_test_labels().astype(int)
+    found = evidence.disagreements(*attention.plain_and_masked({}, records), labels)
+    differ = found[found.p_value < LEVEL]
+    better = int((differ.only_second > differ.only_first).sum())
+    return (
+        f"By McNemar's exact test at a level of {LEVEL}, the networks of {len(differ)} of "
+        f"{len(found)} pairs differ in the test images that they read; {better} of these in favour "
+        "of the mask."
+    )
+
+
 def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
     """Networks trained and tested on a background: accuracy and decibels, or AUROC of `maps`."""
     rows = []
@@ -286,7 +307,8 @@ def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
                 "the same minus untrained": points(entry["snr_over_untrained"]),
                 "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
             }
-        n = str(entry["gain"].n)
+        counts = {entry["snr"].n} if maps else {entry["gain"].n, entry["snr"].n}
+        n = " or ".join(map(str, sorted(counts)))  # more networks may have the mask
         rows.append({"background": str(entry["condition"]), **shown, "n": n})
     return pd.DataFrame(rows)
 
@@ -372,13 +394,13 @@ def finding(records: Records) -> str:
     """The main result in one sentence: two numbers and their n, beside the paper's."""
     rows = "LeNet", "LeNet+Attention"
     plain, masked = (evidence.runs_of(evidence.setting_of(row), records) for row in rows)
-    paper = "the paper: {} and {}.".format(*map(evidence.reported_value, rows))
+    paper = "the paper reports {} and {}.".format(*map(evidence.reported_value, rows))
     lacks = {"without the mask": plain.lack(), "with it": masked.lack()}
     if lacking := [f"{name}: {lack}" for name, lack in lacks.items() if lack]:
         return f"Not tested yet: {'; '.join(lacking)}; {paper}"
     pairs = evidence.pairs(plain, masked).values()
     ours = [np.mean([evidence.value_of(run) for run in runs]) for runs in zip(*pairs, strict=True)]
-    said = "LeNet-5 on MNIST: {:.2f} % without the mask, {:.2f} % with it".format(*ours)
+    said = "LeNet-5 reaches {:.2f} % without the mask and {:.2f} % with it".format(*ours)
     return f"{said} ({_word(len(pairs))} paired seed{'s' * (len(pairs) != 1)}); {paper}"
 
 
@@ -416,7 +438,7 @@ def _tests(verdict: Verdict) -> str:
             f"{max(means):+z.2f} {unit}"
         )
     said = []
-    for test in verdict.tests:
+    for test in (*verdict.tests, *verdict.beside):
         n = "" if verdict.ours.n else f"n = {test.difference.n}{';' if test.bound else ','} "
         shown = f"is {'not ' * (not test.p_value < LEVEL)}ruled out, "
         bound = f"a gain of {test.bound} {shown}" * bool(test.bound)
@@ -562,6 +584,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "over_epochs": _block(over_epochs_table),
     "answer": answer,
     "moved": moved_text,
+    "mcnemar": mcnemar_text,
     "controls": _block(controls_table),
     "controls_on_noise": _block(controls_table, attention.ON_NOISE),
     "noise": _block(noise_table),

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from ..data import Dataset
-from ..protocol import MOMENTUM_AND_HE, PAPER
+from ..protocol import MOMENTUM_AND_HE, PAPER, expect
 from ..records import read_records
 from ..storage.mnist import MNIST_DIGEST
 from .statistics import Difference, Sample, paired_difference, summarise
@@ -348,20 +349,15 @@ def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame
     Returns:
         One row a seed. Columns only_first, only_second (images that only one gets right), p_value.
     """
-    from scipy import stats  # slow to import
-
     rows = {}
     for seed, pair in pairs(first, second).items():
         predictions = np.array([predictions_of(record) for record in pair])
-        if (count := predictions.shape[1]) != len(labels):
-            raise ValueError(
-                f"Expected {len(labels)} predictions, one per label. Received: {count}"
-            )
+        expected = f"{len(labels)} predictions, one per label"
+        expect(predictions.shape[1] == len(labels), expected, predictions.shape[1])
         ours, theirs = predictions == labels
         only_first, only_second = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
-        differ = only_first + only_second
-        p_value = stats.binomtest(only_first, differ).pvalue if differ else 1.0
-        rows[seed] = only_first, only_second, p_value
+        below = special.bdtr(min(only_first, only_second), only_first + only_second, 0.5)
+        rows[seed] = only_first, only_second, min(1.0, 2 * float(below))
     columns = ["only_first", "only_second", "p_value"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

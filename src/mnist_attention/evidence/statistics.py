@@ -218,17 +218,23 @@ def runs_for_range(deviation: float, width: float) -> int | None:
 
 
 @functools.lru_cache(4096)  # one report asks twice
-def runs_needed(deviation: float, effect: float, *, sides: int = 2) -> int | None:
-    """The smallest number of pairs with which a t test at 0.05 has power 0.8.
+def runs_needed(
+    deviation: float, effect: float, *, sides: int = 2, level: float = LEVEL
+) -> int | None:
+    """The smallest number of pairs with which a t test at `level` has power 0.8.
 
-    `effect` is the true difference, or its distance from the bound that is tested; `sides`, 1 or 2,
-    those of the test. `None` above `MOST_RUNS`, or where the deviation is not known.
+    `effect` is the true difference, or its distance from the bound that is tested. With `sides` = 2
+    there are enough pairs, too, for the test by sign flips, where that is the test, to reach the
+    level. `None` above `MOST_RUNS`, or where the deviation is not known.
     """
     if not effect or math.isnan(deviation):
         return None
     if deviation == 0:
         return 2
     n = np.arange(2, MOST_RUNS + 1)
-    critical = special.stdtrit(n - 1, 1 - LEVEL / sides)
+    critical = special.stdtrit(n - 1, 1 - level / sides)
     missed = special.nctdtr(n - 1, abs(effect) * np.sqrt(n) / deviation, critical)
-    return next(iter(n[missed <= 1 - POWER].tolist()), None)
+    enough = missed <= 1 - POWER
+    if sides == 2:
+        enough &= (n < ENOUGH_PAIRS) | (2.0 ** (1 - n) <= level)
+    return next(iter(n[enough].tolist()), None)
