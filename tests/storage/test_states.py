@@ -1,13 +1,10 @@
 """States on disk: whole, checked, and belonging to one trajectory."""
 
 import dataclasses
-import errno
-import os
 
 import numpy as np
 import pytest
 
-from mnist_attention.storage.files import require_writable, write_atomically
 from mnist_attention.storage.states import METRICS, State, latest_state, read_state, write_state
 
 
@@ -118,33 +115,3 @@ def test_the_furthest_state_not_beyond_the_goal_is_found(tmp_path, capsys):
 
 def test_without_states_there_is_none(tmp_path):
     assert latest_state(tmp_path / "nowhere", "t", 9) is None
-
-
-# Atomic writing
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def half(file):
-        file.write(b"ne")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, half)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_written_files_have_the_usual_permissions(tmp_path):
-    write_atomically(tmp_path / "a" / "file", lambda file: file.write(b"x"))
-    (tmp_path / "plain").write_bytes(b"x")
-    modes = [(tmp_path / name).stat().st_mode for name in ("a/file", "plain")]
-    assert modes[0] == modes[1]
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"Expected a folder that can be written\. Received: .*file"):
-        require_writable(tmp_path / "file" / "results")
