@@ -257,7 +257,7 @@ def hashed_again(record: dict) -> str:
     protocol, digest = record["protocol"], record["dataset"]["digest"]
     if protocol["model"] in classical.METHODS:
         fields = {name: protocol[name] for name in ("dataset", "model", "seed")}
-        return classical.run_id(classical.ClassicalProtocol(**fields), digest)
+        return classical.ClassicalProtocol(**fields).run_id(digest)
     return run_id(Protocol(**protocol), digest)
 
 

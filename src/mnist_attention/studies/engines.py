@@ -62,13 +62,11 @@ def interrupt_after(seconds: float) -> Iterator[None]:
 
 
 def run_chains(options: RunOptions, chains: list[Chain], bar: tqdm) -> dict[Run, str]:
-    """Run all chains; when a process dies, repeat those that were under way, one at a time.
+    """Run all chains. Returns run -> why it has no record, but for those that the deadline stopped.
 
-    joblib does not say which process died. A chain that kills its process when it is alone is the
-    cause; the others go on from their states.
-
-    Returns:
-        Run -> why it has no record. Runs that the deadline stopped are not among them.
+    When a process dies, joblib does not say which: the chains that were under way are repeated, one
+    at a time. One that kills its process when it is alone is the cause; the others go on from their
+    states.
     """
     failed: dict[Run, str] = {}
     batches = [(chains, False)]
@@ -158,7 +156,6 @@ def end_with_parent(parent: int) -> None:
 
 
 _PATIENCE = 600  # seconds until the first worker of a cluster must have come
-_LOOK_AGAIN = 5  # seconds between two looks at how many workers a cluster has
 
 
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -197,9 +194,9 @@ def _dask_results(client, tasks: Iterator[Task]) -> Iterator[Done]:
         if not waiting:
             return
         try:
-            done = wait([*waiting], timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED").done
+            done = wait([*waiting], timeout=5, return_when="FIRST_COMPLETED").done
         except TimeoutError:
-            continue  # other workers may have come meanwhile
+            continue  # more workers may have come meanwhile
         for future in done:
             chain = waiting.pop(future)
             try:

@@ -80,6 +80,8 @@ def train_lanes(
         TimeoutError: if the deadline ended the call before all records were there.
     """
     options = RunOptions(engine="lanes", **options)
+    if options.results:
+        require_writable(options.results)
     records: dict[Protocol, dict] = {}
     for group in by_program(protocols):
         records |= train_program(group, options, dataset)
@@ -100,8 +102,6 @@ def train_program(
     check_fit(group[0], data)
     records: dict[Protocol, dict] = {}
     runs = group if (results := options.results) else []
-    if results:
-        require_writable(results)
     with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in runs]):
         for run in runs:
             path = record_path(results, options.study, run.run_id(data.digest))

@@ -74,9 +74,8 @@ def run_study(
     options = dataclasses.replace(options, seconds_elsewhere=elsewhere)
 
     pending = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
-    networks = [run for run in pending if isinstance(run, Protocol)]
-    methods = [run for run in pending if not isinstance(run, Protocol)]
-    chains = [Chain((run,), classical.make) for run in methods]
+    networks = [run for run in protocols if run in pending]
+    chains = [Chain((run,), classical.make) for run in pending if run not in networks]
     bar = {"total": len(ids), "initial": len(ids) - len(pending), "disable": not options.verbose}
     with tqdm(desc=name, unit="run", **bar) as bar:
         if options.engine == "lanes":
@@ -162,13 +161,9 @@ def measure_studies(
         jobs: Processes at a time, as in `run_study`; 1 is this one.
         results: Folder of the records and of the states that training left.
         weights: Folder of weights that were kept.
-        verbose: Whether to show a progress bar over the networks.
 
     Returns:
-        How many networks are measured now, and run id -> why one is not.
-
-    Raises:
-        As `run_study`.
+        How many networks are measured now, and run id -> why one is not. Raises as `run_study`.
     """
     jobs = count_jobs(jobs)
     # The first seeds of all studies first, as they start from the same networks.
