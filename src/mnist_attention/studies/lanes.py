@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory, expect
-from ..records import make_record, read_or_none, read_record, record_path, write_if_longer
+from ..records import finished_record, make_record, record_path, write_if_longer
 from ..storage import states
 from ..storage.checkpoints import initial_state, next_state
 from ..storage.files import require_writable
@@ -105,9 +105,8 @@ def train_program(
     with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in runs]):
         for run in runs:
             path = record_path(results, options.study, run.run_id(data.digest))
-            record = read_or_none(path, read_record)
-            if options.is_done(run, record):
-                records[run] = record
+            if finished := finished_record(path, options.budget_of(run)):
+                records[run] = finished
         chains = enumerate(by_trajectory(group))
         lanes = [_lane(number, chain, records, data, options) for number, chain in chains]
         for run, record in _train(lanes, data, options):
