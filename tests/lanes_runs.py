@@ -15,7 +15,9 @@ import keras
 
 from mnist_attention import MODELS, AttentionMask1x1, Protocol
 from mnist_attention.models.initializers import draw_kernels
+from mnist_attention.records import write_if_longer
 from mnist_attention.storage.checkpoints import variables
+from mnist_attention.studies import lanes
 from mnist_attention.studies.lane_program import LaneProgram
 from mnist_attention.studies.lanes import train_lanes
 from mnist_attention.studies.options import RunOptions
@@ -57,8 +59,9 @@ DIGITS = first_digits(96, 40)
 """96 images: two steps an epoch, one of 64 images and one of the 32 that are left."""
 
 
-def kill_at_first_end(record: dict) -> None:
-    """Kill this process; not yet for the diverged run, so that other lanes are far from it."""
+def write_and_die(record: dict, *where) -> None:
+    """Write a record, then kill this process; not yet for the diverged run: others are far."""
+    write_if_longer(record, *where)
     if not record["result"]["diverged"]:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -103,7 +106,8 @@ def train_with_deadlines(folder: Path, shared: dict) -> None:
 def main(folder: Path, how: str = "") -> None:
     shared = {"dataset": DIGITS, "checkpoint_every": 4, "verbose": False}
     if how == "killed":
-        train_lanes(LANES, results=folder / "killed", callback=kill_at_first_end, **shared)
+        lanes.write_if_longer = write_and_die
+        train_lanes(LANES, results=folder / "killed", **shared)
     elif how == "more":
         if not variables_keep_their_order():
             sys.exit("The variables come back in another order.")

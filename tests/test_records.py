@@ -158,11 +158,11 @@ EDITS = {
     "a word for a rate": (edited(protocol__learning_rate="0.01"), "learning_rate to be float"),
     "other digits": (edited(dataset__digest="d"), "run_id '.*', the hash of its protocol"),
     "the name of other digits": (edited(dataset__name="uci"), "dataset of its protocol, 'mnist'"),
-    "more epochs than asked for": (edited(result__epochs=101), "0 to 100 epochs, received 101"),
+    "more epochs than asked for": (edited(result__epochs=101), "0 to 100 epochs. Received: 101"),
     "fewer epochs than its history": (edited(result__epochs=99), "99 numbers: history"),
     "a word in the history": (edited(history__accuracy=["x"] * 100), "numbers: history.accuracy"),
     "divergence": (
-        edited(history__loss=[0.1] * 100, result__diverged=True), "diverged=False, received True",
+        edited(history__loss=[0.1] * 100, result__diverged=True), "diverged=False. Received: True",
     ),
     "a word for a time": (edited(environment__epoch_seconds=["x"]), "epoch_seconds"),
     "an unknown field": (edited(remark="good"), "unknown fields: remark$"),
@@ -257,7 +257,7 @@ def hashed_again(record: dict) -> str:
     protocol, digest = record["protocol"], record["dataset"]["digest"]
     if protocol["model"] in classical.METHODS:
         fields = {name: protocol[name] for name in ("dataset", "model", "seed")}
-        return classical.run_id(classical.ClassicalProtocol(**fields), digest)
+        return classical.ClassicalProtocol(**fields).run_id(digest)
     return run_id(Protocol(**protocol), digest)
 
 

@@ -143,7 +143,7 @@ def test_the_state_of_another_network_is_refused_and_the_run_starts_over(
     checkpoint = checkpoint_path(tmp_path, PROTOCOL, DIGITS.digest)
     halves = [np.zeros((2, 2), "float16")]
     history = {name: [0.1] for name in METRICS}
-    write_state(checkpoint, State(checkpoint.parent.name, 1, history, [1.0], halves))
+    write_state(checkpoint, State(checkpoint.parent.name, 1, history, [1.0], halves, "tensorflow"))
     record = train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
     assert "is no usable state: Expected variables" in capsys.readouterr().err
     assert reproducible_text(record) == unbroken

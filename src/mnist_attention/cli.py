@@ -14,7 +14,7 @@ import click
 
 from . import __version__
 from .protocol import PAPER, DatasetName, Protocol, by_trajectory, choices
-from .storage.paths import CHECKOUT, RESULTS, WEIGHTS
+from .storage.paths import CHECKOUT, RESULTS, WEIGHTS, user_path
 
 BENCHMARKS = ("throughput", "scaling", "lanes", "maps")
 
@@ -77,9 +77,9 @@ class Folder(click.Path):
 
     def convert(self, value, param, ctx):
         try:
-            return super().convert(Path(value).expanduser(), param, ctx)
-        except RuntimeError as error:  # no such user
-            self.fail(f"{error} Received: {str(value)!r}", param, ctx)
+            return super().convert(user_path(value), param, ctx)
+        except OSError as error:  # no such user
+            self.fail(str(error), param, ctx)
 
 
 def names(value: str | tuple) -> tuple[str, ...]:

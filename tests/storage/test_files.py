@@ -1,5 +1,6 @@
 """Atomic writing, its leftovers, and folders that cannot be written."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -50,19 +51,30 @@ def test_files_of_living_writers_and_of_others_are_not_swept(tmp_path):
     assert len(names(tmp_path)) == len(others) + 2
 
 
-def test_a_failed_write_leaves_nothing(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "x"
     with pytest.raises(ZeroDivisionError):
-        write_atomically(tmp_path / "x", lambda file: 1 / 0)
+        write_atomically(path, lambda file: 1 / 0)
     assert names(tmp_path) == []
+    path.write_text("old")
+
+    def half(file):
+        file.write(b"ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, half)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["x"]
 
 
 def test_files_are_as_readable_as_the_user_wants(tmp_path):
     before = os.umask(0o027)
     try:
-        write_atomically(tmp_path / "x", lambda file: file.write(b""))
+        write_atomically(tmp_path / "new" / "x", lambda file: file.write(b""))
     finally:
         os.umask(before)
-    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "new" / "x").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_folder_that_cannot_be_written_is_refused_with_the_variable_that_moves_it(tmp_path):

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 import fake_runs
-from mnist_attention.records import read_record, read_records, reproducible_text
+from mnist_attention.records import read_record, read_records
 from mnist_attention.studies import engines
-from mnist_attention.studies.run import run_study
 from waiting import wait_for
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -263,20 +262,6 @@ def test_our_own_cluster_listens_to_this_machine_alone():
 # With real training
 
 
-def texts(results: Path) -> dict[str, str]:
-    """Run id -> what must be the same each time."""
-    return {path.stem: reproducible_text(read_record(path)) for path in results.glob("*/*.json")}
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory) -> Path:
-    """The smoke study, finished by the default engine."""
-    results = tmp_path_factory.mktemp("loky")
-    outcome = run_study("smoke", results=results, jobs=2, verbose=False)
-    assert (outcome.finished, outcome.failed) == (4, {})
-    return results
-
-
 def workers_of(parent: int) -> list[int]:
     """The loky workers that `parent` started, not its tracker."""
     return [
@@ -288,7 +273,7 @@ def workers_of(parent: int) -> list[int]:
 
 @pytest.mark.slow
 @needs_proc
-def test_training_goes_on_after_a_killed_worker(smoke, tmp_path, start):
+def test_training_goes_on_after_a_killed_worker(smoke, texts, tmp_path, start):
     study = start("--jobs", "2", fake=False)
     wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.npz")])
     os.kill(wait_for(lambda: workers_of(study.pid))[0], signal.SIGKILL)
@@ -303,7 +288,7 @@ def test_training_goes_on_after_a_killed_worker(smoke, tmp_path, start):
 
 @pytest.mark.slow
 @needs_proc
-def test_training_goes_on_after_ctrl_c(smoke, tmp_path, start):
+def test_training_goes_on_after_ctrl_c(smoke, texts, tmp_path, start):
     study = start("--jobs", "1", fake=False)
     wait_for(lambda: [*tmp_path.glob("smoke/*.json")])
     os.killpg(study.pid, signal.SIGINT)  # as a terminal does: parent and workers alike
@@ -320,7 +305,7 @@ def test_training_goes_on_after_ctrl_c(smoke, tmp_path, start):
 
 
 @pytest.mark.slow
-def test_on_dask_a_killed_worker_does_not_matter(smoke, tmp_path, start):
+def test_on_dask_a_killed_worker_does_not_matter(smoke, texts, tmp_path, start):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"

@@ -17,7 +17,6 @@ from mnist_attention.records import (
     read_record,
     read_records,
     record_path,
-    reproducible_text,
     write_record,
 )
 from mnist_attention.studies import catalogue, engines, options
@@ -26,21 +25,6 @@ from mnist_attention.studies.catalogue import STUDIES, study_protocols, study_ru
 from mnist_attention.studies.options import RunOptions
 from mnist_attention.studies.run import measure_studies, merge_records, run_study
 from synthetic import make_record
-
-
-def texts(results: Path) -> dict[str, str]:
-    """Run id -> what must be the same each time."""
-    return {path.stem: reproducible_text(read_record(path)) for path in results.glob("*/*.json")}
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory) -> Path:
-    """The smoke study, finished by the default engine."""
-    results = tmp_path_factory.mktemp("loky")
-    outcome = run_study("smoke", results=results, jobs=1, verbose=False)
-    assert (outcome.finished, outcome.failed) == (4, {})
-    return results
-
 
 # What is in them
 
@@ -152,7 +136,7 @@ def test_a_study_can_be_cut_to_some_models_and_seeds():
 
 
 @pytest.mark.slow
-def test_one_process_and_two_make_the_same_records(smoke, tmp_path):
+def test_one_process_and_two_make_the_same_records(smoke, texts, tmp_path):
     run_study("smoke", results=tmp_path, jobs=1, verbose=False)
     assert texts(tmp_path) == texts(smoke)
 
@@ -176,7 +160,7 @@ def test_finished_runs_are_skipped_also_those_of_other_studies(finished, monkeyp
 
 
 @pytest.mark.slow
-def test_a_damaged_record_is_made_again_and_no_other(smoke, tmp_path):
+def test_a_damaged_record_is_made_again_and_no_other(smoke, texts, tmp_path):
     shutil.copytree(smoke / "smoke", tmp_path / "smoke")
     damaged, *sound = sorted((tmp_path / "smoke").glob("*.json"))
     damaged.write_text(damaged.read_text()[:99])

@@ -48,19 +48,17 @@ def initial_state(
     another Keras backend is a ValueError.
     """
     trajectory, backend = trajectory_id(protocol, dataset.digest), keras.backend.backend()
+    state, like = None, _values(model) if model else None
     if checkpoint is not None:
-        like = _values(model) if model else None
-        state, refused = latest_state(checkpoint.parent, trajectory, protocol.epochs, like)
-        for reason in refused:
-            print(f"{reason}. It is not used.", file=sys.stderr)
-        if model and state and state.backend not in (None, backend):
-            raise ValueError(
-                f"Expected KERAS_BACKEND={state.backend}, on which the saved state in "
-                f"{checkpoint.parent} was made. Received: {backend!r}. Set it, or delete the folder"
-            )
-        if state:
-            return state
-    return State(trajectory, 0, {name: [] for name in METRICS}, [], [], backend)
+        state = latest_state(checkpoint.parent, trajectory, protocol.epochs, like)
+    if state is None:
+        return State(trajectory, 0, {name: [] for name in METRICS}, [], [], backend)
+    if model and state.backend != backend:
+        raise ValueError(
+            f"Expected KERAS_BACKEND={state.backend}, on which the saved state in "
+            f"{checkpoint.parent} was made. Received: {backend!r}. Set it, or delete the folder"
+        )
+    return state
 
 
 def next_state(
@@ -76,7 +74,7 @@ def next_state(
     """
     history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
     times = [*state.seconds, round(seconds, 6)]
-    after = State(state.trajectory, state.epoch + 1, history, times, values, backend=state.backend)
+    after = State(state.trajectory, state.epoch + 1, history, times, values, state.backend)
     if diverged(after):
         tqdm.write(
             f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} at learning "

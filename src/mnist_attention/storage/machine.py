@@ -14,10 +14,8 @@ VECTOR_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asi
 def describe_environment(seconds: list[float], train_size: int, **engine) -> dict:
     """The `environment` of a network's record: all that may differ from run to run.
 
-    Args:
-        seconds: Training time of each epoch.
-        train_size: Images per epoch.
-        **engine: What the engine knows of itself: `engine`, `device`, `threads`.
+    `seconds` is the training time of each epoch, `train_size` the images in one; `engine` is what
+    the engine knows of itself: `engine`, `device`, `threads`.
     """
     import keras
 
@@ -69,10 +67,7 @@ def describe_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict:
 
 
 def check_memory(model, protocol, dataset) -> None:
-    """Raise MemoryError, with an estimate, if training `model` takes more than all memory.
-
-    Else a run would die hours later.
-    """
+    """Raise MemoryError, with an estimate, if training `model` takes more than all memory."""
     try:
         available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # a system that does not tell

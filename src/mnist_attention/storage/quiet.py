@@ -21,25 +21,27 @@ def silence_stderr() -> Iterator[None]:
     effect. Python errors are raised when the descriptor is back. Threads may overlap: the last one
     to leave restores it. A process without stderr is left as it is.
     """
-    _count_blocks(+1)
+    global _blocks, _kept
+    with _lock:
+        _flush()
+        if _blocks == 0:
+            _kept = _redirect()
+        _blocks += 1
     try:
         yield
     finally:
-        _count_blocks(-1)
+        with _lock:
+            _flush()
+            _blocks -= 1
+            if _blocks == 0 and _kept is not None:
+                os.dup2(_kept, 2)
+                os.close(_kept)
 
 
-def _count_blocks(step: int) -> None:
-    global _blocks, _kept
-    with _lock:
-        with contextlib.suppress(OSError, ValueError):  # of a stderr that was closed
-            if sys.stderr is not None:
-                sys.stderr.flush()
-        _blocks += step
-        if (_blocks, step) == (1, +1):
-            _kept = _redirect()
-        elif _blocks == 0 and _kept is not None:
-            os.dup2(_kept, 2)
-            os.close(_kept)
+def _flush() -> None:
+    # A process without stderr has None; one that closed it, an object that raises.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.flush()
 
 
 def _redirect() -> int | None:

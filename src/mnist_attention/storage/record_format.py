@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..protocol import ModelName, Protocol, choices, hash_fields
+from ..protocol import ModelName, Protocol, choices, expect, hash_fields
 from .mnist import MNIST_DIGEST
 from .states import METRICS
 
@@ -77,11 +77,10 @@ def _check_name(record: dict) -> None:
     fields, dataset = record["protocol"], record["dataset"]
     if fields["model"] in choices(ModelName):
         fields = Protocol(**fields).to_json()
-    named, name = hash_fields(fields, dataset["digest"]), fields["dataset"]
-    _require(
-        named == record["run_id"], f"run_id {named!r}, the hash of its protocol", record["run_id"]
-    )
-    _require(name == dataset["name"], f"the dataset of its protocol, {name!r}", dataset["name"])
+    named, received = hash_fields(fields, dataset["digest"]), record["run_id"]
+    expect(named == received, f"run_id {named!r}, the hash of its protocol", received)
+    name, received = fields["dataset"], dataset["name"]
+    expect(name == received, f"the dataset of its protocol, {name!r}", received)
 
 
 def _check_course(record: dict) -> None:
@@ -89,15 +88,15 @@ def _check_course(record: dict) -> None:
     history, result = record["history"], record["result"]
     epochs, asked = result.get("epochs"), record["protocol"].get("epochs")
     if asked is not None:
-        _require(epochs is not None and 0 <= epochs <= asked, f"0 to {asked} epochs", epochs)
+        expect(epochs is not None and 0 <= epochs <= asked, f"0 to {asked} epochs", epochs)
     for name, values in history.items():
         numbers = all(type(value) in (*NUMBER, type(None)) for value in values)
-        _require(numbers and len(values) == epochs, f"{epochs} numbers: history.{name}", values)
+        expect(numbers and len(values) == epochs, f"{epochs} numbers: history.{name}", values)
     if losses := history.get("loss"):
         diverged = losses[-1] is None
-        _require(result.get("diverged") == diverged, f"diverged={diverged}", result.get("diverged"))
+        expect(result.get("diverged") == diverged, f"diverged={diverged}", result.get("diverged"))
     seconds = record["environment"].get("epoch_seconds", [])
-    _require(all(type(second) in NUMBER for second in seconds), "epoch_seconds", seconds)
+    expect(all(type(second) in NUMBER for second in seconds), "epoch_seconds", seconds)
 
 
 def _check_accuracies(record: dict) -> None:
@@ -105,20 +104,20 @@ def _check_accuracies(record: dict) -> None:
     result, dataset, predictions = record["result"], record["dataset"], record["test_predictions"]
     for split in ("train", "test"):
         accuracy, size = result[f"{split}_accuracy"], dataset[f"{split}_size"]
-        _require(size > 0, f"{split}_size above 0", size)
+        expect(size > 0, f"{split}_size above 0", size)
         right = accuracy * size if 0 <= accuracy <= 1 else np.nan
         whole = abs(right - np.rint(right)) < 1e-3
-        _require(whole, f"{split}_accuracy to be a count of {size} images", accuracy)
+        expect(whole, f"{split}_accuracy to be a count of {size} images", accuracy)
     digits = type(predictions) is str and len(predictions) == size and predictions.isdecimal()
-    _require(digits and predictions.isascii(), f"{size} digits: test_predictions", predictions)
+    expect(digits and predictions.isascii(), f"{size} digits: test_predictions", predictions)
     # Keras counts in single precision.
     for last in record["history"].get("test_accuracy", [])[-1:]:
         agrees = last is not None and abs(last - accuracy) * size < 0.5
-        _require(agrees, f"test_accuracy {last}, the last of its history", accuracy)
+        expect(agrees, f"test_accuracy {last}, the last of its history", accuracy)
     if dataset["digest"] == MNIST_DIGEST:
         right = np.mean(np.frombuffer(predictions.encode(), "S1") == mnist_test_labels())
         agrees = abs(right - accuracy) * size < 0.5
-        _require(agrees, f"test_accuracy {right}, that of its test_predictions", accuracy)
+        expect(agrees, f"test_accuracy {right}, that of its test_predictions", accuracy)
 
 
 @functools.cache
@@ -143,8 +142,3 @@ def is_measurement(value) -> bool:
         elif type(value) not in (*NUMBER, type(None)):
             return False
     return True
-
-
-def _require(holds: bool, expected: str, received) -> None:
-    if not holds:
-        raise ValueError(f"expected {expected}, received {str(received)[:80]}")

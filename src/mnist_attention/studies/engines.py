@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -62,13 +62,11 @@ def interrupt_after(seconds: float) -> Iterator[None]:
 
 
 def run_chains(options: RunOptions, chains: list[Chain], bar: tqdm) -> dict[Run, str]:
-    """Run all chains; when a process dies, repeat those that were under way, one at a time.
+    """Run all chains. Returns run -> why it has no record, but for those that the deadline stopped.
 
-    joblib does not say which process died. A chain that kills its process when it is alone is the
-    cause; the others go on from their states.
-
-    Returns:
-        Run -> why it has no record. Runs that the deadline stopped are not among them.
+    When a process dies, joblib does not say which: the chains that were under way are repeated, one
+    at a time. One that kills its process when it is alone is the cause; the others go on from their
+    states.
     """
     failed: dict[Run, str] = {}
     batches = [(chains, False)]
@@ -112,19 +110,31 @@ def _died(chain: Chain, times: int, reason: str = "") -> dict[Run, str]:
 
 
 def _loky(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
-    # joblib runs a single job in this very process. Asking for two and handing out one keeps each
+    # A single job would run in this very process. Asking for two and handing out one keeps each
     # run in its own process, so a crash kills only that run.
+    return call_in_processes(run_chain, tasks, max(2, jobs), at_once=jobs)
+
+
+def call_in_processes(
+    function: Callable, calls: Iterable[tuple], jobs: int, at_once: int | None = None
+) -> Iterator:
+    """Call `function` with each tuple of arguments; yield what it returns, as each call ends.
+
+    The processes compute with one thread and end with this one. A single job is this process.
+    """
+    call = joblib.delayed(functools.partial(_call_in_worker, os.getpid(), function))
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(
-            n_jobs=max(2, jobs), batch_size=1, pre_dispatch=jobs, return_as="generator_unordered"
+            jobs, batch_size=1, pre_dispatch=at_once or jobs, return_as="generator_unordered"
         )
-        run = joblib.delayed(_run_in_worker)
-        yield from parallel(run(os.getpid(), *task) for task in tasks)
+        yield from parallel(call(*arguments) for arguments in calls)
 
 
-def _run_in_worker(parent: int, chain: Chain, options: RunOptions) -> Done:
-    end_with_parent(parent)
-    return run_chain(chain, options)
+def _call_in_worker(parent: int, function: Callable, *arguments):
+    if os.getpid() != parent:
+        end_with_parent(parent)
+        use_one_thread()
+    return function(*arguments)
 
 
 @functools.cache
@@ -146,7 +156,6 @@ def end_with_parent(parent: int) -> None:
 
 
 _PATIENCE = 600  # seconds until the first worker of a cluster must have come
-_LOOK_AGAIN = 5  # seconds between two looks at how many workers a cluster has
 
 
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -185,9 +194,9 @@ def _dask_results(client, tasks: Iterator[Task]) -> Iterator[Done]:
         if not waiting:
             return
         try:
-            done = wait([*waiting], timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED").done
+            done = wait([*waiting], timeout=5, return_when="FIRST_COMPLETED").done
         except TimeoutError:
-            continue  # other workers may have come meanwhile
+            continue  # more workers may have come meanwhile
         for future in done:
             chain = waiting.pop(future)
             try:

@@ -12,9 +12,8 @@ from keras import ops
 
 from ..data import Dataset, EpochPlan, augment, augmentation_table, network_input, scale_brightness
 from ..models import EVALUATION_BATCH
-from ..protocol import Protocol, expect
+from ..protocol import Protocol
 from ..storage.checkpoints import variables
-from .options import LOWERINGS
 
 
 def convolve_patches(layer: keras.layers.Layer, inputs, kernel):
@@ -41,19 +40,18 @@ class LaneProgram:
 
     `values` are the trainable, non-trainable and optimizer variables, each with the lanes as its
     first axis; so the learning rates are among them. Of `model`, compiled, the weights do not
-    matter; of `protocol` the batch size and the augmentation do. `lowering` is one of `LOWERINGS`:
-    a convolution as `vmap` makes it, or `convolve_patches`.
+    matter; of `protocol` the batch size and the augmentation do. `lowering` is one of
+    `options.LOWERINGS`: a convolution as `vmap` makes it, or `convolve_patches`.
     """
 
     def __init__(self, model: keras.Model, protocol: Protocol, dataset: Dataset, lowering: str):
-        expect(lowering in LOWERINGS, f"lowering in {LOWERINGS}", f"{lowering=}")
         for layer in model.layers if lowering == "patches" else []:
             if hasattr(layer, "convolution_op"):
                 layer.convolution_op = partial(convolve_patches, layer)
         # Keras makes the variables of its metrics when it sees the first batch.
         canvas = protocol.canvas
         model.test_on_batch(network_input(dataset.test_images[:1], canvas), dataset.test_labels[:1])
-        self.parameters, self.lowering = model.count_params(), lowering
+        self.parameters = model.count_params()
         self._model, self._protocol = model, protocol
         table = augmentation_table(dataset.train_images, protocol.shift, canvas)
         train = (table, dataset.train_labels)

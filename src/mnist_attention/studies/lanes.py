@@ -7,10 +7,9 @@ and costs another compilation.
 """
 
 import dataclasses
-import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import keras
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory, expect
-from ..records import make_record, read_or_none, read_record, record_path, write_if_longer
+from ..records import finished_record, make_record, record_path, write_if_longer
 from ..storage import states
 from ..storage.checkpoints import initial_state, next_state
 from ..storage.files import require_writable
@@ -55,10 +54,11 @@ def is_small(protocol: Protocol) -> bool:
 class Lane:
     """A network in training, and its runs: they differ in `epochs` alone."""
 
+    number: int
     longest: Protocol
     due: list[Protocol]  # the runs without a record, shortest first
     state: states.State
-    budget_minutes: float | None = None  # earlier calls included
+    budget_minutes: float | None  # earlier calls included
 
     def ended(self) -> list[Protocol]:
         """The due runs that end with this state: all, if it diverged or time is up."""
@@ -67,26 +67,24 @@ class Lane:
 
 
 def train_lanes(
-    protocols: Sequence[Protocol],
-    *,
-    dataset: Dataset | None = None,
-    callback: Callable[[dict], None] | None = None,
-    **options,
+    protocols: Sequence[Protocol], *, dataset: Dataset | None = None, **options
 ) -> list[dict]:
     """Train many networks at once: what `training.train` does for one, for all of `protocols`.
 
     `by_program` says which share a program. The `epoch_seconds` of a record are its lane's share
-    of the program's time, without compiling. `callback` is called with each new record, after it
-    is written; `options` are fields of `RunOptions`. The records come in the order of `protocols`.
+    of the program's time, without compiling. `options` are fields of `RunOptions`. The records
+    come in the order of `protocols`.
 
     Raises:
         ValueError: on another Keras backend than JAX; otherwise as `training.train`.
         TimeoutError: if the deadline ended the call before all records were there.
     """
     options = RunOptions(engine="lanes", **options)
+    if options.results:
+        require_writable(options.results)
     records: dict[Protocol, dict] = {}
     for group in by_program(protocols):
-        records |= train_program(group, options, dataset=dataset, callback=callback)
+        records |= train_program(group, options, dataset)
     if missing := len({*protocols} - {*records}):
         raise TimeoutError(f"The deadline ended the call: {missing} runs have no record yet.")
     return [records[protocol] for protocol in protocols]
@@ -94,45 +92,43 @@ def train_lanes(
 
 @default_configuration()
 def train_program(
-    group: Sequence[Protocol],
-    options: RunOptions,
-    *,
-    dataset: Dataset | None = None,
-    callback: Callable[[dict], None] | None = None,
+    group: Sequence[Protocol], options: RunOptions, dataset: Dataset | None = None
 ) -> dict[Protocol, dict]:
     """Train the lanes of one program. Returns the records that are there now."""
     backend = keras.backend.backend()
     expected = "the JAX backend of Keras: set KERAS_BACKEND=jax before Python starts"
     expect(backend == "jax", expected, f"{backend=}")
-    results = require_writable(options.results) if options.results else None
     data = dataset or load_dataset(group[0].dataset)
     check_fit(group[0], data)
     records: dict[Protocol, dict] = {}
-    runs = group if results else []
+    runs = group if (results := options.results) else []
     with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in runs]):
         for run in runs:
             path = record_path(results, options.study, run.run_id(data.digest))
-            record = read_or_none(path, read_record)
-            if options.is_done(run, record):
-                records[run] = record
-        lanes = [_lane(chain, records, data, options) for chain in by_trajectory(group)]
+            if finished := finished_record(path, options.budget_of(run)):
+                records[run] = finished
+        chains = enumerate(by_trajectory(group))
+        lanes = [_lane(number, chain, records, data, options) for number, chain in chains]
         for run, record in _train(lanes, data, options):
             if results:
                 write_if_longer(record, results, options.study)
             records[run] = record
-            if callback:
-                callback(record)
     return records
 
 
 def _lane(
-    chain: Sequence[Protocol], finished: dict[Protocol, dict], data: Dataset, options: RunOptions
+    number: int,
+    chain: Sequence[Protocol],
+    finished: dict[Protocol, dict],
+    data: Dataset,
+    options: RunOptions,
 ) -> Lane:
     """The lane of runs of one trajectory, in the furthest state that serves all its due runs."""
     due = [run for run in chain if run not in finished]
     start = (due or chain)[0]
     path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
-    return Lane(chain[-1], due, initial_state(start, data, path), options.budget_of(chain[-1]))
+    state = initial_state(start, data, path)
+    return Lane(number, chain[-1], due, state, options.budget_of(chain[-1]))
 
 
 def _train(
@@ -150,26 +146,26 @@ def _train(
     if options.seconds_left() <= 0:
         return
     longest_turn = 0.0
-    bar = tqdm(desc=f"{len(lanes)} lanes", unit="epoch", disable=not options.verbose)
-    bar.reset(total=sum(lane.longest.epochs - lane.state.epoch for lane in lanes if lane.due))
+    total = sum(lane.longest.epochs - lane.state.epoch for lane in lanes if lane.due)
+    bar = tqdm(None, f"{len(lanes)} lanes", total, unit="epoch", disable=not options.verbose)
     yield from _records(lanes, data, program, values, options)
-    while active := [(number, lane) for number, lane in enumerate(lanes) if lane.due]:
+    while active := [lane for lane in lanes if lane.due]:
         started = time.monotonic()
         values, logs = program.epoch(values, plans)
         plans = _plans(lanes, data, ahead=1)  # while the device trains
         logs = jax.device_get(logs)
         share = (time.monotonic() - started) / len(active)
-        for number, lane in active:
-            own = {name: column[number] for name, column in logs.items()}
+        for lane in active:
+            own = {name: column[lane.number] for name, column in logs.items()}
             lane.state = next_state(lane.state, own, share, [], lane.longest.learning_rate)
         # One more turn and the writing of states must fit in.
         last = options.seconds_left() < 2 * longest_turn
-        due = [last or lane.state.epoch % every == 0 or lane.ended() for _, lane in active]
-        if options.results and any(due):
+        due = [lane for lane in active if last or lane.state.epoch % every == 0 or lane.ended()]
+        if options.results and due:
             variables = program.variables(values)
-            for number, lane in itertools.compress(active, due):
+            for lane in due:
                 path = states.checkpoint_path(options.results, lane.due[0], data.digest)
-                state = dataclasses.replace(lane.state, variables=variables[number])
+                state = dataclasses.replace(lane.state, variables=variables[lane.number])
                 states.write_state(path, state)
         bar.update(len(active))
         longest_turn = max(longest_turn, time.monotonic() - started)
@@ -194,15 +190,15 @@ def _records(
     engine = {
         "engine": "lanes",
         "lanes": len(lanes),
-        "lowering": program.lowering,
+        "lowering": options.lowering,
         "device": jax.default_backend(),
         "card": jax.devices()[0].device_kind,
         "matmul_precision": jax.config.jax_default_matmul_precision or "default",
         "compile_seconds": round(program.compile_seconds, 3),
         "threads": os.cpu_count(),
     }
-    for number, lane in enumerate(lanes):
-        predictions = {f"{split}_predictions": of_all[number] for split, of_all in classes.items()}
+    for lane in lanes:
+        predictions = {f"{split}_predictions": of[lane.number] for split, of in classes.items()}
         for run in lane.ended():
             environment = describe_environment(lane.state.seconds, len(data.train_labels), **engine)
             if elsewhere := options.seconds_elsewhere.get(run):

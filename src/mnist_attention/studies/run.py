@@ -3,15 +3,13 @@
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import joblib
 from tqdm import tqdm
 
 from ..data import load_dataset
-from ..protocol import Protocol, by_trajectory, expect
+from ..protocol import Protocol, by_trajectory
 from ..records import (
     MEASUREMENTS,
     is_finished,
@@ -21,11 +19,10 @@ from ..records import (
     write_if_longer,
 )
 from ..storage.files import require_writable
-from ..storage.quiet import silence_stderr
 from . import classical
 from .catalogue import study_protocols, study_runs
-from .engines import Chain, end_with_parent, make_network, run_chains, run_lanes, use_one_thread
-from .options import RunOptions
+from .engines import Chain, call_in_processes, make_network, run_chains, run_lanes
+from .options import RunOptions, count_jobs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +74,8 @@ def run_study(
     options = dataclasses.replace(options, seconds_elsewhere=elsewhere)
 
     pending = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
-    networks = [run for run in pending if isinstance(run, Protocol)]
-    methods = [run for run in pending if not isinstance(run, Protocol)]
-    chains = [Chain((run,), classical.make) for run in methods]
+    networks = [run for run in protocols if run in pending]
+    chains = [Chain((run,), classical.make) for run in pending if run not in networks]
     bar = {"total": len(ids), "initial": len(ids) - len(pending), "disable": not options.verbose}
     with tqdm(desc=name, unit="run", **bar) as bar:
         if options.engine == "lanes":
@@ -165,40 +161,26 @@ def measure_studies(
         jobs: Processes at a time, as in `run_study`; 1 is this one.
         results: Folder of the records and of the states that training left.
         weights: Folder of weights that were kept.
-        verbose: Whether to show a progress bar over the networks.
 
     Returns:
-        How many networks are measured now, and run id -> why one is not.
-
-    Raises:
-        As `run_study`.
+        How many networks are measured now, and run id -> why one is not. Raises as `run_study`.
     """
-    jobs = joblib.cpu_count() if jobs is None else jobs
-    expect(jobs >= 1, "at least one job", f"{jobs=}")
+    jobs = count_jobs(jobs)
     # The first seeds of all studies first, as they start from the same networks.
     protocols = {run for name in names for run in study_protocols(name, seeds, epochs)}
     protocols = sorted(protocols, key=lambda run: (run.seed, run.model))
     results = require_writable(results)
     ids = _run_ids(protocols)
-    parent = os.getpid() if jobs > 1 else None
-    tasks = (joblib.delayed(_measure)(run, results, weights, parent) for run in protocols)
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        how = {"batch_size": 1, "pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
-        outcomes = joblib.Parallel(n_jobs=jobs, **how)(tasks)
-        bar = {"total": len(protocols), "unit": "network", "disable": not verbose}
-        lacking = {ids[run]: why for run, why in tqdm(outcomes, "measure", **bar) if why}
+    outcomes = call_in_processes(_measure, ((run, results, weights) for run in protocols), jobs)
+    bar = {"total": len(protocols), "unit": "network", "disable": not verbose}
+    lacking = {ids[run]: why for run, why in tqdm(outcomes, "measure", **bar) if why}
     return len(protocols) - len(lacking), lacking
 
 
-def _measure(
-    run: Protocol, results: Path, weights: Path | None, parent: int | None
-) -> tuple[Protocol, str]:
-    """Measure one network, in a process of its own if it has a parent; say why it failed."""
-    if parent:
-        end_with_parent(parent)
-        use_one_thread()
-    with silence_stderr():
-        from ..probes.measure import load_conditions, measure_run
+def _measure(run: Protocol, results: Path, weights: Path | None) -> tuple[Protocol, str]:
+    """Measure one network; say why it failed."""
+    from ..probes.measure import load_conditions, measure_run
+
     try:
         measure_run(run, load_conditions(run.dataset), results, weights)
     except (OSError, ValueError) as error:  # a file of this network is damaged, say

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 from ..protocol import PAPER, Protocol
 from ..records import read_records, reproducible_text
-from .engines import use_one_thread
+from .engines import call_in_processes, use_one_thread
+from .options import count_jobs
 
 PAPERS_PAIR = (PAPER, dataclasses.replace(PAPER, model="lenet5"))
 
@@ -71,15 +71,14 @@ def verify(
     written.
     """
     recorded, _ = read_records(Path(results))
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        made = joblib.Parallel(n_jobs=min(jobs or joblib.cpu_count(), len(protocols)))(
-            joblib.delayed(_train)(protocol, Path(folder), verbose) for protocol in protocols
-        )
-    return [compare(record, recorded) for record in made]
+    calls = [(protocol, Path(folder), verbose) for protocol in protocols]
+    jobs = min(count_jobs(jobs), len(calls))
+    made = dict(call_in_processes(_train, calls, jobs))
+    return [compare(made[protocol], recorded) for protocol in protocols]
 
 
-def _train(protocol: Protocol, folder: Path, verbose: bool) -> dict:
+def _train(protocol: Protocol, folder: Path, verbose: bool) -> tuple[Protocol, dict]:
     use_one_thread()  # as the recorded runs had
     from .. import train
 
-    return train(protocol, results=folder, study="verify", verbose=verbose)
+    return protocol, train(protocol, results=folder, study="verify", verbose=verbose)
