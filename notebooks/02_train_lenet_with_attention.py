@@ -61,7 +61,7 @@ features.shape
 # %%
 with ma.figures.style():
     figure, axes = plt.subplots(1, 7, figsize=(8.3, 1.7), layout="constrained")
-    figure.suptitle("Six random filters make six pictures of one digit")
+    figure.suptitle("Six random filters make six pictures of one digit", x=0.01, ha="left")
     axes[0].imshow(digit, cmap="gray")
     axes[0].set_title("digit")
     for k in range(6):
@@ -248,7 +248,7 @@ for name, model in (("without mask", plain), ("with mask", masked)):
 colours = {"without mask": ma.figures.PLAIN, "with mask": ma.figures.MASK}
 with ma.figures.style():
     figure, axis = plt.subplots(figsize=(8.3, 3.2), layout="constrained")
-    figure.suptitle("The masked network starts late")
+    figure.suptitle("The masked network starts late", x=0.01, ha="left")
     for (name, values), above in zip(accuracy.items(), (4, -10), strict=True):
         percent, colour = 100 * np.array(values), colours[name]
         axis.plot(range(1, EPOCHS + 1), percent, color=colour, marker="o")

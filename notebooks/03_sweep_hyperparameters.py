@@ -230,7 +230,8 @@ for values, colour in ((papers, ma.figures.PAPER), (ours, ma.figures.MASK)):
 # %% tags=["hide-input"]
 for (x, y), (name, _) in points.items():
     name = "the paper's choice" if name in ("rate=0.01", "batch=96", "epochs=100") else name
-    place = {"rotation": 35, "va": "bottom"} if y > 99 else {"ha": "center", "va": "top"}
+    side = "right" if name.startswith("batch") else "center"
+    place = {"rotation": 35, "va": "bottom"} if y > 99 else {"ha": side, "va": "top"}
     axis.text(x, y + (0.5 if y > 99 else -0.6), name.replace("=", " "), **place)
 axis.text(places[0], ours[0] - 1.5, "ours", color=ma.figures.MASK, weight="bold")
 axis.text(places[0] * 1.6, 84, "the paper", color=ma.figures.PAPER, weight="bold")

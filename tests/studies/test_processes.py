@@ -345,3 +345,15 @@ def test_lanes_finish_a_study_without_being_told_of_a_backend(smoke, tmp_path, s
         # Over 15 steps on all digits rounding already moves the maximum of some pooling window.
         losses = [run["history"]["loss"][0] for run in (record, fitted)]
         assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_its_workers_for_good_is_given_up(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(engines, "_PATIENCE", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+        pytest.raises(TimeoutError),
+    ):
+        next(engines._dask_results(client, iter([(engines.Chain((), len), None)])))

@@ -155,7 +155,7 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-_PATIENCE = 600  # seconds until the first worker of a cluster must have come
+_PATIENCE = 600  # seconds without a worker after which a cluster counts as lost
 
 
 def _dask(tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
@@ -185,10 +185,14 @@ def _dask_results(client, tasks: Iterator[Task]) -> Iterator[Done]:
     from distributed import wait
     from distributed.scheduler import KilledWorker
 
-    waiting = {}
+    waiting, seen = {}, time.monotonic()
     while True:
+        if threads := sum(client.nthreads().values()):
+            seen = time.monotonic()
+        elif time.monotonic() - seen > _PATIENCE:
+            raise TimeoutError
         # No more than run at once: what only waits on a worker that dies counts as killed.
-        free = sum(client.nthreads().values()) - len(waiting)
+        free = threads - len(waiting)
         for task in itertools.islice(tasks, max(free, not waiting)):
             waiting[client.submit(run_chain, *task, pure=False)] = task[0]
         if not waiting:
@@ -223,6 +227,8 @@ def _dask_client(jobs: int):
             ) from error
     # Any free port will do: the default one may be another cluster's.
     own = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    # A worker that dies while it is started again would be given up after 15 seconds.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"})
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         return distributed.Client(**own)
 
