@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from . import __version__
-from .protocol import PAPER, DatasetName, Protocol, by_trajectory, choices
+from .checks import choices
+from .protocol import PAPER, DatasetName, Protocol, by_trajectory
 from .storage.paths import CHECKOUT, RESULTS, WEIGHTS, user_path
 
 BENCHMARKS = ("throughput", "scaling", "lanes", "maps")

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .protocol import CANVAS, DatasetName, Protocol, choices, expect, lookup
+from .checks import choices, expect, lookup
+from .protocol import CANVAS, DatasetName, Protocol
 from .storage.mnist import MnistUnavailable, digest_of_arrays, load_mnist
 from .storage.uci import load_uci
 

@@ -19,8 +19,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .checks import expect, lookup
 from .data import Dataset, brightness, check_images, ink, load_dataset
-from .protocol import Protocol, expect, lookup
+from .protocol import Protocol
 
 # SciPy and scikit-image are imported where they draw: reports need only the conditions below.
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import expect
 from .data import Dataset
-from .protocol import Protocol, expect
+from .protocol import Protocol
 from .storage.files import write_atomically
 from .storage.record_format import check_record, is_measurement
 from .storage.states import State, diverged

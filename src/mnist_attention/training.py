@@ -8,10 +8,11 @@ from pathlib import Path
 import keras
 
 from .batches import TrainingBatches, validation_arguments
+from .checks import expect
 from .data import Dataset, augmentation_table, load_dataset
 from .models import build_model, predict_classes
 from .noise import apply_noise
-from .protocol import Protocol, expect
+from .protocol import Protocol
 from .records import (
     check_budget,
     check_study,

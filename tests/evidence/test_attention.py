@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import build_model
+from mnist_attention.checks import choices
 from mnist_attention.evidence import attention, report
 from mnist_attention.evidence.attention import MASKED, PLAIN, SHORT_RUNS, attends, standings
 from mnist_attention.evidence.statistics import paired_difference
@@ -17,7 +18,7 @@ from mnist_attention.noise import (
 )
 from mnist_attention.probes.interventions import reinitialise_from_the_top
 from mnist_attention.probes.scores import short_name
-from mnist_attention.protocol import PAPER, ModelName, choices
+from mnist_attention.protocol import PAPER, ModelName
 from synthetic import make_record, make_runs
 
 SPREAD = (0.0001, -0.0001, 0.0002, 0.0, -0.0002, 0.0001, 0.0, 0.0001, -0.0001, 0.0002)

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from ..checks import expect
 from ..data import Dataset
-from ..protocol import MOMENTUM_AND_HE, PAPER, expect
+from ..protocol import MOMENTUM_AND_HE, PAPER
 from ..records import read_records
 from ..storage.mnist import MNIST_DIGEST
 from .statistics import Difference, Sample, paired_difference, summarise

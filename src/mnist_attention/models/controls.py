@@ -11,8 +11,8 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor, layers, ops
 
+from ..checks import lookup
 from ..layers import AttentionMask1x1
-from ..protocol import lookup
 from .lenet import MASKED_LAYERS, lenet5, lenet5_attention
 
 Block = Callable[[KerasTensor, str], KerasTensor]

@@ -6,7 +6,7 @@ import zlib
 import keras
 import numpy as np
 
-from ..protocol import lookup
+from ..checks import lookup
 
 DEVIATIONS = {
     "glorot_uniform": lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out)),

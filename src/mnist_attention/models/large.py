@@ -10,7 +10,8 @@ import zlib
 import keras
 from keras import layers
 
-from ..protocol import CANVAS, expect
+from ..checks import expect
+from ..protocol import CANVAS
 from .initializers import draw_kernels
 
 GLOROT = "glorot_uniform"

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 import keras
 from keras import layers
 
+from ..checks import lookup
 from ..layers import AttentionMask1x1
-from ..protocol import CANVAS, lookup
+from ..protocol import CANVAS
 from .initializers import draw_kernels
 
 POOLINGS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}

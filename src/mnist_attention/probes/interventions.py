@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ..checks import expect, lookup
 from ..models.initializers import draw_kernels
-from ..protocol import expect, lookup
 from .masks import find_masks, run_model
 
 FRESH = 2**32 - 1  # seed of kernels that no network starts from; with its own, a map would go back

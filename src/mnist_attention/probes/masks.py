@@ -7,10 +7,11 @@ import keras
 import numpy as np
 from scipy import special, stats
 
+from ..checks import expect
 from ..data import brightness, check_labels, network_input
 from ..layers import AttentionMask1x1, intercept_scores
 from ..models import EVALUATION_BATCH, run_batch
-from ..protocol import CANVAS, expect
+from ..protocol import CANVAS
 from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
 STEPS = 28  # in which pixels are deleted or inserted

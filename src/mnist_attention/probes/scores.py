@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage, stats
 
+from ..checks import expect
 from ..data import brightness, check_images
-from ..protocol import expect
 
 CENTRE_DEVIATION = 5.0  # pixels; two on each side span the 20 x 20 pixels of MNIST's digits
 

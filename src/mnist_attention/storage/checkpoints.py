@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from ..protocol import Protocol, expect, trajectory_id
+from ..checks import expect
+from ..protocol import Protocol, trajectory_id
 from .states import (
     HISTORY,
     METRICS,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..protocol import ModelName, Protocol, choices, expect, hash_fields
+from ..checks import choices, expect
+from ..protocol import ModelName, Protocol, hash_fields
 from .mnist import MNIST_DIGEST
 from .states import METRICS
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from ..protocol import Protocol, expect, trajectory_id
+from ..checks import expect
+from ..protocol import Protocol, trajectory_id
 from .files import write_atomically
 
 HEADER = b"mnist-attention state, sha256 "

@@ -5,10 +5,11 @@ import itertools
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from ..checks import choices, expect
 from ..evidence.ablations import EXPLAINED
 from ..evidence.runs import setting_of
 from ..noise import CONTROL_CONDITION, TRAINING_CONDITIONS
-from ..protocol import MOMENTUM_AND_HE, PAPER, SHORT, ModelName, Protocol, choices, expect
+from ..protocol import MOMENTUM_AND_HE, PAPER, SHORT, ModelName, Protocol
 from .classical import METHODS, ClassicalProtocol
 
 

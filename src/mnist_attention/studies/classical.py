@@ -22,8 +22,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC
 
+from ..checks import check_types
 from ..data import Dataset, load_dataset
-from ..protocol import DatasetName, check_types, hash_fields
+from ..protocol import DatasetName, hash_fields
 from ..records import check_study, finished_record, record_path, write_record
 from ..storage.files import require_writable
 from ..storage.machine import describe_machine

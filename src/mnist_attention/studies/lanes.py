@@ -15,9 +15,10 @@ import jax
 import keras
 from tqdm import tqdm
 
+from ..checks import expect
 from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
-from ..protocol import PAPER, Protocol, by_trajectory, expect
+from ..protocol import PAPER, Protocol, by_trajectory
 from ..records import finished_record, make_record, record_path, write_if_longer
 from ..storage import states
 from ..storage.checkpoints import initial_state, next_state

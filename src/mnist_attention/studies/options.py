@@ -9,7 +9,7 @@ from pathlib import Path
 
 import joblib
 
-from ..protocol import expect
+from ..checks import expect
 from ..records import check_budget, check_study, is_finished
 from ..storage.machine import describe_device
 
