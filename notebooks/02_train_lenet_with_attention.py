@@ -56,9 +56,8 @@ c1(digit[None, :, :, None])  # builds the layer
 start = ma.lenet5_attention(seed=0)  # the package's network: we borrow its random start
 c1.set_weights(start.get_layer("c1").get_weights())
 features = np.asarray(c1(digit[None, :, :, None]))
-features.shape
+print("feature map", features.shape)
 
-# %%
 with ma.figures.style():
     figure, axes = plt.subplots(1, 7, figsize=(8.3, 1.7), layout="constrained")
     figure.suptitle("Six random filters make six pictures of one digit", x=0.01, ha="left")
@@ -102,7 +101,8 @@ class Mask(keras.layers.Layer):
 
 
 # %% [markdown]
-# Run it on a tensor of 2x2 positions with three features each:
+# Run it on a tensor of 2x2 positions with three features each, and check one place by hand, the
+# lower left one:
 
 # %%
 keras.utils.set_random_seed(0)  # the same initial weights each time this page runs
@@ -111,10 +111,6 @@ mask = Mask()
 outputs, scores = np.asarray(mask(x)), np.asarray(mask.score(x))
 print("input", x.shape, " scores", scores.shape, " output", outputs.shape)
 
-# %% [markdown]
-# and check one place by hand, the lower left one:
-
-# %%
 w, b = mask.score.get_weights()
 z = x[0, 1, 0] @ w[0, 0, :, 0] + b[0]
 by_hand = 1 / (1 + np.exp(-z))
@@ -321,7 +317,6 @@ masked_runs = ma.evidence.runs_of({"model": "lenet5_attention"}, records)
 gains = ma.evidence.differences(masked_runs, plain_runs)  # seed -> points of test accuracy
 print("\n".join(f"seed {seed:2}: {gain:+.2f} points" for seed, gain in gains.items()))
 
-# %%
 figure = ma.figures.hero(records)
 alt = "The paper's line from 97.7 to 99.3 per cent is steep; our pairs are flat."
 ma.figures.show(figure, "hero", alt)

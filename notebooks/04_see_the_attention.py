@@ -90,7 +90,6 @@ print("column", *(f"{column:4}" for column in range(8, 22)))
 print("ink   ", *(f"{value / 255:4.2f}" for value in seven[row, 8:22]))
 print("mask  ", *(f"{value:4.2f}" for value in scores[row, 8:22, 0]))
 
-# %%
 figure = ma.figures.mask_along_row(
     seven, scores[..., 0], row, title="The mask follows the stroke, and does not fall to zero"
 )
@@ -196,7 +195,6 @@ rows = {"digit": [*three] * 3}
 for layer in masks:
     rows |= {f"{layer} before": [], f"{layer} after": []}
 
-# %%
 for seed in range(3):
     short = replace(protocol, epochs=20, seed=seed)
     trained, _ = ma.load_or_train_briefly(short, dataset, EPOCHS)
@@ -233,7 +231,6 @@ drawn[0, 13:16, 4:24] = 1  # a horizontal bar
 drawn[1, 4:24, 13:16] = 1  # a vertical bar
 drawn[2, 12:16, 12:16] = 1  # a dot
 
-# %%
 figure = ma.figures.image_grid(
     {"shown": drawn, **masks_of(model, drawn)},
     ["horizontal bar", "vertical bar", "dot", "nothing"],
@@ -258,7 +255,6 @@ everything = masks_of(model, images)
 rows = {"digit": images / 255, **everything}
 means = {name: [rows[name][labels == k].mean(axis=0) for k in range(10)] for name in rows}
 
-# %%
 figure = ma.figures.image_grid(
     means, title="The average C1 mask is the average digit, blurred", masks=masks
 )

@@ -217,6 +217,20 @@ def disturbed_text(records: Records) -> str:
     )
 
 
+def disturbed_table(records: Records) -> pd.DataFrame:
+    """Networks trained on clean digits: accuracy on each disturbance, without and with the mask."""
+    return pd.DataFrame(
+        {
+            "disturbance": str(row.condition).replace("_", " "),
+            "without the mask": _decimals(row.plain),
+            "with": _decimals(row.masked),
+            "gain in points [95 %]": points(row.gain),
+            "n": str(row.n),
+        }
+        for row in attention.robustness({}, records).itertuples()
+    )
+
+
 def scores_table(records: Records, changes: Changes | None = None) -> pd.DataFrame:
     """Scores of the masks of LeNet+Attention and of maps without training, on clean digits.
 
@@ -590,6 +604,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "noise": _block(noise_table),
     "noise_maps": _block(noise_table, True),
     "disturbed": disturbed_text,
+    "disturbances": _block(disturbed_table),
     "systems": _block(systems_table),
     "cost": _block(cost_table),
 }
