@@ -168,7 +168,7 @@ def redraw(records: Records) -> None:
     save(hero(records), "hero")
     title = "The mask starts late and gains nothing"
     save(mask_minus_plain(records, title=title), "report_mask_minus_plain")
-    title = "Of the open choices, leaving out the flip helps most, then momentum"
+    title = "At the paper's rate, leaving out the flip helps most, then momentum"
     save(ablation_forest(records, title=title), "report_ablations")
 
 
