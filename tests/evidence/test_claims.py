@@ -1,5 +1,8 @@
 """Every outcome of every sub-claim of `results/PLAN.md`, on made-up runs."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,10 @@ from mnist_attention.evidence.claims import CLAIMS, Verdict, judge, number_rule,
 from mnist_attention.evidence.runs import reported_value
 from mnist_attention.noise import TRAINING_CONDITIONS
 from synthetic import make_runs
+
+PLAN = Path(__file__).parents[2] / "results" / "PLAN.md"
+FIXED = "d3f5dff3d92ffd5669546b3472bc20fd57e69b3638704be2b034f4731a949459"
+"""SHA-256 of the plan as it was fixed, before the runs that it judges: all above "Deviations"."""
 
 SPREAD = np.array([-0.0006, 0.0004, 0.0, 0.0007, -0.0005, 0.0002, 0.0003, -0.0002, 0.0005, -0.0008])
 
@@ -419,3 +426,10 @@ def test_noise_alone_is_seldom_taken_for_the_opposite_of_a_claim():
         found += [{each.outcome for each in judge(6, records)}]
     # Two tests share 0.05, and half of that is on either side: 1.5 of 60 are expected.
     assert sum("contradicted" in outcomes for outcomes in found) <= 5
+
+
+def test_the_plan_is_as_it_was_fixed():
+    fixed, heading, deviations = PLAN.read_text().partition("\n## Deviations\n")
+    assert hashlib.sha256(fixed.encode()).hexdigest() == FIXED
+    assert heading
+    assert deviations.strip()
