@@ -13,9 +13,9 @@
 # get to see?
 #
 # **The answer.** 70,000 digits of 28x28 pixels, not 80,000 as the paper says; and half of all
-# training digits mirrored, which turns a 5 or a 6 into something like a 2 and leaves its label.
+# training digits mirrored, which turns a 5 into something like a 2 and leaves its label.
 #
-# **You will** read a digit as numbers, see what makes ten sevens one class, write the paper's two
+# **You will** read a digit as numbers, see what makes four sevens one class, write the paper's two
 # augmentations, count what the flip does, and work out a local binary pattern by hand.
 #
 # **You need** Python and NumPy. Run time: about half a minute.
@@ -64,8 +64,8 @@ for name, split in {"train": labels, "test": dataset.test_labels}.items():
 # %% [markdown]
 # MNIST has 60,000 and 10,000. A test set of 20,000 does not exist. The paper's description of the
 # data ("size-normalized and centered", "784 features") closely follows the notes of a well-known
-# set of TensorFlow examples, whose text has 10,000 test images. So it is weak evidence of what the
-# authors did: of the 20,000, and of the vectors and the range from 0 to 1 below.
+# set of TensorFlow examples, whose text has 10,000 test images. So it is weak evidence that the
+# authors had 20,000, or that they used the vectors and the range from 0 to 1 that it also mentions.
 #
 # ## Each class
 #
@@ -136,7 +136,7 @@ mirrored = stored[:, :, ::-1]
 
 # %%
 rows = {"as stored": stored, "mirrored": mirrored}
-figure = ma.figures.image_grid(rows, title="A mirrored 5 or 6 looks like a 2, and keeps its label")
+figure = ma.figures.image_grid(rows, title="A mirrored 5 looks like a 2, and keeps its label")
 alt = "Each digit and its mirror image: 0, 1 and 8 survive, the others do not."
 ma.figures.show(figure, "01_mirrored", alt, banner)
 
@@ -146,6 +146,7 @@ ma.figures.show(figure, "01_mirrored", alt, banner)
 # [notebook 2](02_train_lenet_with_attention.ipynb) explains every line of this.
 
 # %%
+keras.utils.set_random_seed(0)  # the same order of the images each time this page runs
 prepare = ma.network_input  # 28x28 bytes -> 32x32 in [0, 1]
 model = ma.lenet5(seed=0)
 model.compile(

@@ -140,12 +140,14 @@ def lenet(masked: bool) -> keras.Model:
     x = layers.Flatten()(x)  # 400
     x = layers.Dense(120, activation="relu", name="c5")(x)  # 120
     x = layers.Dense(84, activation="relu", name="f6")(x)  # 84
-    x = layers.Dense(10, name="output")(x)  # 10 logits: one score a digit, before the softmax
+    x = layers.Dense(10, name="output")(x)  # 10 logits: one number a digit, before the softmax
     return keras.Model(image, x)
 
 
 # %% [markdown]
-# The masks cost 24 parameters: 6 weights and a bias after C1, 16 weights and a bias after C3.
+# C is a convolution, S a down-sampling, F a dense layer; the numbers count the layers, as LeCun did
+# (C5 is dense here). The masks cost 24 parameters: 6 weights and a bias after C1, 16 weights and a
+# bias after C3.
 #
 # A fair comparison starts both networks alike. They get the package's initial weights for seed 0:
 # the layers that both networks have get the same ones.
@@ -238,7 +240,9 @@ for name, model in (("without mask", plain), ("with mask", masked)):
 
 # %% [markdown]
 # `shuffle=False`, because the plan has already shuffled: otherwise the two networks would see
-# different orders.
+# different orders. One `fit` an epoch, because each epoch has its own images. The test images are
+# `validation_data` only to watch them: nothing is chosen by them. (To choose, hold back training
+# images, as [notebook 3](03_sweep_hyperparameters.ipynb) does.)
 
 # %%
 colours = {"without mask": ma.figures.PLAIN, "with mask": ma.figures.MASK}
@@ -251,6 +255,7 @@ with ma.figures.style():
         end, place = (EPOCHS, percent[-1]), {"xytext": (10, above), "textcoords": "offset points"}
         axis.annotate(name, end, color=colour, weight="bold", **place)
     axis.set(xlabel="epoch", ylabel="test accuracy, %", xlim=(0.5, 1.25 * EPOCHS))
+    axis.set_xticks(range(1, EPOCHS + 1))
 ma.figures.show(figure, None, "Test accuracy over epochs: with the mask it starts lower.", banner)
 
 # %% [markdown]
@@ -298,13 +303,14 @@ assert np.allclose(yours, packages, atol=0.005)
 
 # %%
 records = ma.evidence.read_records()
-figure = ma.figures.learning_curves(records, title="The mask starts late and never gets ahead")
+title = "The mask starts late; in the end seeds differ more than the two networks do"
+figure = ma.figures.learning_curves(records, title=title)
 alt = "Test accuracy over 100 epochs, a line a seed: with the mask lower at first, then as high."
 ma.figures.show(figure, "02_learning_curves", alt)
 
 # %% [markdown]
-# A thin line is one run, a thick one the mean. The lead of plain LeNet shrinks from epoch to epoch,
-# until two seeds of one network differ by more.
+# A thin line is one run, a thick one the mean. The lead of plain LeNet shrinks until two seeds of
+# one network differ by more.
 #
 # ## Why one run decides nothing
 #
@@ -322,8 +328,8 @@ alt = "The paper's line from 97.7 to 99.3 per cent is steep; our pairs are flat.
 ma.figures.show(figure, "hero", alt)
 
 # %% [markdown]
-# Had we trained one pair only, as the paper did, luck would have decided: some seeds say that the
-# mask helps, others that it hurts. All pairs together:
+# Had we trained one pair only (the paper reports one number for each network and no spread), luck
+# would have decided: some seeds say that the mask helps, others that it hurts. All pairs together:
 
 # %% tags=["hide-input"]
 Markdown(ma.evidence.finding(records))
@@ -366,15 +372,21 @@ ma.figures.show(
 #
 # - The mask is a 1x1 convolution, a sigmoid and a product: ten lines and 24 parameters.
 # - It slows the start, and no gain is found at the end.
-# - The paper's +1.6 points are larger than anything that a change of seed, or the mask, does here.
+# - The paper's +1.6 points are larger than anything that a change of seed, or the mask, does here
+#   after 100 epochs.
 #
 # ## Exercises
 #
-# 1. Start the mask near one instead of one half: give `Mask.score` the argument
-#    `bias_initializer=keras.initializers.Constant(3)`. Does the late start go away?
-# 2. Let each feature have a score of its own: `Conv2D(x.shape[-1], 1, ...)`. How many parameters
-#    does that cost? (`AttentionMask1x1(mask_channels=None)` is the package's.)
-# 3. Remove the flip from `augmented`. What happens to the 2s and the 5s?
+# Each changes your training, so leave out the part "The package gives the same numbers".
+#
+# 1. Start both masks near one instead of one half: after `masked.set_weights(...)` write
+#    `masked.get_layer("c1_attention").score.bias.assign([3.0])`, and the same for C3. Does the late
+#    start go away?
+# 2. Let each feature have a score of its own: in `build`, `self.score = keras.layers.Conv2D(
+#    shape[-1], 1, activation="sigmoid", name="score")`, and leave out `masked.set_weights(...)`.
+#    How many parameters does that cost? (`AttentionMask1x1(mask_channels=None)` is the package's.)
+# 3. Remove the flip from `augmented` and train `plain` again. Which 2s and 5s does it misread
+#    (`plain.predict(test_images).argmax(axis=1)`), and how many were it before?
 #
 # ## Further reading
 #

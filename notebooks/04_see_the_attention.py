@@ -71,14 +71,14 @@ print("features", features.shape, " scores", scores.shape, " product", product.s
 assert np.allclose(product, features * scores)
 
 # %%
-figure = ma.figures.product(features, scores, title="One mask is multiplied into all six maps")
-alt = "Six feature maps of a seven, the same mask under each, and the six products, much alike."
+figure = ma.figures.product(features, scores, title="One mask is multiplied into all six features")
+alt = "Six features of a seven, the same mask under each, and the six products, much alike."
 ma.figures.show(figure, "04_product", alt, banner)
 
 # %% [markdown]
 # The products look much like the features. The mask is bright on the stroke and around it, and most
-# of what it weakens is almost zero already. The exception is the strip above the bar: there map 6
-# has a line, which is dimmed.
+# of what it weakens is almost zero already. The exception is the strip above the bar: there feature
+# 5 has a line, which is dimmed.
 #
 # ## The mask as numbers
 #
@@ -106,8 +106,8 @@ ma.figures.show(figure, "04_mask_along_row", alt, banner)
 # so this mask lies on the image as it is.
 #
 # The mask after C3 has 10x10. Its position $i$ sees five positions of S2, from $i$ to $i+4$; these
-# see the positions $2i$ to $2i+9$ of C1; and these the pixels $2i-2$ to $2i+11$. That is 14 pixels
-# in a row, a quarter of the image, with their centre at $2i+4.5$:
+# see the positions $2i$ to $2i+9$ of C1; and these the pixels $2i-2$ to $2i+11$. That is 14x14
+# pixels, a quarter of the image, with their centre at $2i+4.5$:
 
 # %%
 place = np.arange(10)
@@ -182,8 +182,8 @@ ma.figures.show(figure, "04_ten_digits", alt, banner)
 # The C3 mask is near 1 on most of the digit and on what it encloses, and lowest *above* strokes:
 # over the bar of the seven, to the upper right of the zero.
 #
-# You can [draw a digit of your own](../site/draw/page.html) and watch both masks follow the pen, on
-# a page of the web site (`make site` builds it).
+# You can [draw a digit of your own](../site/draw/page.html) and watch both masks follow the pen: on
+# the web site, or in a checkout, where `make site` builds the page as `build/site/draw.html`.
 #
 # ## Before and after training
 #
@@ -237,7 +237,7 @@ figure = ma.figures.image_grid(
     title="The lowest scores are just above or beside a stroke, not where nothing is",
     masks=masks,
     ink=drawn,
-    cell=1.1,
+    cell=1.4,
 )
 alt = "A horizontal bar, a vertical bar, a dot and an empty image, with their C1 and C3 masks."
 ma.figures.show(figure, "04_bars", alt, banner)
@@ -285,11 +285,11 @@ shown = images[wrong[:10]]
 figure = ma.figures.image_grid(
     {"digit": shown, **masks_of(model, shown)},
     [f"{labels[i]}, read\nas {answers[i]}" for i in wrong[:10]],
-    title="Misread digits have masks like all others",
+    title="The C1 masks follow the strokes of misread digits too",
     masks=masks,
     ink=shown,
 )
-alt = "Ten misread digits with their C1 and C3 masks, which follow the strokes as elsewhere."
+alt = "Ten misread digits with their C1 and C3 masks; the C1 masks follow the strokes."
 ma.figures.show(figure, "04_mistakes", alt, banner)
 
 # %% [markdown]
@@ -298,7 +298,7 @@ ma.figures.show(figure, "04_mistakes", alt, banner)
 #
 # ## Is it on the ink?
 #
-# Pictures persuade; a score can fail. Take one pixel of ink and one of background at random: how
+# Pictures persuade; a measure can fail. Take one pixel of ink and one of background at random: how
 # often is the mask higher on the ink? This share is the *AUROC*; one half is chance, one is
 # perfect. For the seven:
 
@@ -312,7 +312,7 @@ for name, found in {**masks_of(model, seven[None]), "the image itself": seven[No
 # %% [markdown]
 # The image itself ranks all ink above all background, as it must: ink *is* brightness. That is the
 # yardstick. Below, means over 2,000 test images and over all measured seeds, with half the width of
-# the 95 % interval. The best of each score that all maps have is bold.
+# the 95 % interval. The best in each measure that all maps have is bold.
 #
 # - *AUROC for ink*: as above.
 # - *peak on ink*: in how many images the highest point of the map is on ink.
@@ -326,27 +326,27 @@ for name, found in {**masks_of(model, seven[None]), "the image itself": seven[No
 
 # %% tags=["hide-input"]
 records = ma.evidence.read_records()
-scores = ma.evidence.scores_table(records)
+measured = ma.evidence.scores_table(records)
 
 
 def in_bold(table):
     table = table.set_index("map")
     numbers = table.drop(columns="n").apply(lambda column: column.str.split().str[0].astype(float))
-    numbers = numbers.dropna(axis="columns")  # every map has these scores
+    numbers = numbers.dropna(axis="columns")  # every map has these measures
     best = numbers.eq(numbers.max()).reindex(columns=table.columns, fill_value=False)
     return numbers, table.mask(best, "**" + table + "**").reset_index()
 
 
-if len(scores):
-    numbers, table = in_bold(scores)
+if len(measured):
+    numbers, table = in_bold(measured)
     display(Markdown(ma.evidence.markdown(table)))
     won = (numbers.idxmax() == "brightness").sum()
     lead = numbers.columns[numbers.loc["C1"] > numbers.loc["edges"]]
     what_wins = (
-        f"**What wins: the image itself**, in {won} of the {numbers.shape[1]} scores that all maps "
-        f"have. The C1 mask is ahead of the edges in: {', '.join(lead) or 'none'}."
+        f"**What wins: the image itself**, in {won} of the {numbers.shape[1]} measures that all "
+        f"maps have. The C1 mask is ahead of the edges in: {', '.join(lead) or 'none'}."
     )
-Markdown(what_wins if len(scores) else "No network was measured yet.")
+Markdown(what_wins if len(measured) else "No network was measured yet.")
 
 # %% [markdown]
 # In AUROC, peak and rank the image is perfect by definition, so there a mask can at best equal it.
@@ -369,9 +369,10 @@ Markdown(what_wins if len(scores) else "No network was measured yet.")
 #
 # 1. Add a ring and a cross to `drawn`. Where is the C3 mask lowest? And `255 - seven`: which side
 #    does the C1 mask take for the digit?
-# 2. Draw the masks *before* training, each on its own scale from its minimum to its maximum
-#    (`(scores - scores.min()) / np.ptp(scores)`). How convincing they look!
-# 3. `ma.evidence.scores_table(records, changes={"epochs": 20})` has two more scores, *deletion*
+# 2. Draw the masks *before* training, `masks_of(ma.build_model(protocol), ten)`, each on its own
+#    scale from its minimum to its maximum (`(mask - mask.min()) / np.ptp(mask)`). How convincing
+#    they look!
+# 3. `ma.evidence.scores_table(records, changes={"epochs": 20})` has two more measures, *deletion*
 #    (small is good) and *insertion* (large is good): the probability of the true class while pixels
 #    go or come in the order of the map. Which map wins these?
 #

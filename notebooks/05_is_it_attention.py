@@ -145,9 +145,9 @@ Markdown(ma.evidence.moved_text(records))
 # %% [markdown]
 # The mean and the ones cost about the same: it is the places that count, not the strength. And the
 # seeds lie far apart: networks of nearly the same accuracy lean on their masks to very different
-# degrees. Nothing in the loss rewards it.
+# degrees. Nothing in the loss rewards a network for leaning on its mask.
 #
-# So the first condition holds: the network leans on its mask.
+# So networks of 100 epochs need their masks at their places.
 #
 # ## But train without
 #
@@ -210,7 +210,8 @@ for name in FROM_THE_TOP:
 rows = {}
 for mask, names in {"c1": ("c3", "c1_attention", "c1"), "c3": ("c5", "c3_attention", "c3")}.items():
     for name in ("trained", *names):
-        row = f"{mask.upper()}, " + (name if name == "trained" else f"down to {name}")
+        layer = name.upper().replace("_ATTENTION", " mask")
+        row = f"{mask.upper()}, " + (name if name == "trained" else f"down to {layer}")
         rows[row] = stages[name][f"{mask}_attention"][..., 0]
 
 # %% tags=["hide-input"]
@@ -225,7 +226,7 @@ ma.figures.show(figure, None, alt, banner)
 # of five draws of new weights.
 
 # %%
-title = "Masks change only once their own layer is re-initialised; some then turn negative"
+title = "Masks change only once their own layer is re-initialised; some become their negative"
 figure = ma.figures.reinitialised(records, title=title)
 alt = "Correlation with the trained mask: 1 down to its own layer, then scattered, many negative."
 ma.figures.show(figure, "05_randomised", alt)
@@ -297,16 +298,19 @@ for mask in ("C1", "C3"):
 #
 # ## The answer
 #
-# The rule is code. The mask is compared with nine alternatives: three are the mask itself, moved;
-# one is LeNet-5 alone, after 100 epochs; five are the blocks above that learn no mask over places,
-# after 20. It is attention if it beats all of them. It is not, if one of them is shown to be as
+# The rule is code. The mask is compared with nine controls: three are the mask itself, moved, in
+# networks of 20 epochs (above you saw those of 100); one is LeNet-5 alone, after 100 epochs; five
+# are the blocks above that learn no mask over places, after 20. It is attention if it beats all of
+# them. It is not, if one of them is shown to be as
 # good, that is, worse by less than one test image in a thousand. Otherwise it is undecided.
 
 # %% tags=["hide-input"]
 Markdown(ma.evidence.answer(records))
 
 # %% [markdown]
-# How sure is that? All tests share one error rate. [The report](../REPORT.md) has the statistics,
+# Nine tests give nine chances of a false finding, so they share the level of 0.05 (by Holm's
+# correction: the smallest p value must be below 0.05 / 9, the next below 0.05 / 8, and so on). [The
+# report](../REPORT.md) has the statistics,
 # and the choices that the paper leaves open: other places and activations, a mask for each feature.
 # It holds for LeNet-5 on MNIST: digits on black, where there is little to look away from.
 # [Notebook 6](06_does_it_filter_noise.ipynb) puts something there.
@@ -320,8 +324,9 @@ Markdown(ma.evidence.answer(records))
 # ## Exercises
 #
 # 1. In `run`, change only one of the two masks. Which does the network lean on?
-# 2. Take LeNet-5 without a mask, and replace one of its six C1 features by its mean. How much
-#    accuracy goes? Would you call that feature attention?
+# 2. Take LeNet-5 without a mask, `ma.load_or_train_briefly(replace(protocol, model="lenet5"),
+#    dataset, EPOCHS)[0]`, and in a copy of `run` replace one of its six C1 features by its mean.
+#    How much accuracy goes? Would you call that feature attention?
 # 3. Give each digit the mask of another digit of the *same* class. Is that better than any other
 #    image's?
 #

@@ -87,7 +87,7 @@ noisy = [digit + (1 - digit) * 0.75 * strength * background for strength in stre
 # %%
 captions = [f"strength {strength:g}" for strength in strengths]
 title = "At full strength of the noise you can still read the digit"
-figure = ma.figures.image_grid(noisy, captions, title=title, columns=5, cell=1.2)
+figure = ma.figures.image_grid(noisy, captions, title=title, columns=5, cell=1.5)
 alt = "A seven on uniform noise of five strengths; it stays legible."
 ma.figures.show(figure, None, alt, banner)
 
@@ -96,7 +96,10 @@ ma.figures.show(figure, None, alt, banner)
 #
 # ## Five backgrounds
 #
-# `mnist_attention.noise` has this one and four more, each the same for every network:
+# `mnist_attention.noise` has this one and four more. A `Condition` is a background and its
+# strength; `apply(images, "test")` lays it behind test images, the same for every network; `fields`
+# are its entries in a `Protocol`. `gamma` says how far the noise of neighbouring pixels goes
+# together:
 
 # %%
 kinds = {
@@ -206,7 +209,7 @@ rows = {
 figure = ma.figures.image_grid(
     rows,
     names,
-    title="A mask that was trained on noise learns to find the stroke",
+    title="Trained on noise, the mask is darker on most of the background",
     masks=[name for name in rows if name != "seen"],
 )
 alt = "Two digits on five backgrounds: masks trained on clean digits are bright nearly everywhere."
@@ -214,8 +217,9 @@ ma.figures.show(figure, "06_masks_trained_on_noise", alt, banner)
 
 # %% [markdown]
 # Trained on clean digits, the mask opens wherever something is. Trained on the background, it is
-# bright on the strokes and darker on the background. This layer *can* learn to hold back a
-# background.
+# bright on the strokes and darker on most of the background. This layer *can* learn to hold back a
+# background. (The brightness of the noisy image itself still ranks ink better than this mask, on
+# every background: see [the report](../REPORT.md#does-it-filter-noise).)
 #
 # ## Decibels by hand
 #
@@ -289,8 +293,8 @@ for name, found in {"features": features, "times mask": product, "squared": feat
 # And what it does, the network could do without it. A convolution has a bias, and what falls below
 # it ends at zero in the ReLU: that cuts off a background that is darker than ink. The next layer
 # weighs 150 of these numbers in each of its sums; it can scale them as it likes, and noise that
-# differs from pixel to pixel cancels in part. The network without the mask reads noisy digits as
-# well, so it finds some such way.
+# differs from pixel to pixel cancels in part. The network without the mask reads noisy digits no
+# worse, so it finds some such way.
 #
 # ## The answer
 #
@@ -309,7 +313,7 @@ Markdown(ma.evidence.claim_text(9, records))
 # ## What you have learnt
 #
 # - Clean MNIST cannot show a filter at work: there is nothing to filter.
-# - Trained on noise, the mask after C1 finds the stroke and adds decibels.
+# - Trained on noise, the mask after C1 dims most of the background and adds decibels.
 # - A better ratio at one layer is not a better answer at the end. Measure the answer.
 #
 # ## Exercises

@@ -261,6 +261,9 @@ def _gain(table: RunTable) -> list[Verdict]:
         return [_not_tested(sign), _not_tested(size)]
     tests = _corrected(Test("with minus without the mask", difference(masked, plain)))
     signed = _compared(sign, _sign_rule(tests), tests, _records(plain, masked))
+    p_value = tests[0].difference.p_below(MARGIN)
+    bound = dataclasses.replace(tests[0], bound=MARGIN, p_value=p_value)
+    signed = dataclasses.replace(signed, beside=(bound,))
 
     both = [evidence.sample(runs) for runs in (masked, plain)]
     mean, deviation = both[0].mean - both[1].mean, math.hypot(*(one.deviation for one in both))

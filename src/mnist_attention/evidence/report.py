@@ -318,8 +318,10 @@ def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
                 "with": _decimals(entry["masked"].mean, "missing"),
                 "gain in points": points(entry["gain"]),
                 "gain in signal to noise, dB": points(entry["snr"]),
-                "the same minus untrained": points(entry["snr_over_untrained"]),
-                "minus frozen (not judged)": points(entry["snr_over_frozen"], missing=""),
+                "minus that before training": points(entry["snr_over_untrained"]),
+                "minus that of frozen masks (not judged)": points(
+                    entry["snr_over_frozen"], missing=""
+                ),
             }
         counts = {entry["snr"].n} if maps else {entry["gain"].n, entry["snr"].n}
         n = " or ".join(map(str, sorted(counts)))  # more networks may have the mask
@@ -441,7 +443,7 @@ def clause(verdict: Verdict) -> str:
 
 
 def _tests(verdict: Verdict) -> str:
-    """Each comparison with its mean and p value; more than four are counted."""
+    """Each comparison with its mean and p values; more than four are counted."""
     unit = "points" if verdict.unit == "%" else verdict.unit
     if len(verdict.tests) > 4:
         directions = [test.direction for test in verdict.tests]
@@ -451,14 +453,15 @@ def _tests(verdict: Verdict) -> str:
             f"{len(means)} comparisons (n = {verdict.n}), {min(means):+z.2f} to "
             f"{max(means):+z.2f} {unit}"
         )
-    said = []
+    said: dict[str, list[str]] = {}  # two questions may be asked about one difference
     for test in (*verdict.tests, *verdict.beside):
-        n = "" if verdict.ours.n else f"n = {test.difference.n}{';' if test.bound else ','} "
+        mean = f"{test.name}: {test.difference.mean:+z.2f} {unit}"
+        n = f"n = {test.difference.n}{';' if test.bound else ','} "
+        n = "" if verdict.ours.n or mean in said else n
         shown = f"is {'not ' * (not test.p_value < LEVEL)}ruled out, "
         bound = f"a gain of {test.bound} {shown}" * bool(test.bound)
-        mean = f"{test.name}: {test.difference.mean:+z.2f} {unit}"
-        said.append(f"{mean} ({n}{bound}{p_text(test.p_value)})")
-    return "; ".join(said)
+        said.setdefault(mean, []).append(f"{n}{bound}{p_text(test.p_value)}")
+    return "; ".join(f"{mean} ({'; '.join(p_values)})" for mean, p_values in said.items())
 
 
 _NOTES = {

@@ -24,7 +24,7 @@ from .style import MASK, save
 _PAIR = (attention.PLAIN, attention.MASKED)
 _NETWORKS = ("LeNet", "LeNet+Attention")  # as the paper's tables name them
 _EARLY = 20  # epochs drawn apart: curves then change by hundredths of what they did before
-_LARGEST_EFFECT = 4  # points that the axis of the ablations shows
+_LARGEST_EFFECT = 5  # points that the axis of the ablations shows
 _DOTS = "small: a seed, large: their mean"
 
 
@@ -218,7 +218,9 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
         title=title,
         x="re-initialised from the output down to",
         y="rank correlation\nwith the trained mask",
-        ticks={place: name.replace("_attention", "\nmask") for place, name in enumerate(layers)},
+        ticks={
+            place: name.upper().replace("_ATTENTION", "\nmask") for place, name in enumerate(layers)
+        },
         limits=(-1.05, 1.05),
         colours={"": MASK},
     )

@@ -219,7 +219,7 @@ def product(features: np.ndarray, scores: np.ndarray, *, title: str = "") -> Fig
         f"{TIMES} mask": _channels(np.broadcast_to(scores, features.shape)),
         "= product": _channels(features * scores / top),
     }
-    captions = [f"map {number}" for number in range(1, 1 + features.shape[2])]
+    captions = [f"feature {number}" for number in range(features.shape[2])]
     return image_grid(rows, captions, title=title, masks=[f"{TIMES} mask"])
 
 

@@ -40,7 +40,7 @@ def network(
         left = end + _ROOM
         _arrow(axis, (end + 0.08, 0.5), (left - 0.06, 0.5))
         end = left + _draw(axis, output, left)
-        _label(axis, (left + end) / 2, name, output.shape)
+        _label(axis, (left + end) / 2, name.upper(), output.shape)
         if name in masks:
             end = _branch(axis, masks[name], left + 0.4, end)
     axis.set(xlim=(-0.1, end + 0.15), ylim=(1.75, -1.85), aspect="equal")

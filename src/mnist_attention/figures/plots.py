@@ -89,8 +89,8 @@ def _draw_curve(axis: Axes, curve: Curve, colour: str) -> np.ndarray:
         return np.array([])
     known = np.isfinite(lines).any(axis=0)
     mean = np.nanmean(lines[:, known], axis=0)
-    marker = {"marker": "o", "markersize": 4} if known.sum() < 12 else {}
-    axis.plot(places[known], mean, color=colour, linewidth=2, **marker)
+    every = 1 if known.sum() < 12 else [-1]  # a dot ends a long curve
+    axis.plot(places[known], mean, "o-", color=colour, linewidth=2, markersize=4, markevery=every)
     return mean
 
 
