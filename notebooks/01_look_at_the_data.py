@@ -172,7 +172,7 @@ for digit in range(10):
     print(f"a mirrored {digit} is read as {shares}")
 
 # %% [markdown]
-# Most mirrored digits are other digits to it: a 5 or a 6 is mostly a 2, a 2 is a 5 or an 8. So the
+# Most mirrored digits are other digits to it: a 5 or a 6 is mostly a 2, and a 2 often a 5. So the
 # augmentation teaches a network a second way to write most digits, and some of these second ways
 # are how other digits are written. That costs accuracy: [the report](../REPORT.md) measures how
 # much.
