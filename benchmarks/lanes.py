@@ -101,7 +101,7 @@ NO_KERNEL = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "
 def kernels_per_step(protocol: Protocol, dataset: Dataset, lowering: str) -> int:
     """Instructions of the compiled program's longest loop body, the training step, that launch."""
     seeds = [replace(protocol, seed=seed) for seed in range(2)]
-    start = training.initial_state(protocol, dataset, None)
+    start = training.resume_state(protocol, dataset, None)
     models = [training.start_model(seed, dataset, start) for seed in seeds]
     program = LaneProgram(models[0], protocol, dataset, lowering)
     plans = [epoch_plan(seed, 0, len(dataset.train_labels)) for seed in seeds]

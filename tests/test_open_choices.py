@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -87,6 +88,16 @@ def test_weight_decay_shrinks_kernels_and_not_biases(small):
     for path, start in before.items():
         shrunk = protocol.learning_rate * 0.01 * start if path.endswith("kernel") else 0 * start
         np.testing.assert_allclose(after[0][path] - after[1][path], shrunk, atol=2e-6)
+
+
+def test_weight_decay_leaves_batch_normalisation_alone():
+    protocol = replace(PROTOCOL, weight_decay=0.01)
+    stack = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    optimizer = compile_model(keras.Sequential(stack), protocol, 1).optimizer
+    variables = [keras.Variable(np.ones(3, "float32"), name=n) for n in ("gamma", "beta", "kernel")]
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.zeros(3)] * 3, variables)
+    assert [float(v[0]) for v in variables] == pytest.approx([1, 1, 0.999])
 
 
 @pytest.mark.parametrize("field", ["dense_layers", "canvas", "pixel_scale"])

@@ -27,6 +27,7 @@ from mnist_attention.noise import apply_noise
 from mnist_attention.protocol import run_id, to_json
 from mnist_attention.records import (
     read_record,
+    read_records,
     record_path,
     record_text,
     reproducible_text,
@@ -203,6 +204,25 @@ def test_a_run_that_a_callback_stopped_goes_on_when_called_again(small, tmp_path
     assert train(PROTOCOL, callbacks=[stop], **options)["result"]["epochs"] == 1
     again = train(PROTOCOL, **options)
     assert again["history"] == train(PROTOCOL, dataset=small, verbose=False)["history"]
+
+
+def test_the_record_is_of_the_last_epoch_where_a_callback_puts_back_others(record, uci, tmp_path):
+    """As `EarlyStopping(restore_best_weights=True)` does, which would choose on the test images."""
+    best = keras.callbacks.LambdaCallback()
+    best.on_train_begin = lambda *_: setattr(best, "kept", best.model.get_weights())
+    best.on_train_end = lambda *_: best.model.set_weights(best.kept)
+    watched = train(PROTOCOL, dataset=uci, results=tmp_path, callbacks=[best], verbose=False)
+    assert reproducible_text(watched) == reproducible_text(record)
+    assert read_records(tmp_path)[1] == []
+
+
+def test_a_callback_that_stops_within_an_epoch_is_refused(small, tmp_path):
+    stop = keras.callbacks.LambdaCallback()
+    stop.on_train_batch_end = lambda batch, logs: setattr(stop.model, "stop_training", True)
+    protocol = replace(PROTOCOL, batch_size=10)  # 30 steps, 15 a call of the compiled graph
+    with pytest.raises(ValueError, match=r"between epochs\. Received: a stop at step 15 of 30"):
+        train(protocol, dataset=small, results=tmp_path, callbacks=[stop], verbose=False)
+    assert not [*tmp_path.glob(".checkpoints/*/*.npz")]
 
 
 def test_a_callback_that_changes_the_rate_is_refused(small, tmp_path):

@@ -47,6 +47,6 @@ def __dir__():
 
 if "keras" in sys.modules:
     from . import layers as layers
-else:  # once Keras is imported, it can load saved models that have our layer
+else:  # the first import of Keras: no start-up lines of TensorFlow, and saved models find our layer
     register = QuietImport("keras", then=lambda: importlib.import_module(f"{__name__}.layers"))
     sys.meta_path.insert(0, register)

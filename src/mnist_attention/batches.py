@@ -15,8 +15,10 @@ class TrainingBatches(keras.utils.PyDataset):
 
     Batch `index` belongs to epoch `epoch + index // steps`, so `fit` needs `steps_per_epoch`.
     Batches are float32 images `(batch, canvas, canvas, 1)` and int32 labels `(batch,)`. The last
-    of an epoch may be smaller; no image is left out. `table` is what `augmentation_table` makes of
-    the images; `epoch`, from 0, is the first to feed.
+    of an epoch may be smaller; no image is left out. A batch is a function of its index, as Keras
+    may read some and start over before it trains: a generator would lose them.
+
+    `table` is what `augmentation_table` makes of the images; `epoch`, from 0, the first to feed.
     """
 
     num_batches = None  # without end

@@ -2,14 +2,15 @@
 
 import dataclasses
 import functools
+import hashlib
 import sys
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .checks import choices, expect, lookup
-from .protocol import CANVAS, DatasetName, Protocol
-from .storage.mnist import MnistUnavailable, digest_of_arrays, load_mnist
+from .checks import expect, lookup
+from .protocol import CANVAS, Protocol
+from .storage.mnist import MnistUnavailable, load_mnist
 from .storage.uci import load_uci
 
 TRAIN_SIZE = {"mnist": 60_000, "uci": 1_437}
@@ -50,8 +51,13 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over the four arrays: their type, shape and bytes, in order."""
-        return digest_of_arrays(vars(self))
+        """SHA-256 over the four arrays: their name, type, shape and bytes, in order."""
+        digest = hashlib.sha256()
+        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+            array = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array)
+        return digest.hexdigest()
 
     def to_json(self) -> dict:
         """The digits' entry in a record."""
@@ -105,7 +111,7 @@ def load_dataset(name: str = "mnist", *, fallback: bool = False) -> Dataset:
         ValueError: for an unknown name.
         OSError: if a file is missing or damaged, or MNIST cannot be downloaded.
     """
-    lookup("name", name, dict.fromkeys(choices(DatasetName)))
+    lookup("name", name, TRAIN_SIZE)
     if name == "mnist":
         try:
             return Dataset("mnist", **load_mnist())
@@ -154,7 +160,7 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
     if not protocol.reshuffle:
         order = np.random.default_rng([protocol.seed, 0]).permutation(size)
     flip &= protocol.flip
-    return EpochPlan(order.astype(np.int32), flip, shift, brightness.astype(np.float32))
+    return EpochPlan(order.astype(np.int32), flip, shift, brightness)
 
 
 # From stored digits to the network's input: padding, flip and shift
@@ -167,7 +173,7 @@ def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
 
 
 def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
-    """Pad digits so wide, to `(n, canvas + 2 shift, canvas + 2 shift)`, that a shift is a crop."""
+    """Pad digits to `(n, side, side)`, side = canvas + 2 shift: every shift is then a crop."""
     margin = (canvas - images.shape[1]) // 2 + shift
     return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
 
@@ -208,7 +214,7 @@ def augment_epoch(
     crops = sliding_window_view(table, (canvas, canvas), axis=(1, 2))
     largest_shift = (table.shape[1] - canvas) // 2
     down, right = shift.T
-    # Mirrored after it is cut out, an image must be cut out as far on the other side.
+    # The crop is mirrored afterwards, so its shift to the right is mirrored beforehand.
     images = crops[order, largest_shift - down, largest_shift + np.where(flip, right, -right)]
     images[flip] = images[flip, :, ::-1]
     return images[..., None]

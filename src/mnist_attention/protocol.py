@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from .checks import check_types
@@ -33,8 +33,12 @@ Background = Literal["none", "uniform", "gaussian", "photographs", "clutter"]
 CANVAS = 32
 """Height and width of the network's input in pixels (paper, Section 2.1: "a 32x32 matrix")."""
 
-LENET_ONLY = ("dense_layers", "canvas", "pixel_scale")
-"""Fields of `Protocol` that shape LeNet-5, with the mask and without, and no other network."""
+LATER_FIELDS = (
+    *("background", "strength", "gamma", "permuted_labels", "weight_decay", "dense_layers"),
+    *("brightness", "canvas", "pixel_scale", "reshuffle"),
+)
+"""Fields of `Protocol` that are younger than the first records. At their default they are left out
+of records and run ids, so that older runs keep their names."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,9 @@ class Protocol:
 
     def __post_init__(self):
         check_types(self)
+        noisy, gaussian = self.background != "none", self.background == "gaussian"
+        lenet = self.model in ("lenet5", "lenet5_attention")
+        otherwise = "unless the model is 'lenet5' or 'lenet5_attention'"
         # Written so that NaN and infinity fail too.
         for name, expected, holds in (
             ("epochs", "at least 1", self.epochs >= 1),
@@ -93,27 +100,24 @@ class Protocol:
             ("brightness", "from 0 to 1", 0 <= self.brightness <= 1),
             ("canvas", "28 or 32 pixels", self.canvas in (28, CANVAS)),
             ("pixel_scale", "1 or 255", self.pixel_scale in (1, 255)),
-            *self._without_effect(),
+            # What has no effect stays at its default, so that run ids stay unique.
+            (
+                "strength",
+                "0 without a background and above 0 with one",
+                noisy == (self.strength > 0),
+            ),
+            ("gamma", "0 unless the background is 'gaussian'", self.gamma == 0 or gaussian),
+            ("dense_layers", f"3 {otherwise}", lenet or self.dense_layers == 3),
+            ("canvas", f"{CANVAS} {otherwise}", lenet or self.canvas == CANVAS),
+            ("pixel_scale", f"1 {otherwise}", lenet or self.pixel_scale == 1),
         ):
             if not holds:
                 received = getattr(self, name)
                 raise ValueError(f"Expected {name} to be {expected}. Received: {name}={received!r}")
 
-    def _without_effect(self) -> Iterator[tuple[str, str, bool]]:
-        """Reject options that have no effect, so that run ids stay unique."""
-        background, gaussian = self.background != "none", self.background == "gaussian"
-        expected = "0 without a background and above 0 with one"
-        yield "strength", expected, (self.strength > 0) == background
-        yield "gamma", "0 unless the background is 'gaussian'", self.gamma == 0 or gaussian
-        lenet = self.model in ("lenet5", "lenet5_attention")
-        for name in LENET_ONLY:
-            default = getattr(type(self), name)
-            expected = f"{default} unless the model is 'lenet5' or 'lenet5_attention'"
-            yield name, expected, lenet or getattr(self, name) == default
-
     def to_json(self) -> dict:
         """Every field, as a record has it; those of `LATER_FIELDS` where they matter."""
-        left_out = {name for name in LATER_FIELDS if getattr(self, name) == getattr(PAPER, name)}
+        left_out = {name for name in LATER_FIELDS if getattr(self, name) == getattr(Protocol, name)}
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def run_id(self, dataset_digest: str) -> str:
@@ -131,14 +135,6 @@ def cli_options(protocol: Protocol) -> str:
             switch = f"--{flag}" if value else f"--no-{flag}"
             words.append(switch if isinstance(value, bool) else f"--{flag} {word}")
     return " ".join(words)
-
-
-LATER_FIELDS = (
-    *("background", "strength", "gamma", "permuted_labels", "weight_decay", "dense_layers"),
-    *("brightness", "canvas", "pixel_scale", "reshuffle"),
-)
-"""Fields that are younger than the first records. At their default they are left out of records
-and run ids, so that older runs keep their names."""
 
 
 to_json, run_id = Protocol.to_json, Protocol.run_id

@@ -14,7 +14,7 @@ from .data import Dataset
 from .protocol import Protocol
 from .storage.files import write_atomically
 from .storage.record_format import check_record, is_measurement
-from .storage.states import State, diverged
+from .storage.states import State
 
 MEASUREMENTS = "measurements"
 """Folder, among those of the studies, of what was measured of trained networks afterwards."""
@@ -39,7 +39,7 @@ def make_record(
     assert train_predictions.shape == dataset.train_labels.shape
     assert test_predictions.shape == dataset.test_labels.shape
     result = {
-        "diverged": diverged(state),
+        "diverged": state.diverged,
         "epochs": state.epoch,
         "parameters": parameters,
         "test_accuracy": float(np.mean(test_predictions == dataset.test_labels)),
@@ -77,7 +77,7 @@ def reproducible_text(record: dict) -> str:
 
 def epochs_done(record: dict) -> int:
     """How many epochs a run was trained; 0 for what is not trained in epochs."""
-    return record["result"].get("epochs", record["protocol"].get("epochs", 0))
+    return record["result"].get("epochs", 0)
 
 
 def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
@@ -85,7 +85,7 @@ def is_finished(record: dict, budget_minutes: float | None = None) -> bool:
     asked = record["protocol"].get("epochs", 0)
     if record["result"].get("diverged") or epochs_done(record) >= asked:
         return True
-    seconds = record["environment"].get("epoch_seconds") or []
+    seconds = record["environment"].get("epoch_seconds", [])
     return budget_minutes is not None and sum(seconds) >= 60 * budget_minutes
 
 
@@ -113,8 +113,7 @@ def record_path(results: Path, study: str, run_id: str) -> Path:
 def write_record(record: dict, results: Path, study: str) -> Path:
     """Write a record, whole or not at all; OSError if it cannot be."""
     path = record_path(results, study, record["run_id"])
-    text = record_text(record).encode()
-    write_atomically(path, lambda file: file.write(text))
+    write_atomically(path, record_text(record).encode())
     return path
 
 

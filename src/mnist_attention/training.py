@@ -22,10 +22,10 @@ from .records import (
     record_path,
     write_if_longer,
 )
-from .storage.checkpoints import SavedState, initial_state, restore
+from .storage.checkpoints import SaveState, restore, resume_state
 from .storage.files import require_writable, write_atomically
 from .storage.machine import check_memory, describe_device, describe_environment
-from .storage.states import State, checkpoint_path, is_complete, lock_runs
+from .storage.states import State, checkpoint_path, lock_runs
 
 KERAS_DEFAULTS = {
     "dtype_policy": "float32",
@@ -40,17 +40,12 @@ KERAS_DEFAULTS = {
 @contextlib.contextmanager
 def default_configuration() -> Iterator[None]:
     """Run under Keras's own defaults, so that a user's settings decide no number of a record."""
-    kept = {name: getattr(keras.config, name)() for name in KERAS_DEFAULTS}
-
-    def configure(values: dict) -> None:
-        for name, value in values.items():
-            getattr(keras.config, f"set_{name}")(value)
-
-    try:
-        configure(KERAS_DEFAULTS)
+    with contextlib.ExitStack() as users:
+        for name, value in KERAS_DEFAULTS.items():
+            configure = getattr(keras.config, f"set_{name}")
+            users.callback(configure, getattr(keras.config, name)())
+            configure(value)
         yield
-    finally:
-        configure(kept)
 
 
 @default_configuration()
@@ -86,8 +81,9 @@ def train(
             that ended early are not kept.
         budget_minutes: End the run after the epoch in which its training has taken this long.
         callbacks: Keras callbacks, for example `keras.callbacks.CSVLogger(path, append=True)`.
-            They see one training: after a resume the epochs are numbered on. They may stop it,
-            but must not change the learning rate.
+            They see one training: after a resume the epochs are numbered on. They may stop it at
+            the end of an epoch, but must not change the learning rate. The record is of the last
+            epoch's weights, also where a callback puts back others.
         verbose: Whether to show a progress bar.
 
     Returns:
@@ -97,7 +93,7 @@ def train(
     Raises:
         ValueError: if the protocol does not fit the data, the budget is not above 0, `study` is
             not a name for records, the saved state comes from another Keras backend, or a callback
-            changed the learning rate.
+            changed the learning rate or stopped within an epoch.
         MemoryError: if the machine has too little memory for the network.
         OSError: if the data are missing or a folder cannot be written.
     """
@@ -114,41 +110,44 @@ def train(
     with lock_runs([checkpoint] if results else []):  # a second process waits, then reads
         if results:
             finished = finished_record(record_path(results, study, run_id), budget_minutes)
-            # A whole run whose weights are wanted and missing is trained once more for them.
-            if finished and not (weights and is_finished(finished) and not weights.exists()):
+            # For missing weights a whole run goes on from its last state, or is trained again.
+            lacks_weights = weights and not weights.exists()
+            if finished and not (lacks_weights and is_finished(finished)):
                 return finished
 
-        shown = apply_noise(protocol, dataset)
+        digits = apply_noise(protocol, dataset)  # as the network sees them
         model = start_model(protocol, dataset)
-        state = initial_state(protocol, dataset, checkpoint, model)
+        state = resume_state(protocol, dataset, checkpoint, model)
         restore(model, state)
-        table = augmentation_table(shown.train_images, protocol.shift, protocol.canvas)
-        saved = SavedState(state, protocol, checkpoint, budget_minutes, verbose)
-        with saved.bar:
-            if not saved.ended():
+        table = augmentation_table(digits.train_images, protocol.shift, protocol.canvas)
+        saver = SaveState(state, protocol, checkpoint, budget_minutes, verbose)
+        with saver.bar:
+            if not state.has_ended(protocol.epochs, budget_minutes):
                 model.fit(
-                    TrainingBatches(protocol, table, shown.train_labels, state.epoch).to_input(),
-                    **validation_arguments(protocol, shown),
+                    TrainingBatches(protocol, table, digits.train_labels, state.epoch).to_input(),
+                    **validation_arguments(protocol, digits),
                     epochs=protocol.epochs,
                     initial_epoch=state.epoch,
-                    steps_per_epoch=steps_per_epoch(protocol, shown),
-                    callbacks=[*callbacks, saved],
+                    steps_per_epoch=steps_per_epoch(protocol, digits),
+                    callbacks=[*callbacks, saver],
                     shuffle=False,
                     verbose=0,
                 )
+                state = saver.state
+                restore(model, state)  # a callback may have put other weights back
 
         record = make_record(
             protocol,
             dataset,
-            saved.state,
+            state,
             parameters=model.count_params(),
-            train_predictions=predict_classes(model, shown.train_images),
-            test_predictions=predict_classes(model, shown.test_images),
+            train_predictions=predict_classes(model, digits.train_images),
+            test_predictions=predict_classes(model, digits.test_images),
             environment=describe_environment(
-                saved.state.seconds, len(dataset.train_labels), engine="fit", **describe_device()
+                state.seconds, len(dataset.train_labels), engine="fit", **describe_device()
             ),
         )
-        if weights and is_complete(saved.state, protocol):
+        if weights and is_finished(record):
             _save_weights(model, weights)
         return write_if_longer(record, results, study) if results else record
 
@@ -180,11 +179,9 @@ def compile_model(model: keras.Model, protocol: Protocol, steps: int) -> keras.M
     through Python.
     """
     optimizer = keras.optimizers.SGD(
-        protocol.learning_rate,
-        momentum=float(protocol.momentum),
-        weight_decay=protocol.weight_decay or None,
+        protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay or None
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -205,5 +202,4 @@ def _save_weights(model: keras.Model, path: Path) -> None:
     """Write them, whole or not at all: Keras itself would open `path` and fill it."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_weights(Path(folder) / path.name)
-        content = (Path(folder) / path.name).read_bytes()
-    write_atomically(path, lambda file: file.write(content))
+        write_atomically(path, (Path(folder) / path.name).read_bytes())

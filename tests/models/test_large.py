@@ -18,7 +18,7 @@ from mnist_attention import MODELS, Protocol, build_model, cli, train, training
 from mnist_attention.data import Dataset
 from mnist_attention.evidence import costs, report
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.models.large import alexnet, resnet18, resnet50, vgg16
+from mnist_attention.models.large import alexnet
 from mnist_attention.records import (
     epochs_done,
     is_finished,
@@ -89,19 +89,6 @@ def test_resnet18_has_eight_blocks_of_two_convolutions():
     found = shapes(model)
     stages = [found[f"conv{stage}_block2_relu"] for stage in (2, 3, 4, 5)]
     assert stages == [(8, 8, 64), (4, 4, 128), (2, 2, 256), (1, 1, 512)]
-
-
-@pytest.mark.parametrize(
-    ("builder", "least"), [(alexnet, 29), (vgg16, 32), (resnet18, 32), (resnet50, 32)]
-)
-def test_images_too_small_are_refused_with_the_least_size(builder, least):
-    with pytest.raises(ValueError, match=rf"at least {least}x{least} .*Received: size={least - 1}"):
-        builder(size=least - 1)
-
-
-@pytest.mark.slow
-def test_the_least_size_of_alexnet_is_enough():
-    assert shapes(alexnet(size=29))["output"] == (10,)
 
 
 KERNELS = {

@@ -105,9 +105,15 @@ def test_every_model_name_has_a_builder_and_every_builder_a_name():
 
 
 def test_builders_arguments_are_fields_of_the_protocol():
-    names = {field.name for field in fields(Protocol)} | {"after", "size", "lenet"}
+    names = {field.name for field in fields(Protocol)} | {"after", "lenet", "train_masks"}
     for builder in MODELS.values():
         assert set(inspect.signature(builder).parameters) <= names
+
+
+@pytest.mark.parametrize("dense_layers", [0, 1, 4])
+def test_lenet_has_two_or_three_dense_layers(dense_layers):
+    with pytest.raises(ValueError, match=rf"2 or 3. Received: dense_layers={dense_layers}"):
+        lenet5(dense_layers=dense_layers)
 
 
 def test_layer_names_and_shapes():

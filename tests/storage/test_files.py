@@ -14,8 +14,8 @@ def leave_half_a_file(path, text="half"):
     """A process that is killed while it writes."""
     script = (
         "import os, pathlib, signal, sys; from mnist_attention.storage.files import *\n"
-        f"write_atomically(pathlib.Path(sys.argv[1]), lambda f: (f.write({text.encode()!r}), "
-        "f.flush(), os.kill(os.getpid(), signal.SIGKILL)))"
+        "os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_atomically(pathlib.Path(sys.argv[1]), {text.encode()!r})"
     )
     assert subprocess.run([sys.executable, "-c", script, path], check=False).returncode == -9
 
@@ -29,41 +29,43 @@ def test_what_a_killed_writer_leaves_is_swept_by_the_next_one(tmp_path):
     leave_half_a_file(path)
     (left,) = names(tmp_path)
     assert left.startswith(".REPORT.md.")
-    write_atomically(path, lambda file: file.write(b"whole"))
+    write_atomically(path, b"whole")
     assert names(tmp_path) == ["REPORT.md"]
     assert path.read_bytes() == b"whole"
 
 
-def test_files_of_living_writers_and_of_others_are_not_swept(tmp_path):
+def test_files_of_living_writers_and_of_others_are_not_swept(tmp_path, monkeypatch):
     path = tmp_path / "a[b].json"
     others = [".a[b].json.swp", ".a[b].json.backup.tmp", ".a.json.12345678.tmp", "a[b].json.tmp"]
     for other in others:
         (tmp_path / other).write_text("")
     leave_half_a_file(tmp_path / "a[b].json.gz")  # another target
 
-    def write_while_another_one_does(file):
-        file.write(b"first")
-        write_atomically(path, lambda inner: inner.write(b"second"))
+    def write_meanwhile(descriptor):
+        monkeypatch.undo()
+        write_atomically(path, b"second")
         assert path.read_bytes() == b"second"
 
-    write_atomically(path, write_while_another_one_does)
+    monkeypatch.setattr(os, "fsync", write_meanwhile)
+    write_atomically(path, b"first")
     assert path.read_bytes() == b"first"
     assert len(names(tmp_path)) == len(others) + 2
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "x"
+    monkeypatch.setattr(os, "fsync", lambda descriptor: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_atomically(path, lambda file: 1 / 0)
+        write_atomically(path, b"new")
     assert names(tmp_path) == []
     path.write_text("old")
 
-    def half(file):
-        file.write(b"ne")
+    def fill_the_disk(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr(os, "fsync", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, half)
+        write_atomically(path, b"new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["x"]
 
@@ -71,7 +73,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_files_are_as_readable_as_the_user_wants(tmp_path):
     before = os.umask(0o027)
     try:
-        write_atomically(tmp_path / "new" / "x", lambda file: file.write(b""))
+        write_atomically(tmp_path / "new" / "x", b"")
     finally:
         os.umask(before)
     assert (tmp_path / "new" / "x").stat().st_mode & 0o777 == 0o640

@@ -2,10 +2,19 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
-from mnist_attention.storage.states import METRICS, State, latest_state, read_state, write_state
+from mnist_attention.storage.checkpoints import next_state
+from mnist_attention.storage.states import (
+    HISTORY,
+    METRICS,
+    State,
+    latest_state,
+    read_state,
+    write_state,
+)
 
 
 def a_state(epoch: int = 3, trajectory: str = "t") -> State:
@@ -28,6 +37,12 @@ def test_what_is_read_is_what_was_written(path):
     for got, value in zip(state.variables, expected.variables, strict=True):
         np.testing.assert_array_equal(got, value)
         assert got.dtype == value.dtype
+
+
+def test_a_state_names_the_backend_that_made_it_not_the_one_before():
+    before = dataclasses.replace(a_state(), backend="another")
+    after = next_state(before, dict.fromkeys(HISTORY, 0.5), 1.0, before.variables, 0.01)
+    assert (after.epoch, after.backend) == (4, keras.backend.backend())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])

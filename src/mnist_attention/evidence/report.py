@@ -671,5 +671,5 @@ def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -
         if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
             texts[path] = render_blocks(text, records)
     for path, text in texts.items():
-        write_atomically(path, lambda file, text=text: file.write(text.encode()))
+        write_atomically(path, text.encode())
     return [*texts]

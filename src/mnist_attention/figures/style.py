@@ -88,9 +88,8 @@ def save(figure: Figure, name: str, banner: str = "") -> Path:
         banner: `Dataset.banner`. If not empty it is put above the figure, and the file goes to
             `figures/fallback/`, where it cannot be taken for the real one.
     """
-    image = _png(figure, banner)
     path = paths.FIGURES / ("fallback" if banner else "") / f"{name}.png"
-    write_atomically(path, lambda file: file.write(image))
+    write_atomically(path, _png(figure, banner))
     return path
 
 

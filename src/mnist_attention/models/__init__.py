@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data import network_input
 from ..protocol import PAPER, Protocol
-from .controls import BLOCKS, control, lenet5_frozen
+from .controls import BLOCKS, control
 from .large import alexnet, resnet18, resnet50, vgg16
 from .lenet import lenet5, lenet5_attention
 
@@ -26,7 +26,7 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "vgg16": vgg16,
     "resnet18": resnet18,
     "resnet50": resnet50,
-    "lenet5_frozen": lenet5_frozen,
+    "lenet5_frozen": functools.partial(lenet5_attention, train_masks=False),
     **{name: functools.partial(control, block) for name, block in BLOCKS.items()},
 }
 

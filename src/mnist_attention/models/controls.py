@@ -12,8 +12,7 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from ..checks import lookup
-from ..layers import AttentionMask1x1
-from .lenet import MASKED_LAYERS, lenet5, lenet5_attention
+from .lenet import MASKED_LAYERS, lenet5
 
 Block = Callable[[KerasTensor, str], KerasTensor]
 """Feature map and a name for its layers -> feature map of the same shape."""
@@ -75,13 +74,3 @@ def control(block: Block, *, mask_placement: str = "both", **lenet) -> keras.Mod
     masked = lookup("mask_placement", mask_placement, MASKED_LAYERS)
     after = {layer: functools.partial(block, name=f"{layer}_block") for layer in masked}
     return lenet5(after=after, **lenet)
-
-
-@functools.wraps(lenet5_attention, assigned=())  # the same arguments
-def lenet5_frozen(**arguments) -> keras.Model:
-    """`lenet5_attention` with masks that keep their random weights: nothing is learnt there."""
-    model = lenet5_attention(**arguments)
-    for layer in model.layers:
-        if isinstance(layer, AttentionMask1x1):
-            layer.trainable = False
-    return model

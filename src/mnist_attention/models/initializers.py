@@ -17,8 +17,8 @@ DEVIATIONS = {
 """Initializer -> its standard deviation, from fan in and fan out."""
 
 
-def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
-    """Re-initialise every kernel of `model`; biases and the rest stay as they are.
+def draw_kernels(model: keras.Model, initializer: str, seed: int) -> keras.Model:
+    """Re-initialise every kernel of `model`, and return it; the rest stays as it is.
 
     Each kernel has a generator of its own, keyed by the seed, the layer's name and the variable's
     ("c3/kernel"; the layers of a `Sequential` are in its scope: "alexnet/c3/kernel"). So a layer
@@ -28,12 +28,13 @@ def draw_kernels(model: keras.Model, initializer: str, seed: int) -> None:
     for layer in model.layers:
         in_scope_of_model = layer.path == f"{model.path}/{layer.name}"
         name = f"{model.name}/{layer.name}" if in_scope_of_model else layer.name
-        for variable in layer.trainable_variables:
+        for variable in layer.variables:
             if variable.name == "kernel":
                 inside = variable.path.removeprefix(f"{layer.path}/")
                 key = zlib.crc32(f"{name}/{inside}".encode())
                 generator = np.random.default_rng([seed, key])
                 variable.assign(_draw(initializer, variable.shape, generator))
+    return model
 
 
 def _draw(initializer: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,6 @@
 """The larger networks of Table 1, fitted to one 32x32 image channel and ten logits.
 
 Their units and pooling are their authors'; `seed` fixes the initial kernels and the dropout.
-`size` is the height and width of the images in pixels: `ValueError` if the network's strides leave
-nothing of them.
 """
 
 import zlib
@@ -10,14 +8,13 @@ import zlib
 import keras
 from keras import layers
 
-from ..checks import expect
 from ..protocol import CANVAS
 from .initializers import draw_kernels
 
 GLOROT = "glorot_uniform"
 
 
-def alexnet(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
+def alexnet(*, initializer: str = GLOROT, seed: int = 0) -> keras.Model:
     """AlexNet, fitted to 32x32: 21,589,706 parameters.
 
     Layers, features, overlapping pooling and dropout are the paper's. Changed, and why:
@@ -32,15 +29,13 @@ def alexnet(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> 
         Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
         networks, NeurIPS 2012, Section 3.5 and Figure 2.
     """
-    expect(size >= 29, "images of at least 29x29 pixels for AlexNet", f"{size=}")
-    unit = {"activation": "relu"}
-    same = {"padding": "same", **unit}
+    same = {"padding": "same", "activation": "relu"}
 
     def dropout(name: str):  # with a seed of its own: two dropouts do not drop alike
         return layers.Dropout(0.5, seed=zlib.crc32(f"{seed} {name}".encode()), name=name)
 
     stack = [
-        keras.Input((size, size, 1), name="image"),
+        keras.Input((CANVAS, CANVAS, 1), name="image"),
         layers.Conv2D(96, 5, 2, name="c1", **same),  # (16, 16, 96)
         layers.MaxPooling2D(3, 2, name="p1"),  # (7, 7, 96)
         layers.Conv2D(256, 5, name="c2", **same),
@@ -50,16 +45,16 @@ def alexnet(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> 
         layers.Conv2D(256, 3, name="c5", **same),
         layers.MaxPooling2D(3, 2, name="p5"),  # (1, 1, 256)
         layers.Flatten(name="flatten"),
-        layers.Dense(4096, name="f6", **unit),
+        layers.Dense(4096, "relu", name="f6"),
         dropout("f6_dropout"),
-        layers.Dense(4096, name="f7", **unit),
+        layers.Dense(4096, "relu", name="f7"),
         dropout("f7_dropout"),
         layers.Dense(10, name="output"),
     ]
-    return _drawn(keras.Sequential(stack, name="alexnet"), initializer, seed)
+    return draw_kernels(keras.Sequential(stack, name="alexnet"), initializer, seed)
 
 
-def vgg16(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
+def vgg16(*, initializer: str = GLOROT, seed: int = 0) -> keras.Model:
     """VGG16 as `keras.applications` has it, untrained, without dropout: 33,637,066 parameters.
 
     Of 32x32 pixels the last of five poolings leaves one: the first dense layer has 512 inputs.
@@ -68,10 +63,10 @@ def vgg16(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> ke
         Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition,
         ICLR 2015, Table 1, column D.
     """
-    return _application("VGG16", keras.applications.VGG16, initializer, seed, size)
+    return _application(keras.applications.VGG16, initializer, seed)
 
 
-def resnet50(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
+def resnet50(*, initializer: str = GLOROT, seed: int = 0) -> keras.Model:
     """ResNet-50 as `keras.applications` has it, untrained: 23,601,930 parameters.
 
     Of 32x32 pixels the first convolution and the pooling after it leave 8x8, the last stage 1x1.
@@ -79,10 +74,10 @@ def resnet50(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) ->
     Reference:
         He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, Table 1.
     """
-    return _application("ResNet-50", keras.applications.ResNet50, initializer, seed, size)
+    return _application(keras.applications.ResNet50, initializer, seed)
 
 
-def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) -> keras.Model:
+def resnet18(*, initializer: str = GLOROT, seed: int = 0) -> keras.Model:
     """ResNet-18: 11,184,970 parameters. The paper does not say how deep its ResNet is.
 
     It keeps the stem of the ImageNet networks (7x7 at stride 2, then pooling), not the 3x3 stem of
@@ -92,8 +87,7 @@ def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) ->
     Reference:
         As for `resnet50`; where a block changes shape, the shortcut is a 1x1 convolution.
     """
-    expect(size >= 32, "images of at least 32x32 pixels for ResNet-18", f"{size=}")
-    inputs = keras.Input((size, size, 1), name="image")
+    inputs = keras.Input((CANVAS, CANVAS, 1), name="image")
     maps = _convolution(inputs, 64, 7, 2, "conv1")
     maps = layers.ReLU(name="conv1_relu")(maps)
     maps = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(maps)  # (8, 8, 64)
@@ -103,7 +97,7 @@ def resnet18(*, initializer: str = GLOROT, seed: int = 0, size: int = CANVAS) ->
             maps = _basic_block(maps, features, strides, f"conv{stage}_block{block}")
     maps = layers.GlobalAveragePooling2D(name="average")(maps)
     outputs = layers.Dense(10, name="output")(maps)
-    return _drawn(keras.Model(inputs, outputs, name="resnet18"), initializer, seed)
+    return draw_kernels(keras.Model(inputs, outputs, name="resnet18"), initializer, seed)
 
 
 def _basic_block(maps, features: int, strides: int, name: str):
@@ -125,13 +119,6 @@ def _convolution(maps, features: int, kernel: int, strides: int, name: str):
     return layers.BatchNormalization(epsilon=1.001e-5, name=f"{name}_bn")(maps)
 
 
-def _application(network: str, builder, initializer: str, seed: int, size: int) -> keras.Model:
-    # Five times halved, 32 -> 1.
-    expect(size >= 32, f"images of at least 32x32 pixels for {network}", f"{size=}")
+def _application(builder, initializer: str, seed: int) -> keras.Model:
     options = {"weights": None, "classes": 10, "classifier_activation": None}
-    return _drawn(builder(input_shape=(size, size, 1), **options), initializer, seed)
-
-
-def _drawn(model: keras.Model, initializer: str, seed: int) -> keras.Model:
-    draw_kernels(model, initializer, seed)
-    return model
+    return draw_kernels(builder(input_shape=(CANVAS, CANVAS, 1), **options), initializer, seed)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import keras
 from keras import layers
 
-from ..checks import lookup
+from ..checks import expect, lookup
 from ..layers import AttentionMask1x1
 from ..protocol import CANVAS
 from .initializers import draw_kernels
@@ -53,7 +53,7 @@ def lenet5(
         A model from images of shape `(batch, 32, 32, 1)` in [0, 1] to logits `(batch, 10)`.
 
     Raises:
-        ValueError: for an unknown name, also in `after`.
+        ValueError: for an unknown name, also in `after`, or another number of dense layers.
 
     Reference:
         LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition,
@@ -62,6 +62,7 @@ def lenet5(
         5x5 input, so its "convolution" is written as the dense layer it is.
     """
     pool = lookup("pooling", pooling, POOLINGS)
+    expect(dense_layers in (2, 3), "dense_layers to be 2 or 3", f"{dense_layers=}")
     stack = [
         layers.Conv2D(6, 5, activation=activation, name="c1"),  # (28, 28, 6)
         pool(2, name="s2"),  # (14, 14, 6)
@@ -83,9 +84,7 @@ def lenet5(
     if after:
         names = [layer.name for layer in stack]
         raise ValueError(f"Expected the layers of `after` among {names}. Received: {[*after]}")
-    model = keras.Model(inputs, maps, name="lenet5")
-    draw_kernels(model, initializer, seed)
-    return model
+    return draw_kernels(keras.Model(inputs, maps, name="lenet5"), initializer, seed)
 
 
 def lenet5_attention(
@@ -93,6 +92,7 @@ def lenet5_attention(
     mask_placement: str = "both",
     mask_channels: int | None = 1,
     mask_activation: str = "sigmoid",
+    train_masks: bool = True,
     **lenet,
 ) -> keras.Model:
     """LeNet-5 with attention masks (paper, Figures 2 and 3).
@@ -103,6 +103,7 @@ def lenet5_attention(
         mask_placement: `"both"` (after C1 and C3), `"c1"`, `"c3"` or `"after_pooling"`.
         mask_channels: See `AttentionMask1x1`.
         mask_activation: `activation` of `AttentionMask1x1`.
+        train_masks: Whether the masks learn; otherwise they keep their initial kernels.
         **lenet: The arguments of `lenet5`.
 
     Returns:
@@ -112,8 +113,9 @@ def lenet5_attention(
     Raises:
         ValueError: for an unknown name.
     """
+    options = {"activation": mask_activation, "trainable": train_masks}
     masks = {
-        name: AttentionMask1x1(mask_channels, mask_activation, name=f"{name}_attention")
+        name: AttentionMask1x1(mask_channels, **options, name=f"{name}_attention")
         for name in lookup("mask_placement", mask_placement, MASKED_LAYERS)
     }
     return lenet5(after=masks, **lenet)

@@ -100,7 +100,6 @@ def reinitialise_from_the_top(
     expected = "a functional or sequential model, which can be copied"
     expect(hasattr(model, "inputs"), expected, f"{model.name!r} of type {type(model).__name__}")
     copy, fresh = keras.models.clone_model(model), keras.models.clone_model(model)
-    fresh.trainable = True  # kernels of frozen layers are drawn as well
     draw_kernels(fresh, "glorot_uniform", seed)
     copy.set_weights(model.get_weights())
     for layer, start in reversed([*zip(_leaves(copy), _leaves(fresh), strict=True)]):

@@ -21,12 +21,13 @@ from ..data import Dataset, ink, load_dataset
 from ..layers import AttentionMask1x1
 from ..models import build_model, initial_protocol
 from ..noise import BACKGROUND_CONDITIONS, CLEAN, CORRUPTION_CONDITIONS, HALF_AND_FULL, Condition
-from ..protocol import Protocol, cli_options, run_id, to_json
+from ..protocol import Protocol, cli_options
 from ..records import MEASUREMENTS, read_measurement, read_or_none, record_path, write_record
+from ..storage.checkpoints import resume_state
 from ..storage.machine import describe_machine
 from ..storage.paths import WEIGHTS
-from ..storage.states import checkpoint_path, is_complete
-from ..training import initial_state, predict_classes, start_model, train
+from ..storage.states import checkpoint_path
+from ..training import predict_classes, start_model, train
 from . import masks
 from .interventions import FRESH, INTERVENTIONS, draw_seeds, intervene, reinitialise_from_the_top
 from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
@@ -194,7 +195,7 @@ def load_trained(
 ) -> keras.Model | None:
     """The network at the end of a run, or `None` if the folder `weights` does not have its weights;
     an `OSError` if these are damaged."""
-    path = Path(weights) / f"{run_id(protocol, dataset.digest)}.weights.h5"
+    path = Path(weights) / f"{protocol.run_id(dataset.digest)}.weights.h5"
     if not path.is_file():
         return None
     model = start_model(protocol, dataset)
@@ -227,11 +228,11 @@ def trained_model(
     if weights and (kept := load_trained(protocol, dataset, weights)) is not None:
         return kept
     checkpoint = checkpoint_path(Path(results), protocol, dataset.digest)
-    state = initial_state(protocol, dataset, checkpoint)
-    if not state.variables or not is_complete(state, protocol):
+    state = resume_state(protocol, dataset, checkpoint)
+    if not state.variables or not state.has_ended(protocol.epochs):
         folders = shlex.join(["--results", str(results), "--weights", str(weights or WEIGHTS)])
         raise FileNotFoundError(
-            f"Expected the trained weights of run {run_id(protocol, dataset.digest)} "
+            f"Expected the trained weights of run {protocol.run_id(dataset.digest)} "
             f"({protocol.model}, seed {protocol.seed}) in {checkpoint.parent}"
             f"{f' or {weights}' if weights else ''}. Received: none after "
             f"{protocol.epochs} epochs. This trains it, also where it has a record: "
@@ -255,7 +256,7 @@ def measure_run(
     `environment` under `added`. Where the weights are gone, it stays as it is, with a notice. A
     damaged one is rebuilt. Arguments and errors are those of `trained_model`.
     """
-    name = run_id(protocol, shown.dataset.digest)
+    name = protocol.run_id(shown.dataset.digest)
     there = read_or_none(record_path(results, MEASUREMENTS, name), read_measurement)
     known = there["measured"] if there else {}
     missing = [part for part in PARTS_OF_MASKS if part not in known]
@@ -278,7 +279,7 @@ def measure_run(
     else:
         measurement = {
             "run_id": name,
-            "protocol": to_json(protocol),
+            "protocol": protocol.to_json(),
             "dataset": shown.dataset.to_json(),
             "measured": found,
             "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},

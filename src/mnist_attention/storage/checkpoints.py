@@ -11,16 +11,7 @@ from tqdm import tqdm
 
 from ..checks import expect
 from ..protocol import Protocol, trajectory_id
-from .states import (
-    HISTORY,
-    METRICS,
-    State,
-    diverged,
-    is_complete,
-    latest_state,
-    over_budget,
-    write_state,
-)
+from .states import HISTORY, METRICS, State, latest_state, write_state
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
@@ -35,21 +26,16 @@ def restore(model: keras.Model, state: State) -> None:
             variable.assign(value)
 
 
-def _values(model: keras.Model) -> list[np.ndarray]:
-    # Copies: JAX gives the memory of an array to the next step.
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables(model)]
-
-
-def initial_state(
+def resume_state(
     protocol: Protocol, dataset, checkpoint: Path | None, model: keras.Model | None = None
 ) -> State:
-    """The furthest usable state in the folder of `checkpoint`, or the state before epoch 0.
+    """The furthest usable state in the folder of `checkpoint`; without one, that before epoch 0.
 
     States that do not fit `model`, the network that goes on, are refused with a warning; one of
     another Keras backend is a ValueError.
     """
     trajectory, backend = trajectory_id(protocol, dataset.digest), keras.backend.backend()
-    state, like = None, _values(model) if model else None
+    state, like = None, variables(model) if model else None
     if checkpoint is not None:
         state = latest_state(checkpoint.parent, trajectory, protocol.epochs, like)
     if state is None:
@@ -75,8 +61,9 @@ def next_state(
     """
     history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
     times = [*state.seconds, round(seconds, 6)]
-    after = State(state.trajectory, state.epoch + 1, history, times, values, state.backend)
-    if diverged(after):
+    backend = keras.backend.backend()  # lanes go on with states of other backends
+    after = State(state.trajectory, state.epoch + 1, history, times, values, backend)
+    if after.diverged:
         tqdm.write(
             f"Diverged: the loss is {history['loss'][-1]} after epoch {after.epoch} at learning "
             f"rate {learning_rate:g}. The run stops here.",
@@ -85,8 +72,8 @@ def next_state(
     return after
 
 
-class SavedState(keras.callbacks.Callback):
-    """Saves the state after every epoch, shows it on a bar, and ends a run that is over."""
+class SaveState(keras.callbacks.Callback):
+    """After every epoch: saves the state, moves the bar, and stops a run that has ended."""
 
     def __init__(
         self,
@@ -102,11 +89,6 @@ class SavedState(keras.callbacks.Callback):
         options = {"desc": f"{protocol.model}, seed {protocol.seed}", "unit": "epoch"}
         self.bar = tqdm(total=protocol.epochs, initial=state.epoch, disable=not verbose, **options)
 
-    def ended(self) -> bool:
-        """Whether the run has all its epochs, has diverged, or has used up its time."""
-        over = over_budget(self.state, self.budget_minutes)
-        return over or is_complete(self.state, self.protocol)
-
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
 
@@ -114,12 +96,17 @@ class SavedState(keras.callbacks.Callback):
         rate, wanted = float(self.model.optimizer.learning_rate), self.protocol.learning_rate
         received = f"{rate:g} after epoch {epoch + 1}. Callbacks must not change it"
         expect(rate == np.float32(wanted), f"learning_rate={wanted:g} in every epoch", received)
-        values = _values(self.model)
+        # Copies: JAX gives the memory of an array to the next step. Copying waits for the device;
+        # only then is the epoch's time over.
+        values = [np.array(keras.ops.convert_to_numpy(each)) for each in variables(self.model)]
         seconds = time.perf_counter() - self.started
         self.state = next_state(self.state, logs, seconds, values, rate)
+        step, last = int(self.model.optimizer.iterations), (epoch + 1) * self.params["steps"]
+        received = f"a stop at step {step} of {last}"
+        expect(step == last or self.state.diverged, "callbacks to stop between epochs", received)
         if self.checkpoint:
             write_state(self.checkpoint, self.state)
         loss, accuracy = logs["loss"], logs["val_accuracy"]
         self.bar.set_postfix_str(f"loss={loss:.4f}, test accuracy={accuracy:.4f}")
         self.bar.update()
-        self.model.stop_training |= self.ended()
+        self.model.stop_training |= self.state.has_ended(self.protocol.epochs, self.budget_minutes)

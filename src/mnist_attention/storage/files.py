@@ -5,12 +5,12 @@ import fcntl
 import glob
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, then rename it to `path`.
 
     Missing parent folders are made; temporary files that killed writers of `path` left are removed.
@@ -23,7 +23,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         with _temporary_file(path) as (file, temporary):
-            write(file)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
             os.umask(umask := os.umask(0))  # there is no other way to read it

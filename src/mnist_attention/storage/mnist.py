@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import filelock
@@ -56,16 +55,6 @@ def cache_folder() -> Path:
     return user_path(folder, "MNIST_ATTENTION_CACHE")
 
 
-def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over the four arrays: their name, type, shape and bytes, in order."""
-    digest = hashlib.sha256()
-    for name in ("train_images", "train_labels", "test_images", "test_labels"):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array)
-    return digest.hexdigest()
-
-
 def load_mnist() -> dict[str, np.ndarray]:
     """Load MNIST, in the order of TensorFlow Datasets.
 
@@ -100,7 +89,7 @@ def _read_cache() -> dict[str, bytes] | None:
 
 def _fill_cache(contents: dict[str, bytes]) -> None:
     for name, content in contents.items():
-        write_atomically(cache_folder() / name, lambda file, content=content: file.write(content))
+        write_atomically(cache_folder() / name, content)
 
 
 def _read_file(folder: Path, name: str) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import filelock
@@ -33,29 +33,27 @@ METRICS = tuple(HISTORY.values())
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class State:
-    """A run at the end of an epoch. Nothing random is in it: see `data.epoch_plan`."""
+    """A run at the end of an epoch.
+
+    Its batches need no state (see `data.epoch_plan`); that of dropout is among the variables.
+    """
 
     trajectory: str  # `protocol.trajectory_id` of the run
     epoch: int  # epochs done
     history: dict[str, list[float]]  # metric -> one value per epoch
-    seconds: list[float]  # training time of each epoch
+    seconds: list[float]  # of each epoch, its test included
     variables: list[np.ndarray]  # of the model, then of the optimizer
     backend: str  # of Keras
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the last epoch's loss is not finite: such a run has ended."""
+        return not np.isfinite(self.history["loss"][-1:]).all()
 
-def diverged(state: State) -> bool:
-    """Whether the last epoch's loss is not finite: such a run has ended."""
-    return not np.isfinite(state.history["loss"][-1:]).all()
-
-
-def is_complete(state: State, protocol: Protocol) -> bool:
-    """Whether a run has all of its epochs, or has diverged."""
-    return state.epoch >= protocol.epochs or diverged(state)
-
-
-def over_budget(state: State, budget_minutes: float | None) -> bool:
-    """Whether the epochs of a run, those of earlier calls included, have used up its time."""
-    return budget_minutes is not None and sum(state.seconds) >= 60 * budget_minutes
+    def has_ended(self, epochs: int, budget_minutes: float | None = None) -> bool:
+        """Whether a run of so many epochs is over: complete, diverged, or out of time."""
+        over = budget_minutes is not None and sum(self.seconds) >= 60 * budget_minutes
+        return over or self.diverged or self.epoch >= epochs
 
 
 # Files
@@ -87,8 +85,7 @@ def write_state(path: Path, state: State) -> None:
     archive = io.BytesIO()
     np.savez(archive, description=np.array(json.dumps(fields)), **arrays)
     content = archive.getbuffer()
-    whole = b"".join((HEADER, _digest(content), b"\n", content))
-    write_atomically(path, lambda file: file.write(whole))
+    write_atomically(path, b"".join((HEADER, _digest(content), b"\n", content)))
 
 
 def _digest(archive: bytes | memoryview) -> bytes:
@@ -96,7 +93,7 @@ def _digest(archive: bytes | memoryview) -> bytes:
 
 
 def latest_state(
-    folder: Path, trajectory: str, epochs: int, like: list[np.ndarray] | None = None
+    folder: Path, trajectory: str, epochs: int, like: Sequence | None = None
 ) -> State | None:
     """The furthest usable state of a trajectory, up to `epochs`; a warning for each other one."""
     best = None
@@ -111,7 +108,7 @@ def latest_state(
     return best
 
 
-def read_state(path: Path, trajectory: str, like: list[np.ndarray] | None = None) -> State:
+def read_state(path: Path, trajectory: str, like: Sequence | None = None) -> State:
     """Read a state. Nothing is parsed before its digest is right.
 
     The ValueError names the file: it is damaged, or belongs to another run than `trajectory`, or
@@ -151,7 +148,7 @@ def _parse(arrays: dict[str, np.ndarray]) -> State:
     return state
 
 
-def _kinds(values: list[np.ndarray]) -> list[tuple]:
+def _kinds(values: Sequence) -> list[tuple]:
     """Shapes and types; the width of integers differs between Keras backends."""
-    types = (v.dtype.name if v.dtype.kind == "f" else v.dtype.kind in "iu" for v in values)
-    return [(value.shape, kind) for value, kind in zip(values, types, strict=True)]
+    types = [np.dtype(value.dtype) for value in values]
+    return [(tuple(v.shape), t.kind in "iu" or t.name) for v, t in zip(values, types, strict=True)]

@@ -21,7 +21,7 @@ from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory
 from ..records import finished_record, make_record, record_path, write_if_longer
 from ..storage import states
-from ..storage.checkpoints import initial_state, next_state
+from ..storage.checkpoints import next_state, resume_state
 from ..storage.files import require_writable
 from ..storage.machine import describe_environment
 from ..training import check_fit, default_configuration, start_model
@@ -63,8 +63,7 @@ class Lane:
 
     def ended(self) -> list[Protocol]:
         """The due runs that end with this state: all, if it diverged or time is up."""
-        over = states.diverged(self.state) or states.over_budget(self.state, self.budget_minutes)
-        return [run for run in self.due if over or run.epochs == self.state.epoch]
+        return [run for run in self.due if self.state.has_ended(run.epochs, self.budget_minutes)]
 
 
 def train_lanes(
@@ -128,7 +127,7 @@ def _lane(
     due = [run for run in chain if run not in finished]
     start = (due or chain)[0]
     path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
-    state = initial_state(start, data, path)
+    state = resume_state(start, data, path)
     return Lane(number, chain[-1], due, state, options.budget_of(chain[-1]))
 
 
