@@ -272,10 +272,8 @@ tables = {
 # %% tags=["hide-input"]
 briefly = ", ".join(dict.fromkeys(filter(None, (dataset.banner, *(note for _, note in loaded)))))
 title = "Training leads the C1 masks of all seeds to one picture, but not their C3 masks"
-look = {"form": "+.1f", "limits": (-1, 1), "hide": None, "y": "seed", "x": "seed"}
-seeds = range(SEEDS)
 shown = {name: table.round(1) + 0.0 for name, table in tables.items()}  # 0.0 for -0.0
-figure = ma.figures.heat_map(shown, title=title, rows=seeds, columns=seeds, **look)
+figure = ma.figures.heat_map(shown, range(SEEDS), title=title, label="seed")
 alt = "Three tables of rank correlations between the masks of the seeds: mixed, all high, mixed."
 ma.figures.show(figure, None, alt, briefly)
 

@@ -114,7 +114,7 @@ const Lenet = (() => {
     return powers.map((power) => power / sum);
   }
 
-  /** Enlarge a mask of side 10 to 28x28 as the package's `upsample`: cell i looks at 2 i + 4.5. */
+  /** Enlarge a mask of side 10 to 28x28 as the package's `mask_on_image`: cell i looks at 2 i + 4.5. */
   function enlarge(scores) {
     const output = new Float32Array(28 * 28);
     const near = Array.from({ length: 28 }, (_, pixel) => {

@@ -304,9 +304,9 @@ def verify(results: Path, folder: Path, jobs: int | None) -> None:
     """
     from .studies.verify import verify as verify_runs
 
-    comparisons = verify_runs(results, folder, jobs=jobs)
-    click.echo("\n".join(map(str, comparisons)))
-    sys.exit(0 if all(comparison.reproduced for comparison in comparisons) else 1)
+    reproduced, lines = zip(*verify_runs(results, folder, jobs=jobs), strict=True)
+    click.echo("\n".join(lines))
+    sys.exit(0 if all(reproduced) else 1)
 
 
 @_command()

@@ -51,7 +51,9 @@ def make_measured(
     return {
         "conditions": conditions,
         "interventions": dict(sorted(changed.items())),
-        "randomised": {name: {"c1_attention": 1.0, "c3_attention": -0.5} for name in drawn},
+        "reinitialised_draws": {
+            name: {"c1_attention": [1.0, 0.5], "c3_attention": [-0.5, 0.0]} for name in drawn
+        },
     }
 
 
@@ -153,19 +155,19 @@ def test_interventions_are_changes_of_the_same_network_in_points():
     assert attention.changed_by_seed({}, []) == {}
 
 
-def test_randomised_goes_from_the_top_whatever_the_order_of_the_file():
+def test_layers_are_reinitialised_from_the_top_whatever_the_order_of_the_file():
     first, second = make_measured(), make_measured()
-    second["randomised"]["c1"]["c1_attention"] = -0.8
+    second["reinitialised_draws"]["c1"]["c1_attention"] = [-0.8, 0.5]
     found = attention.reinitialised({}, networks([first, second]))
     assert [*found] == ["c1_attention", "c3_attention"]
     assert [*found["c1_attention"]][:2] == ["output", "f6"]
     assert [*found["c1_attention"]][-1] == "c1"
-    assert found["c1_attention"]["c1"] == [1.0, -0.8]
+    assert found["c1_attention"]["c1"] == [[1.0, 0.5], [-0.8, 0.5]]
     assert attention.reinitialised({}, []) == {}
 
 
 def test_the_layers_from_the_top_are_those_of_the_network():
-    drawn = [name for name, _ in reinitialise_from_the_top(build_model(PAPER))]
+    drawn = [name for name, _ in reinitialise_from_the_top(build_model(PAPER), seed=1)]
     assert tuple(drawn) == attention.FROM_THE_TOP
 
 
@@ -392,6 +394,15 @@ def on_noise(
         records += networks(measurements, model=MASKED, **changes)
         records += make_runs([0.98 - gain + s for s in SPREAD[:n]], model=PLAIN, **changes)
     return records
+
+
+def test_accuracies_of_networks_trained_on_noise_are_those_of_the_pairs():
+    noisy = {**SHORT_RUNS, **TRAINING_CONDITIONS[0].fields}
+    records = make_runs([0.95, 0.96], model=PLAIN, **noisy)
+    records += make_runs([0.94, 0.95, 0.5], model=MASKED, **noisy)
+    entry = attention.trained_on_noise(records)[0]
+    assert (entry["plain"].mean, entry["masked"].mean) == pytest.approx((95.5, 94.5))
+    assert entry["gain"].mean == pytest.approx(-1)
 
 
 def test_trained_on_noise_pairs_and_measures_on_the_background_itself():

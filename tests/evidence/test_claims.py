@@ -362,7 +362,8 @@ def test_claim_6_shows_the_training_column_beside_the_test_column():
     ("part", "records", "said"),
     [
         ("128", batches(middle=0.990), "-0.70 points (n = 10; a gain of 0.1 is ruled out, p < 0"),
-        ("128", batches(middle=0.998), "points (n = 10; a gain of 0.1 is not ruled out, p = "),
+        ("128", batches(middle=0.998), "points (n = 10; a gain above 0.1 is not shown, p = "),
+        ("128", batches(middle=0.9995), "points (n = 10; a gain above 0.1 is shown, p < 0.001)"),
         ("256", batches(), "; paper +0.1"),
         ("128", batches(), "; paper 0.0"),
     ],

@@ -19,6 +19,7 @@ from mnist_attention.evidence import report
 from mnist_attention.evidence import runs as evidence
 from mnist_attention.protocol import PAPER
 from mnist_attention.records import record_path, record_text, write_record
+from mnist_attention.storage.record_format import mnist_test_labels
 from synthetic import make_record, make_runs
 
 ROWS = list(dict.fromkeys(evidence.reported().row))
@@ -284,19 +285,14 @@ def test_the_15_doubtful_images_are_found_in_mnist(mnist):
     assert np.sum(corrected == -1) == 5
 
 
-def test_trained_nets_are_tested_pair_by_pair():
-    first = make_runs([0.9, 0.9], model="lenet5", test_predictions="0123456789")
-    second = make_runs([0.9, 0.9, 0.9], test_predictions="0123456780")
-    second[1]["test_predictions"] = "1111111111"
-    found = evidence.disagreements(
-        evidence.runs_of({"model": "lenet5"}, first), evidence.runs_of({}, second), np.arange(10)
-    )
-    assert list(found.index) == [0, 1]
-    assert list(found.only_first) == [1, 9]
-    assert list(found.only_second) == [0, 0]
-    assert list(found.p_value) == pytest.approx([1, 2 / 2**9])  # McNemar by hand
-    assert evidence.disagreements(*[evidence.runs_of({}, [])] * 2, np.arange(10)).empty
-    same = evidence.disagreements(*[evidence.runs_of({}, second)] * 2, np.arange(10))
-    assert list(same.p_value) == [1, 1, 1]
-    with pytest.raises(ValueError, match=r"Expected 3 predictions, .* Received: 10"):
-        evidence.disagreements(*[evidence.runs_of({}, second)] * 2, np.arange(3))
+def test_trained_nets_are_tested_by_mcnemar():
+    labels = "".join(mnist_test_labels().astype(str))
+    wrong = labels.translate(str.maketrans("0123456789", "1234567890"))
+    right, nine, one = labels, wrong[:9] + labels[9:], labels[:9] + wrong[9] + labels[10:]
+    found = [
+        evidence.mcnemar({"test_predictions": first}, {"test_predictions": second})
+        for first, second in ((right, nine), (one, nine), (nine, right), (nine, nine))
+    ]
+    assert [counts[:2] for counts in found] == [(9, 0), (9, 1), (0, 9), (0, 0)]
+    # By hand, with 9 or 10 answers that differ.
+    assert [p for *_, p in found] == pytest.approx([2 / 2**9, 22 / 2**10, 2 / 2**9, 1])

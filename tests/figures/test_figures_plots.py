@@ -89,13 +89,10 @@ def test_an_empty_forest_says_so():
     assert texts(figures.forest({})) == ["no runs yet"]
 
 
-def test_heat_map_writes_every_number_but_nothing_and_zero():
-    table = np.array([[99.6, 0.2], [np.nan, 12.0]])
-    assert texts(figures.heat_map({"a": table}, rows="xy", columns="xy")) == ["100", "12"]
-    options = {"rows": "xy", "columns": "xy", "limits": (-1, 1), "form": "z.1f", "hide": None}
-    both = figures.heat_map({"a": table / 100, "b": -table / 100}, **options)
-    assert texts(both) == ["1.0", "0.0", "0.1", "-1.0", "0.0", "-0.1"]
-    assert texts(figures.heat_map({})) == ["nothing to show yet"]
+def test_heat_map_writes_every_correlation():
+    table = np.array([[1.0, 0.02], [-0.96, 0.12]])
+    assert texts(figures.heat_map({"a": table}, "xy")) == ["+1.0", "+0.0", "-1.0", "+0.1"]
+    assert len(figures.heat_map({"a": table, "b": table}, "xy", label="seed").axes) == 2
 
 
 def test_pairs_are_lines_from_without_to_with():

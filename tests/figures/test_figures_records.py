@@ -40,11 +40,11 @@ def measure(record: dict) -> dict:
             "untrained": maps,
             "trivial": {name: {"ink_auroc": 0.9} for name in MAPS},
         }
-    kept = {"c1_attention": generator.uniform(-1, 1), "c3_attention": generator.uniform(-1, 1)}
+    kept = {f"c{i}_attention": [*generator.uniform(-1, 1, 5)] for i in (1, 3)}
     measured = {
         "conditions": found,
         "interventions": {name: generator.uniform() for name in (*attention.MOVED, "ones")},
-        "randomised": dict.fromkeys(attention.FROM_THE_TOP, kept),
+        "reinitialised_draws": dict.fromkeys(attention.FROM_THE_TOP, kept),
     }
     return {**record, "measured": measured}
 

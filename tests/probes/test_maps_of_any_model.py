@@ -8,7 +8,7 @@ from keras import layers
 from mnist_attention import AttentionMask1x1, attention_maps, lenet5
 from mnist_attention.data import ink, network_input
 from mnist_attention.probes.interventions import INTERVENTIONS, intervene, reinitialise_from_the_top
-from mnist_attention.probes.masks import deletion, insertion, maps_on_image, snr_gain
+from mnist_attention.probes.masks import maps_on_image, snr_gain
 
 
 def sequential(shape=(32, 32, 1), **mask) -> keras.Model:
@@ -111,8 +111,8 @@ def model(request) -> keras.Model:
     return MODELS[request.param]()
 
 
-def test_all_maps_of_any_model(model, uci, two_steps):
-    images, labels = uci.test_images[:3], uci.test_labels[:3] % 3
+def test_all_maps_of_any_model(model, uci):
+    images = uci.test_images[:3]
     maps = attention_maps(model, images)
     assert {name: scores.shape for name, scores in maps.items()} == {"mask": (3, 30, 30, 1)}
     assert np.ptp(maps["mask"]) > 0.01
@@ -120,10 +120,6 @@ def test_all_maps_of_any_model(model, uci, two_steps):
         "MASK": (3, 28, 28)
     }
     assert np.isfinite(snr_gain(model, images, ink(images))["mask"]).all()
-    on_image = maps_on_image(model, images)["MASK"]
-    for area in (deletion, insertion):
-        found = area(model, images, labels, on_image)
-        assert ((found > 0) & (found < 1)).all()
 
 
 def test_the_maps_are_those_of_its_own_run(uci):
@@ -170,17 +166,12 @@ def test_masks_of_one_name_in_two_models_are_all_there(uci):
 
 
 @pytest.mark.parametrize("shape", [(40, 40, 1), (64, 48, 3), (None, None, 2), (28, 28, 1)])
-def test_images_as_the_model_takes_them(shape, two_steps):
+def test_images_as_the_model_takes_them(shape):
     size = tuple(known or 36 for known in shape)
     images = np.random.default_rng(0).normal(0, 2, (3, *size)).astype("float32")
     model = sequential(shape)
     np.testing.assert_array_equal(attention_maps(model, images)["mask"], by_hand(model, images))
-    maps = maps_on_image(model, images)["MASK"]
-    assert maps.shape == images.shape[:3]
-    strokes = images[..., 0] > 1
-    assert snr_gain(model, images, strokes)["mask"].shape == (3,)
-    areas = deletion(model, images, np.array([0, 1, 2]), maps)
-    assert ((areas > 0) & (areas < 1)).all()
+    assert maps_on_image(model, images)["MASK"].shape == images.shape[:3]
 
 
 def test_digits_are_padded_to_the_input_of_the_model(uci):
@@ -281,24 +272,14 @@ def test_images_that_the_model_does_not_take_are_refused(images, message):
             probe(sequential((20, 24, 3)), images)
 
 
-def test_labels_are_checked_where_the_model_does_not_tell_its_classes(uci):
-    model, images = Subclassed(), uci.test_images[:2]
-    maps = maps_on_image(model, images)["MASK"]
-    with pytest.raises(ValueError, match=r"labels from 0 to 9\. .*to 10"):
-        deletion(model, images, np.array([0, 10]), maps)
-    spatial = keras.Sequential([keras.Input((32, 32, 1)), AttentionMask1x1(name="mask")])
-    with pytest.raises(ValueError, match=r"Expected a model to logits"):
-        deletion(spatial, images, np.array([0, 1]), maps)
-
-
 def test_weights_of_inner_models_are_reinitialised_too():
     model = nested()
-    names = [name for name, _ in reinitialise_from_the_top(model)]
+    names = [name for name, _ in reinitialise_from_the_top(model, seed=2**32)]
     inner = model.layers[1]
     kinds = [model.layers[2], inner.layers[3], inner.layers[1], inner.layers[0]]
     assert names == [layer.name for layer in kinds]
     with pytest.raises(ValueError, match=r"Expected a functional or sequential model"):
-        next(reinitialise_from_the_top(Subclassed()))
+        next(reinitialise_from_the_top(Subclassed(), seed=1))
 
 
 def test_models_without_a_mask_are_refused(uci):

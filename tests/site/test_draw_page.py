@@ -229,13 +229,13 @@ def test_the_mask_of_another_image_gives_what_keras_gives(functions, builder, ne
 
 
 def test_an_enlarged_mask_is_that_of_the_package(functions):
-    from mnist_attention.probes.scores import upsample
+    from mnist_attention.probes.scores import mask_on_image
 
     scores = np.random.default_rng(0).random((10, 10)).astype("float32")
     ours = functions.evaluate(
         "scores => Array.from(Lenet.enlarge(scores))", scores.ravel().tolist()
     )
-    expected = upsample(scores[None, ..., None]).ravel()
+    expected = mask_on_image(scores[None, ..., None]).ravel()
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 

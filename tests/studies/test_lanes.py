@@ -23,7 +23,8 @@ from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.storage.record_format import RECORD_KEYS
 from mnist_attention.storage.states import checkpoint_path, read_state
 from mnist_attention.studies.lane_program import convolve_patches
-from mnist_attention.studies.lanes import train_lanes
+from mnist_attention.studies.lanes import _lane, train_lanes
+from mnist_attention.studies.options import RunOptions
 
 TOLERANCE = 1e-5
 """Largest difference in a loss over 20 steps. Seen: 5e-7, while the loss itself falls by 0.06."""
@@ -165,6 +166,19 @@ def test_the_state_of_a_lane_is_not_continued_on_another_backend(folder, tmp_pat
     with pytest.raises(ValueError, match="Expected KERAS_BACKEND=jax"):
         train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
     assert copy.read_bytes() == (folder / "unbroken" / states / "5.npz").read_bytes()
+
+
+def test_the_state_of_another_backend_is_not_continued_by_a_lane(tmp_path, monkeypatch):
+    train(replace(PROTOCOL, epochs=1), dataset=DIGITS, results=tmp_path, verbose=False)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+
+    def lane(results):
+        options = RunOptions(engine="lanes", results=results)
+        return _lane(0, [PROTOCOL], {}, DIGITS, options)
+
+    assert lane(tmp_path / "new").state.epoch == 0
+    with pytest.raises(ValueError, match=r"Expected states of the JAX .*: one of tensorflow"):
+        lane(tmp_path)
 
 
 @pytest.mark.parametrize("strides", [1, 2, 3])

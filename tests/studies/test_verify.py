@@ -58,15 +58,16 @@ def test_without_records_nothing_is_reproduced(made, tmp_path, monkeypatch):
 
 def test_another_trajectory_is_judged_by_the_spread_of_seeds():
     records = make_runs([0.990, 0.991, 0.992, 0.993])
-    for accuracy, distance, reproduced in [
-        (0.9915, 0.0, True),
-        (0.995, 2.7, True),
-        (0.98, -8.9, False),
+    for accuracy, away, reproduced in [
+        (0.9915, "+0.0", True),
+        (0.995, "+2.7", True),
+        (0.98, "-8.9", False),
     ]:
         (record,) = make_runs([accuracy])
-        found = verify.compare(record, records)
-        assert not found.equal
-        assert found.distance == pytest.approx(distance, abs=0.05)
-        assert found.reproduced is reproduced
-    assert verify.compare(records[0], records).equal
-    assert not verify.compare(make_runs([0.99])[0], records[1:]).reproduced
+        found, line = verify.compare(record, records)
+        assert found is reproduced
+        assert f" {away} standard deviations" in line
+    assert verify.compare(records[0], records)[1].endswith("equal, byte for byte")
+    assert not verify.compare(make_runs([0.99])[0], records[1:])[0]
+    stuck = make_runs([0.1135] * 4)
+    assert verify.compare({**stuck[0], "test_predictions": "another"}, stuck)[0]

@@ -100,12 +100,9 @@ class Row:
 
 
 def effects(records: Records) -> list[Row]:
-    """What each choice that the paper leaves open is worth.
+    """What each choice that the paper leaves open is worth: rows for each length of its runs.
 
-    Returns:
-        One row for each option and each number of epochs at which it was measured, and one for each
-        option that was not run. Where the default was not run for so many epochs, its longer runs
-        stand in, at that epoch.
+    Where the default was not run for so many epochs, its longer runs stand in, at that epoch.
     """
     table = RunTable.of(records)
     rows = [row for option in OPTIONS for row in _measured(option, table)]
@@ -184,11 +181,9 @@ def explain(records: Records) -> pd.DataFrame:
     A training of 20 epochs may stand in for 100. It is then compared with all of the paper's
     numbers at a fifth of their length: 10 of 20 epochs with the paper's 50 of 100.
 
-    Returns:
-        One row for each interpretation of what the paper leaves open, and for 20 and 100 epochs,
-        if all of `EXPLAINED` were run with three seeds. Columns setting, epochs, n (seeds with
-        which all were run), one per row of `EXPLAINED` (mean test accuracy minus the paper's, in
-        points) and explains (whether all but the last are within `NEAR`).
+    A row for each setting and 20 and 100 epochs, if all of `EXPLAINED` were run with three seeds.
+    Columns setting, epochs, n (seeds with all runs), one per row of `EXPLAINED` (ours minus the
+    paper's, in points) and explains (whether all but the last are within `NEAR`).
     """
     table, rows = RunTable.of(records), []
     paper = np.array([evidence.reported_value(row) for row in EXPLAINED])

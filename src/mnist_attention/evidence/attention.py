@@ -20,7 +20,7 @@ from ..noise import (
 )
 from ..protocol import SHORT
 from . import statistics
-from .runs import ENOUGH_SEEDS, Changes, Records, Runs, difference, sample, whole_runs
+from .runs import ENOUGH_SEEDS, Changes, Records, Runs, difference, pairs, value_of, whole_runs
 from .statistics import LEVEL, MARGIN, Difference, Sample, paired_difference, summarise
 
 SHORT_RUNS: Changes = {"epochs": SHORT.epochs}
@@ -85,13 +85,10 @@ def reinitialised(changes: Changes, records: Records) -> dict[str, dict[str, lis
 
     Returns:
         Mask layer -> layer down to which weights are re-initialised, from the top -> rank
-        correlation with the trained map, of each seed: a list of the network's own draws, or one
-        number where not all networks have these.
+        correlation with the trained map: for each seed a list, one number a draw.
     """
     networks = measured({**changes, "model": MASKED}, records).values()
-    drawn = all("reinitialised_draws" in one for one in networks)
-    part = "reinitialised_draws" if drawn else "randomised"
-    found = [one[part] for one in networks if part in one]
+    found = [one["reinitialised_draws"] for one in networks if "reinitialised_draws" in one]
     masks = sorted(found[0][FROM_THE_TOP[0]]) if found else ()
     return {
         mask: {name: [one[name][mask] for one in found] for name in FROM_THE_TOP} for mask in masks
@@ -165,14 +162,14 @@ def trained_on_noise(records: Records) -> list[dict]:
     """Networks trained and tested on a background, one entry for each of `TRAINING_CONDITIONS`.
 
     Returns:
-        Entries with `condition`; `plain` and `masked`, the accuracies without and with the mask,
-        each a `Sample`; `records` of both; and as `Difference`: `gain`, with minus without the
-        mask; of the C1 mask on that background `over`, its AUROC for ink minus that of other maps,
-        by name: Sobel edges, a Gaussian in the centre, the mask of the untrained network; `focus`,
-        the same minus that of the image's own brightness; `snr`, the gain in signal to noise in
-        decibels; `snr_over_untrained`, the same minus the gain of the mask before training;
-        `snr_over_frozen`, minus that of a network trained around masks that are not. n is 0 where
-        runs or measurements are missing.
+        Entries with `condition`; `plain` and `masked`, the accuracies of all pairs without and with
+        the mask, each a `Sample`; `records` of both; and as `Difference`: `gain`, with minus
+        without the mask; of the C1 mask on that background `over`, its AUROC for ink minus that of
+        other maps, by name: Sobel edges, a Gaussian in the centre, the mask of the untrained
+        network; `focus`, the same minus that of the image's own brightness; `snr`, the gain in
+        signal to noise in decibels; `snr_over_untrained`, the same minus the gain of the mask
+        before training; `snr_over_frozen`, minus that of a network trained around masks that are
+        not. n is 0 where runs or measurements are missing.
     """
     return [_trained_on(condition, records) for condition in TRAINING_CONDITIONS]
 
@@ -191,12 +188,13 @@ def _trained_on(condition: Condition, records: Records) -> dict:
         return paired_difference([first[seed] - second[seed] for seed in first if seed in second])
 
     auroc, snr = scores("ink_auroc"), scores("snr_gain_db")
+    both = pairs(plain, masked).values()  # more networks may have the mask
     others = {name: scores("ink_auroc", "trivial", name) for name in ("edges", "centre")}
     others["untrained"] = scores("ink_auroc", "untrained")
     return {
         "condition": condition,
-        "plain": sample(plain),
-        "masked": sample(masked),
+        "plain": summarise([value_of(run) for run, _ in both]),
+        "masked": summarise([value_of(run) for _, run in both]),
         "records": (*plain.records, *masked.records),
         "gain": difference(masked, plain),
         "over": {name: minus(auroc, other) for name, other in others.items()},

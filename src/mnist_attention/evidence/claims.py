@@ -158,11 +158,11 @@ def _sign_rule(tests: Sequence[Test]) -> Outcome:
     return "not reproduced" if equal else "inconclusive"
 
 
-def _needed_for_number(ours: Sample) -> int | None:
+def _needed_for_number(ours: Sample, rounding: float = ROUNDING) -> int | None:
     """Runs with which the range of one more run is narrow enough to confirm a number."""
     if ours.n < 2:
         return ENOUGH_SEEDS
-    found = statistics.runs_for_range(ours.deviation, WIDEST - 2 * ROUNDING)
+    found = statistics.runs_for_range(ours.deviation, WIDEST - 2 * rounding)
     return found and max(found, ours.n + 1)
 
 
@@ -261,7 +261,7 @@ def _gain(table: RunTable) -> list[Verdict]:
         return [_not_tested(sign), _not_tested(size)]
     tests = _corrected(Test("with minus without the mask", difference(masked, plain)))
     signed = _compared(sign, _sign_rule(tests), tests, _records(plain, masked))
-    p_value = tests[0].difference.p_below(MARGIN)
+    p_value = _p_value(tests[0].difference, MARGIN)
     bound = dataclasses.replace(tests[0], bound=MARGIN, p_value=p_value)
     signed = dataclasses.replace(signed, beside=(bound,))
 
@@ -271,7 +271,7 @@ def _gain(table: RunTable) -> list[Verdict]:
     spread = math.hypot(*(one.prediction_high - one.mean for one in both)) + 2 * ROUNDING
     values = by_seed if apart.n < ENOUGH_SEEDS else [mean] * apart.n
     outcome = _in_range(values, paper, mean - spread, mean + spread)
-    facts = {"unit": "points", "needed": _needed_for_number(apart)}
+    facts = {"unit": "points", "needed": _needed_for_number(apart, 2 * ROUNDING)}
     return [signed, Verdict(*size, outcome, apart.n, signed.records, apart, paper, **facts)]
 
 

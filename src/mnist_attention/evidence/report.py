@@ -14,7 +14,6 @@ import pandas as pd
 from ..noise import CLEAN
 from ..storage.files import write_atomically
 from ..storage.paths import CHECKOUT
-from ..storage.record_format import mnist_test_labels
 from . import ablations, attention, costs
 from . import runs as evidence
 from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
@@ -294,14 +293,13 @@ def moved_text(records: Records) -> str:
 
 def mcnemar_text(records: Records) -> str:
     """How many pairs of networks differ in their answers, seed by seed."""
-    labels = mnist_test_labels().astype(int)
-    found = evidence.disagreements(*attention.plain_and_masked({}, records), labels)
-    differ = found[found.p_value < LEVEL]
-    better = int((differ.only_second > differ.only_first).sum())
+    pairs = evidence.pairs(*attention.plain_and_masked({}, records)).values()
+    found = [evidence.mcnemar(*pair) for pair in pairs]
+    differ = [masked > plain for plain, masked, p_value in found if p_value < LEVEL]
     return (
         f"By McNemar's exact test at a level of {LEVEL}, the networks of {len(differ)} of "
-        f"{len(found)} pairs differ in the test images that they read; {better} of these in favour "
-        "of the mask."
+        f"{len(found)} pairs differ in the test images that they read; {sum(differ)} of these in "
+        "favour of the mask."
     )
 
 
@@ -458,8 +456,10 @@ def _tests(verdict: Verdict) -> str:
         mean = f"{test.name}: {test.difference.mean:+z.2f} {unit}"
         n = f"n = {test.difference.n}{';' if test.bound else ','} "
         n = "" if verdict.ours.n or mean in said else n
-        shown = f"is {'not ' * (not test.p_value < LEVEL)}ruled out, "
-        bound = f"a gain of {test.bound} {shown}" * bool(test.bound)
+        no = "" if test.p_value < LEVEL else "not "
+        below = test.difference.mean < test.bound  # the side that was tested
+        what = f"of {test.bound} is {no}ruled out" if below else f"above {test.bound} is {no}shown"
+        bound = f"a gain {what}, " * bool(test.bound)
         said.setdefault(mean, []).append(f"{n}{bound}{p_text(test.p_value)}")
     return "; ".join(f"{mean} ({'; '.join(p_values)})" for mean, p_values in said.items())
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from ..checks import expect
 from ..data import Dataset
 from ..protocol import MOMENTUM_AND_HE, PAPER
 from ..records import read_records
 from ..storage.mnist import MNIST_DIGEST
+from ..storage.record_format import mnist_test_labels
 from .statistics import Difference, Sample, paired_difference, summarise
 
 ENOUGH_SEEDS = 3
@@ -339,28 +339,15 @@ def pairs(first: Runs, second: Runs) -> dict[int, tuple[dict, dict]]:
     return {seed: (ours[seed], theirs[seed]) for seed in ours if seed in theirs}
 
 
-def disagreements(first: Runs, second: Runs, labels: np.ndarray) -> pd.DataFrame:
-    """McNemar's exact test for each pair of trained nets with the same seed, not of their settings.
+def mcnemar(first: dict, second: dict) -> tuple[int, int, float]:
+    """McNemar's exact test of two trained nets on MNIST, not of their settings.
 
-    Args:
-        first: Runs of one setting.
-        second: Runs of another.
-        labels: The true class of each test image, shape `(n,)`.
-
-    Returns:
-        One row a seed. Columns only_first, only_second (images that only one gets right), p_value.
+    Returns the test images that only the first gets right, those that only the second does, and p.
     """
-    rows = {}
-    for seed, pair in pairs(first, second).items():
-        predictions = np.array([predictions_of(record) for record in pair])
-        expected = f"{len(labels)} predictions, one per label"
-        expect(predictions.shape[1] == len(labels), expected, predictions.shape[1])
-        ours, theirs = predictions == labels
-        only_first, only_second = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
-        below = special.bdtr(min(only_first, only_second), only_first + only_second, 0.5)
-        rows[seed] = only_first, only_second, min(1.0, 2 * float(below))
-    columns = ["only_first", "only_second", "p_value"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    labels = mnist_test_labels().astype(int)
+    ours, theirs = (predictions_of(record) == labels for record in (first, second))
+    counts = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
+    return *counts, min(1.0, 2 * float(special.bdtr(min(counts), sum(counts), 0.5)))
 
 
 # Test labels that people doubt

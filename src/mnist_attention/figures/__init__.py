@@ -18,7 +18,7 @@ Images:
 Numbers:
     curves({panel: {name: Curve(x, y)}}, levels=, limits=, ticks=): lines named at their ends
     forest({panel: {row: estimate or values}}, paper=, join=): means with intervals
-    heat_map({panel: table}, rows=, columns=, form=, limits=): numbers in coloured squares
+    heat_map({panel: table}, names, label=): correlations in coloured squares
     pairs(plain, masked, paper): a line a pair
 
 Records (all `f(records, title=)`):

@@ -201,47 +201,26 @@ def _draw_row(
 
 @style()
 def heat_map(
-    panels: Mapping[str, np.ndarray],
-    *,
-    title: str = "",
-    rows: Sequence[object] = range(10),
-    columns: Sequence[object] = range(10),
-    y: str = "",
-    x: str = "",
-    form: str = ".0f",
-    limits: Limits = (0, 100),
-    hide: float | None = 0,
+    panels: Mapping[str, np.ndarray], names: Sequence[object], *, title: str = "", label: str = ""
 ) -> Figure:
-    """Tables as coloured squares with the number in each.
+    """Tables of correlations, from -1 to 1, as coloured squares with the number in each.
 
-    Args:
-        panels: Title -> numbers of shape `(rows, columns)`; NaN is left empty.
-        rows: Names of the rows, which are `y`; and so `columns` and `x`.
-        form: How a number is written.
-        limits: Numbers at the ends of the colour scale; two-sided where the first is negative.
-        hide: A number that, as written, is left empty; `None` writes all.
+    `panels`: title -> numbers of shape `(n, n)`. `names` are those of the rows and of the columns,
+    which are `label`.
     """
-    side = WIDTH / max(1, len(panels)) * 0.86
-    height = min(3.9, 0.9 + side / max(1, len(columns)) * len(rows))
-    figure, axes = subplots(1, max(1, len(panels)), height=height, title=title, sharey=True)
-    colours = "PuOr" if limits[0] < 0 else "Blues"
-    for axis, (name, table) in zip(axes[0], panels.items(), strict=False):
-        shown = axis.imshow(table, colours, vmin=limits[0], vmax=limits[1])
+    height = min(3.9, 0.9 + WIDTH / len(panels) * 0.86)
+    figure, axes = subplots(1, len(panels), height=height, title=title, sharey=True)
+    for axis, (name, table) in zip(axes[0], panels.items(), strict=True):
+        axis.imshow(table, "PuOr", vmin=-1, vmax=1)
         for (row, column), value in np.ndenumerate(table):
-            if np.isnan(value) or (hide is not None and f"{value:{form}}" == f"{hide:{form}}"):
-                continue
-            share = float(shown.norm(value))
-            dark = abs(share - 0.5) > 0.3 if limits[0] < 0 else share > 0.55
-            look = {"ha": "center", "va": "center", "size": 8}
-            axis.text(column, row, f"{value:{form}}", color="white" if dark else "black", **look)
-        axis.set_xticks(range(len(columns)), columns)
-        axis.set_yticks(range(len(rows)), rows)
-        axis.set(title=name, xlabel=x)
+            look = {"color": "white" if abs((value + 1) / 2 - 0.5) > 0.3 else "black", "size": 8}
+            axis.text(column, row, f"{value:+.1f}", ha="center", va="center", **look)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), names)
+        axis.set(title=name, xlabel=label)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-    if not panels:
-        write_empty(axes[0, 0], "nothing to show yet")
-    axes[0, 0].set_ylabel(y)
+    axes[0, 0].set_ylabel(label)
     return figure
 
 

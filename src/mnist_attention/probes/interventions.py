@@ -10,7 +10,6 @@ from ..checks import expect, lookup
 from ..models.initializers import draw_kernels
 from .masks import find_masks, run_model
 
-FRESH = 2**32 - 1  # seed of kernels that no network starts from; with its own, a map would go back
 DRAWS = 5  # how many times the weights of a measured network are re-initialised
 
 Tensor = keras.KerasTensor
@@ -58,12 +57,7 @@ class _Intervened(keras.Model):
 
 
 def intervene(model: keras.Model, name: str) -> keras.Model:
-    """`model` with every mask replaced. It shares the weights of `model`, and is not for training.
-
-    Raises:
-        ValueError: for an unknown name or a model without a mask; when it runs, see
-            `masks.attention_maps`.
-    """
+    """`model` with every mask replaced. It shares the weights, and is not for training."""
     change = lookup("name", name, INTERVENTIONS)
     find_masks(model)
     return _Intervened(model, change, f"{model.name}_{name.replace(' ', '_')}")
@@ -77,20 +71,11 @@ def draw_seeds(seed: int) -> list[int]:
     return [2**32 + DRAWS * seed + draw for draw in range(DRAWS)]
 
 
-def reinitialise_from_the_top(
-    model: keras.Model, seed: int = FRESH
-) -> Iterator[tuple[str, keras.Model]]:
+def reinitialise_from_the_top(model: keras.Model, seed: int) -> Iterator[tuple[str, keras.Model]]:
     """A copy of `model` that loses its training layer by layer, the output first.
 
-    Args:
-        model: A trained functional or sequential network.
-        seed: Fixes the new kernels; the other weights become what their layers start with.
-
-    Yields:
-        The name of the layer that was re-initialised, and the copy: the same object each time.
-
-    Raises:
-        ValueError: if the model cannot be copied.
+    Yields the name of the layer that was re-initialised, and the copy, the same object each time.
+    `seed` fixes the new kernels; the other weights become what their layers start with.
 
     Reference:
         Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018

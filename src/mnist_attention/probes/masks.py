@@ -10,7 +10,7 @@ from scipy import special, stats
 from ..checks import expect
 from ..data import brightness, check_labels, network_input
 from ..layers import AttentionMask1x1, intercept_scores
-from ..models import EVALUATION_BATCH, run_batch
+from ..models import EVALUATION_BATCH, logits
 from ..protocol import CANVAS
 from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
@@ -54,28 +54,27 @@ def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
     Returns:
         The masked layer, "C1" for `c1_attention` -> shape `(n, height, width)`, that of the images.
     """
-    inputs = _one_input(model, images)
-    found: dict[str, np.ndarray] = {}
-    for layer, scores in attention_maps(model, images).items():
-        on_image = mask_on_image(scores, images.shape[1:3], inputs.shape[1:3])
-        found[_new_key(short_name(layer), found)] = on_image
-    return found
+    inputs = model_input(model, images)
+    expected = "one array of images, to which maps can be enlarged (attention_maps takes several)"
+    expect(isinstance(images, np.ndarray), expected, type(images).__name__)
+    sides = images.shape[1:3], inputs.shape[1:3]
+    found = attention_maps(model, images).items()
+    return {short_name(layer): mask_on_image(scores, *sides) for layer, scores in found}
 
 
 def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[str, np.ndarray]:
     """How much every mask raises the signal-to-noise ratio of features; see `scores.snr_gain_db`.
 
-    Arguments and errors are those of `maps_on_image` and `snr_gain_db`; `ink` is that of the clean
-    digits, bool, shape `(n, height, width)`.
+    `images` are digits, `ink` is that of the clean ones, bool; both of shape `(n, 28, 28)`.
 
     Returns:
         Name of the layer -> gain in decibels, float64 of shape `(n,)`.
     """
-    inputs = _one_input(model, images)
-    expect(ink.shape == images.shape[:3], f"ink of shape {images.shape[:3]}", f"shape={ink.shape}")
+    inputs = model_input(model, images)
+    expect(ink.shape == images.shape, f"ink of shape {images.shape}", f"shape={ink.shape}")
 
     def gain(part: slice, features: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        on_grid = ink_on_grid(ink[part], features.shape[1:3], inputs.shape[1:3])
+        on_grid = ink_on_grid(ink[part], features.shape[1], inputs.shape[1])
         return snr_gain_db(features, features * scores, on_grid)
 
     return _over_masks(model, inputs, gain)
@@ -186,15 +185,6 @@ def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def _one_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    expect(
-        isinstance(images, np.ndarray),
-        "one array of images, to which maps can be enlarged (attention_maps takes several inputs)",
-        type(images).__name__,
-    )
-    return model_input(model, images)
-
-
 # The order of a map
 
 
@@ -204,20 +194,8 @@ def deletion(
     """Area under the true class's probability as pixels turn black, the highest of the map first.
 
     Small if the map ranks first what the network needs. Pixels change in `STEPS` equal steps, each
-    a forward pass.
-
-    Args:
-        model: A network with one input, to logits `(batch, classes)`.
-        images: Shape `(n, height, width)` or with channels, as for `attention_maps`.
-        labels: True classes, integers from 0, shape `(n,)`.
-        maps: Finite, shape `(n, height, width)`. Equal pixels go row by row from the top left.
-
-    Returns:
-        float64 in [0, 1], shape `(n,)`: trapezoids over the share of the pixels that have changed.
-
-    Raises:
-        ValueError: for arrays that do not fit each other, or labels that are no classes of the
-            model.
+    a forward pass; equal ones go row by row from the top left. Images and maps have shape
+    `(n, 28, 28)`, areas `(n,)`. ValueError for arrays that do not fit each other or the model.
 
     Reference:
         Petsiuk, Das, Saenko: RISE, BMVC 2018
@@ -234,29 +212,17 @@ def insertion(
 
 
 def _area(model: keras.Model, images, labels, maps, insert: bool) -> np.ndarray:
-    _one_input(model, images)
-    images = brightness(images) if images.shape[1:] == (28, 28) else images
-    check_maps(maps, images.shape[:3])
-    _check_labels(model, images, labels)
+    images = brightness(images)
+    check_maps(maps, images.shape)
+    check_labels(labels, "labels", len(images), model.output_shape[-1])
     pixels = maps[0].size
     changed = np.rint(np.linspace(0, pixels, STEPS + 1))
-    curves = np.empty((len(images), STEPS + 1))
-    for part in _batches(len(images)):
-        # The rank of a pixel, from 1 for the highest; of equal ones the first comes first.
-        descending = -maps[part].reshape(-1, pixels).astype(np.float64)
-        rank = stats.rankdata(descending, method="ordinal", axis=1)
-        rank = rank.reshape(*maps[part].shape, *(1,) * (images.ndim - 3))
-        for step, count in enumerate(changed):
-            visible = (rank <= count) == insert
-            inputs = model_input(model, np.where(visible, images[part], 0))
-            odds = special.softmax(run_batch(model, inputs).astype(np.float64), axis=1)
-            curves[part, step] = odds[np.arange(len(odds)), labels[part]]
-    return np.trapezoid(curves, changed / pixels)
-
-
-def _check_labels(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
-    shape = getattr(model, "output_shape", None)
-    shape = shape or run_batch(model, model_input(model, images[:1])).shape
-    is_logits = len(shape) == 2 and isinstance(shape[1], int)
-    expect(is_logits, "a model to logits (batch, classes)", str(shape))
-    check_labels(labels, "labels", len(images), shape[1])
+    # The rank of a pixel, from 1 for the highest; of equal ones the first comes first.
+    descending = -maps.reshape(-1, pixels).astype(np.float64)
+    rank = stats.rankdata(descending, method="ordinal", axis=1).reshape(maps.shape)
+    curves = []
+    for count in changed:
+        shown = np.where((rank <= count) == insert, images, 0)
+        odds = special.softmax(logits(model, shown).astype(np.float64), axis=1)
+        curves.append(odds[np.arange(len(odds)), labels])
+    return np.trapezoid(np.transpose(curves), changed / pixels)

@@ -7,9 +7,7 @@ A measurement is one JSON file per network, beside the records and under the sam
 import functools
 import json
 import shlex
-import sys
 import tempfile
-from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +27,13 @@ from ..storage.paths import WEIGHTS
 from ..storage.states import checkpoint_path
 from ..training import predict_classes, start_model, train
 from . import masks
-from .interventions import FRESH, INTERVENTIONS, draw_seeds, intervene, reinitialise_from_the_top
+from .interventions import INTERVENTIONS, draw_seeds, intervene, reinitialise_from_the_top
 from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
 
 # Test images, always the first ones; accuracies are of all test images.
 SCORED = 2_000  # on which maps are scored
 PERTURBED = 500  # for deletion and insertion: 29 evaluations of each, for every map
 COMPARED = 500  # on which maps are compared before and after weights are re-initialised
-
-# Of networks with masks that were trained on clean digits alone.
-PARTS_OF_MASKS = ("interventions", "perturbation", "randomised", "reinitialised_draws")
 
 Scores = dict[str, dict[str, float]]  # of a map -> name of the score -> mean over the images
 
@@ -64,10 +59,8 @@ class Conditions:
         return _mask_scores(build_model(start), self.images(condition)[:SCORED], self.ink)
 
 
-def measure(
-    model: keras.Model, protocol: Protocol, shown: Conditions, known: Container[str] = ()
-) -> dict:
-    """The measurement of one trained network, with masks or without, but for the parts in `known`.
+def measure(model: keras.Model, protocol: Protocol, shown: Conditions) -> dict:
+    """The measurement of one trained network, with masks or without.
 
     A network that was trained on a background is measured on backgrounds alone, at half and full
     strength.
@@ -80,10 +73,9 @@ def measure(
 
         For masks trained on clean digits also: `interventions`: name -> accuracy.
         `perturbation`: mask layer, `<layer> untrained` or trivial map -> `deletion` and
-        `insertion`. `randomised`: layer down to which the weights are re-initialised, from the
-        output -> mask layer -> mean rank correlation with the trained map; one draw, the same for
-        all networks. `reinitialised_draws`: the same with a list, one value for each of the
-        network's own draws (`interventions.draw_seeds`).
+        `insertion`. `reinitialised_draws`: layer down to which the weights are re-initialised, from
+        the output -> mask layer -> mean rank correlation with the trained map, one value for each
+        of the network's own draws (`interventions.draw_seeds`).
     """
     start = initial_protocol(protocol)
     knows_clean = protocol.background == "none"
@@ -103,21 +95,17 @@ def measure(
             found["trivial"] = shown.trivial(condition)
         return found
 
-    parts = {
-        "conditions": lambda: {str(how): measure_condition(how) for how in (CLEAN, *disturbed)}
-    }
+    found = {"conditions": {str(how): measure_condition(how) for how in (CLEAN, *disturbed)}}
     if with_masks and knows_clean:
-        parts |= {
-            "interventions": lambda: {
-                name: accuracy(intervene(model, name), clean) for name in INTERVENTIONS
+        untrained, some = build_model(start), clean[:PERTURBED]
+        found |= {
+            "interventions": {
+                kind: accuracy(intervene(model, kind), clean) for kind in INTERVENTIONS
             },
-            "perturbation": lambda: _perturbation(
-                model, build_model(start), clean[:PERTURBED], labels[:PERTURBED]
-            ),
-            "randomised": lambda: reinitialised(model, clean[:COMPARED]),
-            "reinitialised_draws": lambda: _draws(model, clean[:COMPARED], protocol.seed),
+            "perturbation": _perturbation(model, untrained, some, labels[:PERTURBED]),
+            "reinitialised_draws": _draws(model, clean[:COMPARED], protocol.seed),
         }
-    return {name: make() for name, make in parts.items() if name not in known}
+    return found
 
 
 def _mask_scores(model: keras.Model, images: np.ndarray, inked: np.ndarray) -> Scores:
@@ -154,7 +142,7 @@ def _perturbation(
     }
 
 
-def reinitialised(model: keras.Model, images: np.ndarray, seed: int = FRESH) -> Scores:
+def reinitialised(model: keras.Model, images: np.ndarray, seed: int) -> Scores:
     """Layer down to which weights are re-initialised -> mask layer -> `agreement` with before."""
     before = _maps(model, images)
     return {
@@ -173,7 +161,8 @@ def _draws(model: keras.Model, images: np.ndarray, seed: int) -> dict[str, dict[
 
 def _maps(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     found = masks.attention_maps(model, images)
-    return {layer: mask_on_image(scores) for layer, scores in found.items()}
+    canvas = model.input_shape[1:3]
+    return {layer: mask_on_image(scores, canvas=canvas) for layer, scores in found.items()}
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -250,40 +239,23 @@ def load_conditions(name: str) -> Conditions:
 def measure_run(
     protocol: Protocol, shown: Conditions, results: Path, weights: Path | None = None
 ) -> dict:
-    """Measure the network of a finished run; write and return its measurement.
+    """Measure the network of a finished run once; write and return its measurement.
 
-    A measurement that is there keeps all its values: only missing parts are added, with their
-    `environment` under `added`. Where the weights are gone, it stays as it is, with a notice. A
-    damaged one is rebuilt. Arguments and errors are those of `trained_model`.
+    A damaged one is rebuilt. Arguments and errors are those of `trained_model`.
     """
     name = protocol.run_id(shown.dataset.digest)
-    there = read_or_none(record_path(results, MEASUREMENTS, name), read_measurement)
-    known = there["measured"] if there else {}
-    missing = [part for part in PARTS_OF_MASKS if part not in known]
-    if there and len(missing) in (0, len(PARTS_OF_MASKS)):  # or a network without such parts
+    if there := read_or_none(record_path(results, MEASUREMENTS, name), read_measurement):
         return there
-    try:
-        model = trained_model(protocol, shown.dataset, results, weights)
-    except FileNotFoundError as error:
-        if not there:
-            raise
-        print(f"{name} stays without {', '.join(missing)}. {error}", file=sys.stderr)
-        return there
-    found = json.dumps(measure(model, protocol, shown, known))
-    # More than six decimals carry no information.
-    found = json.loads(found, parse_float=lambda text: round(float(text), 6))
-    environment = describe_machine("keras", keras.backend.backend(), "numpy", "scipy")
-    if there:
-        added = there.get("added", {}) | dict.fromkeys(found, environment)
-        measurement = there | {"measured": known | found, "added": added}
-    else:
-        measurement = {
-            "run_id": name,
-            "protocol": protocol.to_json(),
-            "dataset": shown.dataset.to_json(),
-            "measured": found,
-            "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},
-            "environment": environment,
-        }
+    model = trained_model(protocol, shown.dataset, results, weights)
+    found = json.dumps(measure(model, protocol, shown))
+    measurement = {
+        "run_id": name,
+        "protocol": protocol.to_json(),
+        "dataset": shown.dataset.to_json(),
+        # More than six decimals carry no information.
+        "measured": json.loads(found, parse_float=lambda text: round(float(text), 6)),
+        "images": {"scored": SCORED, "perturbed": PERTURBED, "compared": COMPARED},
+        "environment": describe_machine("keras", keras.backend.backend(), "numpy", "scipy"),
+    }
     write_record(measurement, results, MEASUREMENTS)
     return measurement

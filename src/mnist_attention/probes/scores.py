@@ -15,9 +15,6 @@ from ..data import brightness, check_images
 
 CENTRE_DEVIATION = 5.0  # pixels; two on each side span the 20 x 20 pixels of MNIST's digits
 
-Sides = int | tuple[int, int]  # height and width, or both in one number
-_FOUR_AXES = "maps of shape (n, rows, columns, channels)"
-
 
 # From a feature map to the image
 
@@ -41,44 +38,35 @@ def centres(side: int, size: int = 28, canvas: int = 32) -> np.ndarray:
     return (size - 1) / 2 + stride(side, canvas) * (np.arange(side) - (side - 1) / 2)
 
 
-def upsample(maps: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
-    """Enlarge maps bilinearly, in register with the image, to `(n, height, width, channels)`.
+def mask_on_image(
+    scores: np.ndarray, size: tuple[int, int] = (28, 28), canvas: tuple[int, int] = (32, 32)
+) -> np.ndarray:
+    """The mean over a mask's channels, enlarged bilinearly in register with the image.
 
     A value stands at the centre of what its position sees (see `centres`). Pixels outside the
-    outermost centres take the nearest value: for C3 these are the outer five rows and columns.
+    outermost centres take the nearest value: for C3 these are the outer five rows and columns. The
+    scores of a linear mask can be negative: how much of a feature passes is `np.abs(scores)`.
 
     Args:
-        maps: Shape `(n, rows, columns, channels)`; otherwise a `ValueError`.
+        scores: Shape `(n, rows, columns, channels)`; otherwise a `ValueError`.
         size: Height and width of the image in pixels.
         canvas: Height and width of the network's input in pixels.
+
+    Returns:
+        One map per image, shape `(n, height, width)`, of the type of `scores`.
     """
-    expect(maps.ndim == 4, _FOUR_AXES, f"shape={maps.shape}")
-    # Row p: the weight of each position at pixel p. Two matrix products take a tenth of the time
-    # of a general affine transform.
-    rows, columns = (
-        np.stack([np.interp(np.arange(pixels), at, one) for one in np.eye(len(at))], axis=1)
-        for pixels, at, _ in _axes(maps.shape[1:3], size, canvas)
-    )
-    enlarged = np.einsum("pi,nijc,qj->npqc", rows, maps, columns, optimize=True)
-    return enlarged.astype(maps.dtype)
-
-
-def mask_on_image(scores: np.ndarray, size: Sides = 28, canvas: Sides = 32) -> np.ndarray:
-    """One map per image, shape `(n, height, width)`: the mean over the mask's channels, enlarged.
-
-    Arguments and errors are those of `upsample`. The scores of a linear mask can be negative: how
-    much of a feature passes is `np.abs(scores)`.
-    """
-    expect(scores.ndim == 4, _FOUR_AXES, f"shape={scores.shape}")
+    expect(scores.ndim == 4, "maps of shape (n, rows, columns, channels)", f"shape={scores.shape}")
     # Averaged in double precision, so that scores that are all equal stay so to the last bit.
-    mean = scores.mean(axis=-1, keepdims=True, dtype=np.float64).astype(scores.dtype)
-    return upsample(mean, size, canvas)[..., 0]
+    mean = scores.mean(axis=-1, dtype=np.float64).astype(scores.dtype)
+    axes = zip(scores.shape[1:3], size, canvas, strict=True)
+    rows, columns = (_weights(centres(*axis), axis[1]) for axis in axes)
+    return (rows @ mean @ columns.T).astype(scores.dtype)
 
 
-def _axes(sides: Sides, size: Sides, canvas: Sides) -> list[tuple[int, np.ndarray, float]]:
-    """For rows and columns: pixels of the image, centres of the map in it, and their distance."""
-    axes = np.stack([np.broadcast_to(each, 2) for each in (sides, size, canvas)], axis=1).tolist()
-    return [(pixels, centres(n, pixels, whole), stride(n, whole)) for n, pixels, whole in axes]
+def _weights(at: np.ndarray, pixels: int) -> np.ndarray:
+    """Row p: the weight of each position at pixel p. Products with it take a tenth of the time of a
+    general affine transform."""
+    return np.stack([np.interp(np.arange(pixels), at, one) for one in np.eye(len(at))], axis=1)
 
 
 def short_name(layer: str) -> str:
@@ -86,31 +74,23 @@ def short_name(layer: str) -> str:
     return layer.removesuffix("_attention").upper()
 
 
-def ink_on_grid(ink: np.ndarray, sides: Sides, canvas: Sides = 32) -> np.ndarray:
-    """Which positions of a feature map stand on ink, bool of shape `(n, rows, columns)`.
+def ink_on_grid(ink: np.ndarray, side: int, canvas: int = 32) -> np.ndarray:
+    """Which positions of a feature map stand on the ink of a digit, bool, `(n, side, side)`.
 
     A position stands for the pixels that are nearest to its centre (`centres`): one for C1, 2x2
     for S2 and C3, 4x4 for S4. If at least half of them are ink, so is the position. The grids of
     C3 and S4 leave out the outer four rows and columns of the digit; those of padded maps go
     beyond it, where there is no ink.
 
-    Args:
-        ink: bool, shape `(n, height, width)`.
-        sides: Height and width of the map.
-        canvas: Height and width of the network's input in pixels.
-
-    Raises:
-        ValueError: for ink of another rank or type, or a map that is finer than the image.
+    `ink` is bool, shape `(n, 28, 28)`; `canvas` the side of the network's input. ValueError for
+    another type, or a map that is finer than the image.
     """
     _check_kind(ink)
-    shares = []  # of each pixel in each position, along rows and along columns
-    for pixels, at, step in _axes(sides, ink.shape[1:], canvas):
-        expect(step >= 1, f"a map with at most {pixels} positions a side", str(len(at)))
-        first = np.floor(at - (step - 1) / 2)[:, None]
-        place = np.arange(pixels)
-        shares.append(((first <= place) & (place < first + step)) / step)
-    rows, columns = shares
-    return rows @ ink @ columns.T >= 0.5
+    step, place = stride(side, canvas), np.arange(28)
+    expect(step >= 1, "a map with at most 28 positions a side", str(side))
+    first = np.floor(centres(side, 28, canvas) - (step - 1) / 2)[:, None]
+    share = ((first <= place) & (place < first + step)) / step  # of each pixel in each position
+    return share @ ink @ share.T >= 0.5
 
 
 # Scores of maps against the ink
@@ -122,16 +102,8 @@ def ink_auroc(maps: np.ndarray, ink: np.ndarray) -> np.ndarray:
     The area under the ROC curve of "ink" by map value, or the Mann-Whitney statistic: 1 if all
     ink is above all background, 0 if below, 1/2 for a constant map. Only the order counts.
 
-    Args:
-        maps: One map per image, finite, shape `(n, height, width)`.
-        ink: bool, of the same shape.
-
-    Returns:
-        float64 in [0, 1], shape `(n,)`.
-
-    Raises:
-        ValueError: for arrays of another shape or type, a map that is not finite, or an image
-            without ink or without background.
+    `maps`, finite, and `ink`, bool, have shape `(n, height, width)`; the result, float64, `(n,)`.
+    ValueError for others, or an image without ink or without background.
     """
     maps, ink = _flat(maps, ink)
     size = ink.sum(axis=1)
@@ -231,19 +203,9 @@ def snr_gain_db(before: np.ndarray, after: np.ndarray, ink_on_grid: np.ndarray) 
     Gain = SNR after - SNR before, SNR = 10 log10(mean of x^2 on ink / mean of x^2 off ink), means
     over positions and channels. A mask that is 1 on ink and 0.1 off it gains 20 dB.
 
-    Args:
-        before: Features before the mask, shape `(n, height, width, channels)`.
-        after: Features after it, of the same shape.
-        ink_on_grid: bool, shape `(n, height, width)`; see `ink_on_grid`.
-
-    Returns:
-        float64, shape `(n,)`. Infinite where the mask removes all noise (+) or all signal (-); NaN
-        where a ratio is 0/0, or 0 or infinity on both sides (no noise to remove). Count these
-        before taking a mean.
-
-    Raises:
-        ValueError: for arrays that do not fit each other, features that are not finite, or an
-            image without ink or without background on this grid.
+    Features have shape `(n, height, width, channels)`. Returns float64, shape `(n,)`: infinite
+    where the mask removes all noise (+) or all signal (-), NaN where a ratio is 0/0, or 0 or
+    infinity on both sides. Errors are those of `ink_auroc`.
     """
     _check_ink(ink_on_grid)
     expect(

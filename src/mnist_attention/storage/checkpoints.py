@@ -61,7 +61,7 @@ def next_state(
     """
     history = {name: [*state.history[name], float(logs[key])] for key, name in HISTORY.items()}
     times = [*state.seconds, round(seconds, 6)]
-    backend = keras.backend.backend()  # lanes go on with states of other backends
+    backend = keras.backend.backend()  # a lane without due runs may come from another one
     after = State(state.trajectory, state.epoch + 1, history, times, values, backend)
     if after.diverged:
         tqdm.write(

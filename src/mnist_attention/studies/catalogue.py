@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ..checks import choices, expect
-from ..evidence.ablations import EXPLAINED
+from ..evidence.ablations import EXPLAINED, OPTIONS
 from ..evidence.runs import setting_of
 from ..noise import CONTROL_CONDITION, TRAINING_CONDITIONS
 from ..protocol import MOMENTUM_AND_HE, PAPER, SHORT, ModelName, Protocol
@@ -59,24 +59,6 @@ LATE = ({"mask_activation": "softmax"}, {"activation": "sigmoid"}, {"initializer
 """Options with which it was still at chance after 20 epochs of the first run. A late start would
 look like the paper's low numbers, so these get 100 epochs."""
 
-_CHOICES = {
-    "mask_placement": ("c1", "c3", "after_pooling"),
-    "mask_channels": (None,),
-    "mask_activation": ("softmax", "linear"),
-    "activation": ("tanh", "sigmoid"),
-    "pooling": ("average",),
-    "flip": (False,),
-    "shift": (0,),
-    "momentum": (0.9,),
-    "initializer": ("lecun_normal", "he_normal", "narrow_normal"),
-    "weight_decay": (1e-4,),
-    "dense_layers": (2,),
-    "canvas": (28,),
-    "pixel_scale": (255,),
-    "reshuffle": (False,),
-}
-"""Field -> values other than ours, each of which is tried alone."""
-
 STUDIES = {
     "table1": Study(
         "What does each system reach? (the paper's protocol; also momentum and He initialisation)",
@@ -99,9 +81,7 @@ STUDIES = {
         "What is each choice that the paper leaves open worth?",
         (
             SHORT,
-            *(run for field, values in _CHOICES.items() for run in _grid(SHORT, **{field: values})),
-            replace(SHORT, shift=0, brightness=0.4),
-            replace(SHORT, flip=False, shift=0),
+            *(replace(SHORT, **option.changes) for option in OPTIONS if not option.base),
             *(replace(PAPER, **option) for option in (*PROMISING, *LATE)),
             *(replace(PAPER, model="lenet5", **option) for option in PROMISING),
         ),
@@ -153,17 +133,9 @@ def study_runs(
     first_seed: int = 0,
     models: Collection[str] = (),
 ) -> list[Protocol | ClassicalProtocol]:
-    """The networks and methods of a study, all of the first seed first.
+    """The networks and methods of a study, or those of `models`; all of the first seed first.
 
-    Args:
-        name: A key of `STUDIES`.
-        seeds: How many seeds.
-        epochs: Instead of each protocol's own.
-        first_seed: The first of the seeds.
-        models: Networks and methods to choose; by default all of the study.
-
-    Raises:
-        ValueError: for an unknown study or model, fewer than one seed or a seed below 0.
+    `epochs` stand for each protocol's own. ValueError for an unknown study or model, or bad seeds.
     """
     expect(name in STUDIES, f"a study among {', '.join(STUDIES)}", f"{name=}")
     expect(seeds >= 1, "at least one seed", f"{seeds=}")

@@ -128,6 +128,8 @@ def _lane(
     start = (due or chain)[0]
     path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
     state = resume_state(start, data, path)
+    expected = f"states of the JAX backend in {path and path.parent}, or none"
+    expect(not due or state.backend == "jax", expected, f"one of {state.backend}")
     return Lane(number, chain[-1], due, state, options.budget_of(chain[-1]))
 
 

@@ -53,10 +53,7 @@ def run_study(
     network is trained for at least one epoch; called again with more, the study goes on and
     replaces the records of shorter runs.
 
-    Args:
-        name: A key of `STUDIES`; with `seeds` to `epochs` as in `study_runs`.
-        results: Folder for records and states.
-        **options: Further fields of `RunOptions`.
+    `name` to `epochs` are those of `study_runs`, `options` further fields of `RunOptions`.
 
     Raises:
         ValueError: for an unknown study, model or engine, no job or no time; for a deadline of
@@ -156,14 +153,8 @@ def measure_studies(
 ) -> tuple[int, dict[str, str]]:
     """Measure every network of some studies whose weights are here and that was not measured yet.
 
-    Args:
-        names: Keys of `STUDIES`; `seeds` and `epochs` as in `study_runs`.
-        jobs: Processes at a time, as in `run_study`; 1 is this one.
-        results: Folder of the records and of the states that training left.
-        weights: Folder of weights that were kept.
-
-    Returns:
-        How many networks are measured now, and run id -> why one is not. Raises as `run_study`.
+    They are in `weights`, or in the states that training left in `results`. One job is this
+    process. Returns how many networks are measured now, and run id -> why one is not.
     """
     jobs = count_jobs(jobs)
     # The first seeds of all studies first, as they start from the same networks.
