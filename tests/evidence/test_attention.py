@@ -7,7 +7,7 @@ import pytest
 
 from mnist_attention import build_model
 from mnist_attention.checks import choices
-from mnist_attention.evidence import attention, report
+from mnist_attention.evidence import attention, sentences, tables
 from mnist_attention.evidence.attention import MASKED, PLAIN, SHORT_RUNS, attends, standings
 from mnist_attention.evidence.statistics import paired_difference
 from mnist_attention.noise import (
@@ -80,7 +80,7 @@ def test_masks_have_the_names_that_the_probes_give_them():
 
 def controls(records: list[dict], changes=SHORT_RUNS) -> dict[str, list[str]]:
     """Network -> its row of the table: accuracy, gain over LeNet, the mask minus it, n."""
-    table = report.controls_table(records, changes).set_index("after C1 and C3")
+    table = tables.controls_table(records, changes).set_index("after C1 and C3")
     return {name: [*row] for name, row in zip(table.index, table.values, strict=True)}
 
 
@@ -299,7 +299,7 @@ def test_rivals_are_what_the_mask_must_beat():
 
 
 def answered(records: list[dict]) -> tuple[str, str]:
-    return attends(standings(attention.rivals(records))), report.answer(records)
+    return attends(standings(attention.rivals(records))), sentences.answer(records)
 
 
 def test_a_mask_that_beats_everything_attends():
@@ -468,11 +468,11 @@ def test_the_table_of_noise_has_a_row_for_each_background():
         *make_runs([0.90], model=PLAIN, **changes),
         *networks([make_measured(c1=0.9, brightness=0.95, snr=0.25)], model=MASKED, **changes),
     ]
-    table = report.noise_table(records)
+    table = tables.noise_table(records)
     assert [*table.background] == [str(condition) for condition in TRAINING_CONDITIONS]
     assert [*table.iloc[0]][1:] == ["90.00", "98.00", "+8.00", "+0.25", "-0.75", "", "1"]
     assert set(table.iloc[1][1:-2]) == {"missing"}
-    maps = report.noise_table(records, True)
+    maps = tables.noise_table(records, True)
     assert [*maps.background] == [*table.background]
     assert [*maps.iloc[0]][1:] == ["missing", "missing", "+0.600", "-0.050", "1"]
 
@@ -484,40 +484,40 @@ def test_gains_on_disturbed_digits_are_counted_and_the_extremes_named():
     for (condition, accuracy), seed in itertools.product(apart.items(), range(6)):
         found = masked[seed]["measured"]["conditions"][condition] = {}
         found["accuracy"] = accuracy + SPREAD[seed]
-    assert report.disturbed_text(plain + masked) == (
+    assert sentences.disturbed_text(plain + masked) == (
         "Of 34 disturbances the mask is shown to gain on 1 (impulse noise at 0.5, +10.00) and to "
         "lose on 2 (blur at 1, -10.00; contrast at 1, -20.00). Its mean is below zero on 2, down "
         "to -20.00 points (contrast at 1); on 2 the whole interval is below zero."
     )
-    assert report.disturbed_text([]).startswith("No pair of networks was tested on")
+    assert sentences.disturbed_text([]).startswith("No pair of networks was tested on")
 
 
 def test_masks_that_look_elsewhere_are_counted_in_words():
     worse, better = make_measured(0.98), make_measured(0.955)  # the mask of another image: 95.0
-    assert report.moved_text(networks([worse] * 3)).startswith(
+    assert sentences.moved_text(networks([worse] * 3)).startswith(
         "All three networks of 100 epochs got worse with every mask that looks elsewhere. Change"
     )
-    said = report.moved_text(networks([worse, worse, better]))
+    said = sentences.moved_text(networks([worse, worse, better]))
     assert said.startswith("Two of three networks of 100 epochs got worse with every mask that ")
-    assert report.moved_text([]) == "No network was measured with its masks replaced yet."
+    assert sentences.moved_text([]) == "No network was measured with its masks replaced yet."
 
 
 def test_the_table_of_scores_stands_beside_trivial_maps():
     records = networks([make_measured(c1=0.9), make_measured(c1=0.92)], model=MASKED)
-    table = report.scores_table(records).set_index("map")
+    table = tables.scores_table(records).set_index("map")
     assert [*table.index] == ["C1", "C3", "C1 untrained", "C3 untrained", "brightness"]
     # t with 1 degree of freedom: 12.706 * 0.01
     assert table.loc["C1", "AUROC for ink"] == "0.910 ± 0.127"
     assert (table.loc["C1", "n"], table.loc["brightness", "n"]) == ("2", "")
     assert table.loc["brightness", "AUROC for ink"] == "0.800"
     assert table.loc["brightness", "signal to noise, dB"] == ""
-    assert report.scores_table([]).empty
+    assert tables.scores_table([]).empty
 
 
 def test_the_table_of_scores_ends_in_how_many_networks_were_asked():
     records = networks([with_areas(0.2), with_areas(0.4)], **SHORT_RUNS)
-    table = report.scores_table(records, changes=SHORT_RUNS).set_index("map")
+    table = tables.scores_table(records, changes=SHORT_RUNS).set_index("map")
     assert [*table.columns[-2:]] == ["deletion", "n"]
     assert table.loc["brightness", "deletion"].startswith("0.300 ± ")
     assert (table.loc["brightness", "n"], table.loc["C3", "deletion"]) == ("2", "")
-    assert report.scores_table(records).empty
+    assert tables.scores_table(records).empty

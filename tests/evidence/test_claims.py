@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_attention.evidence import claims, report
+from mnist_attention.evidence import claims, sentences, tables
 from mnist_attention.evidence.attention import MASKED, PLAIN, SHORT_RUNS
 from mnist_attention.evidence.claims import CLAIMS, Verdict, judge, number_rule, verdicts
 from mnist_attention.evidence.runs import reported_value
@@ -242,9 +242,9 @@ def judged(claim: int, part: str, records: list[dict]) -> Verdict:
 def test_the_outcome_of_a_sub_claim(claim, part, outcome, records):
     found = judged(claim, part, records)
     assert found.outcome == outcome
-    assert report.clause(found) != "no run of full length"
+    assert sentences.clause(found) != "no run of full length"
     if outcome == "inconclusive":
-        assert "would settle it" in report.clause(found)
+        assert "would settle it" in sentences.clause(found)
 
 
 def test_the_cases_reach_every_outcome():
@@ -270,10 +270,10 @@ def test_nothing_is_tested_without_records_or_with_runs_that_were_cut_short():
         outcomes = {(v.claim, v.part): v.outcome for v in verdicts(records)}
         decided = {part for part, outcome in outcomes.items() if outcome != "not tested"}
         assert decided == {(10, "published")} | ({(11, "count")} if records else set())
-        said = " ".join(report.verdict_table(records).ours)
+        said = " ".join(tables.verdict_table(records).ours)
         assert "91.2" not in said
         assert "87.2" not in said
-    assert report.clause(judged(1, "number", short)) == "no run of full length (7 of 100 epochs)"
+    assert sentences.clause(judged(1, "number", short)) == "no run of full length (7 of 100 epochs)"
 
 
 def test_a_claim_that_the_paper_does_not_make():
@@ -315,7 +315,7 @@ def test_the_runs_that_would_settle_a_wide_number():
     assert judged(1, "number", settled).outcome == "reproduced"
     hopeless = judged(1, "number", make_runs(around(0.977, wide=30), model="lenet5"))
     assert hopeless.needed is None
-    assert "no number of runs up to 1,000" in report.clause(hopeless)
+    assert "no number of runs up to 1,000" in sentences.clause(hopeless)
 
 
 def test_holm_is_within_a_claim():
@@ -334,7 +334,7 @@ def test_a_diverged_run_stays_in_the_mean():
     records[1]["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
     found = judged(1, "number", records)
     assert found.ours.mean < 80
-    assert "; 1 of 4 runs diverged or stayed at chance" in report.clause(found)
+    assert "; 1 of 4 runs diverged or stayed at chance" in sentences.clause(found)
     high = rates()
     for record in high[10:13]:  # three of ten collapsed early
         record["result"].update(diverged=True, test_accuracy=0.098, epochs=2)
@@ -352,7 +352,7 @@ def test_claim_6_takes_the_mean_of_the_last_ten_epochs():
 
 def test_claim_6_shows_the_training_column_beside_the_test_column():
     found = judged(6, "best", rates())
-    said = report.clause(found)
+    said = sentences.clause(found)
     assert "0.01 minus 0.1: +19.00 points (n = 10, p = 0.004)" in said
     assert "; in training 0.01 minus 0.1: " in said
     assert found.outcome == "reproduced"  # by the test column alone: training is equal there
@@ -369,7 +369,7 @@ def test_claim_6_shows_the_training_column_beside_the_test_column():
     ],
 )
 def test_more_is_judged_by_a_gain_of_a_tenth(part, records, said):
-    assert said in report.clause(judged(7, part, records))
+    assert said in sentences.clause(judged(7, part, records))
 
 
 def test_claim_8_uses_the_histories_and_not_the_runs_of_50_epochs():

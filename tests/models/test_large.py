@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import zoo_runs
 from mnist_attention import MODELS, Protocol, build_model, cli, train, training
 from mnist_attention.data import Dataset
-from mnist_attention.evidence import costs, report
+from mnist_attention.evidence import costs, tables
 from mnist_attention.evidence import runs as evidence
 from mnist_attention.models.large import alexnet
 from mnist_attention.records import (
@@ -156,7 +156,7 @@ def test_multiply_accumulates_by_hand():
 
 
 def test_every_network_of_table_1_has_its_cost():
-    systems = report.systems_table([]).set_index("system")
+    systems = tables.systems_table([]).set_index("system")
     without = systems[systems["multiply-accumulates per image"] == ""]
     assert set(without.index) == set(evidence.BEYOND["no network"])
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from mnist_attention.data import Dataset
-from mnist_attention.evidence import ablations, costs, report
+from mnist_attention.evidence import ablations, costs, report, tables
 from mnist_attention.evidence import runs as evidence
 from mnist_attention.records import (
     is_finished,
@@ -209,7 +209,7 @@ def test_tables_take_the_records_of_methods_and_networks_together(record, tmp_pa
     records = evidence.RunTable.read(tmp_path)
     assert records.problems == []
     assert report.report(records) == 0
-    table = report.paper_table(records, 1).set_index("network")["test, ours"]
+    table = tables.paper_table(records, 1).set_index("network")["test, ours"]
     assert table["k-nearest neighbours"] == "100.00 (one run)"
     assert table["RBF SVM on 50 principal components"] == "missing"
     (row,) = report.summary(records).itertuples()

@@ -7,12 +7,12 @@ What the notebooks use is here; the rest is in the modules.
 # ruff: noqa: I001
 from ..storage.paths import RESULTS
 from .attention import robustness, trained_on_noise
-from .report import (
-    answer, claim_text, controls_table, finding, markdown, moved_text, noise_table, paper_table,
-    scores_table, systems5_table, verdict_table,
-)
 from .runs import (
     RunTable, difference, differences, predictions_of, reported, runs_of, sample, setting_of,
+)
+from .sentences import answer, claim_text, finding, moved_text
+from .tables import (
+    controls_table, markdown, noise_table, paper_table, scores_table, systems5_table, verdict_table,
 )
 
 __all__ = [
