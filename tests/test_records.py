@@ -119,7 +119,7 @@ def test_all_records_are_read_and_the_rest_is_skipped_and_counted(tmp_path):
     (tmp_path / ".checkpoints" / "state.json").write_text("{}")
     (tmp_path / "table1" / ".half-written.json").write_text("{")
     (tmp_path / "stray.json").write_text(record_text(good[0]))
-    (tmp_path / "summary.csv").write_text("no record, and not said to be one")
+    (tmp_path / "notes.csv").write_text("no record, and not said to be one")
 
     records, problems = read_records(tmp_path)
     assert sorted(map(record_text, records)) == sorted(map(record_text, good))

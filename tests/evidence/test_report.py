@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from mnist_attention import cli
@@ -149,33 +148,21 @@ def test_wrong_markers_are_refused(text, reason):
 
 
 def write(results: Path, folder: Path) -> list[Path]:
-    return report.write_everything(RunTable.read(results), results, folder)
+    return report.write_blocks(RunTable.read(results), folder)
 
 
-def test_the_summary_is_the_same_bytes_for_the_same_records(results):
-    records, _ = read_records(results)
-    one, two = (report.summary(each) for each in (records, records[::-1]))
-    assert one.to_csv(float_format="%.4f") == two.to_csv(float_format="%.4f")
-    assert list(one.n) == [10, 10, 1, 1]
-    lenet = one[one.model == "lenet5"].iloc[0]
-    assert (lenet.setting, lenet.epochs) == ("our default", 100)
-    assert lenet.test_accuracy_mean == pytest.approx(98.99)
-    assert one.test_accuracy_low.isna().sum() == 2
-
-
-def test_writing_everything_rewrites_readme_and_summary(results, tmp_path):
+def test_blocks_are_rewritten_in_their_files(results, tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "README.md").write_text(TEXT)
-    assert write(results, folder) == [results / "summary.csv", folder / "README.md"]
+    assert write(results, folder) == [folder / "README.md"]
     assert "98.99 ± 0.04" in (folder / "README.md").read_text()
-    assert len(pd.read_csv(results / "summary.csv")) == 4
 
 
 def test_files_of_another_project_stay_as_they_are(results, tmp_path):
     foreign = "\ufeff# Déjà vu\r\nno blocks\r\n".encode()
     (tmp_path / "README.md").write_bytes(foreign)
-    assert write(results, tmp_path) == [results / "summary.csv"]
+    assert write(results, tmp_path) == []
     assert (tmp_path / "README.md").read_bytes() == foreign
 
 
@@ -184,7 +171,6 @@ def test_nothing_is_written_where_a_block_is_unknown(results, tmp_path):
     (tmp_path / "REPORT.md").write_text("<!-- toc:begin --> <!-- toc:end -->")
     with pytest.raises(ValueError, match="Expected blocks among"):
         write(results, tmp_path)
-    assert not (results / "summary.csv").exists()
     assert (tmp_path / "README.md").read_text() == TEXT
 
 
@@ -216,13 +202,6 @@ def test_the_summary_of_the_report_has_the_verdicts(project):
 
 def test_all_records_of_the_project_can_be_used(project):
     assert project.problems == []
-
-
-def test_the_summary_of_the_project_is_that_of_its_records(project, tmp_path):
-    if not (RESULTS / "summary.csv").is_file():
-        pytest.skip("results/summary.csv is not here")
-    (path,) = report.write_everything(project, tmp_path, tmp_path)
-    assert path.read_bytes() == (RESULTS / "summary.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +279,6 @@ def test_nothing_is_written_from_records_that_cannot_be_read(
     assert problem[damage] in printed
     assert printed.endswith("Nothing was written.\n")
     assert (tmp_path / "README.md").read_text() == TEXT
-    assert not [*tmp_path.rglob("summary.csv")]
     assert chosen.is_dir() == (damage != "absent")
 
 

@@ -1,6 +1,5 @@
 """The evidence on the terminal, and as blocks of the Markdown files."""
 
-import collections
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,7 @@ from . import attention, sentences, tables
 from . import runs as evidence
 from .claims import CLAIMS, judge
 from .runs import Records, RunTable, plural
-from .statistics import summarise
-from .tables import CAPTIONS, METRICS, markdown
+from .tables import CAPTIONS, markdown
 
 NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student's t)."
 
@@ -25,8 +23,8 @@ NOTE = "Ours: mean of n seeds, and half the width of its 95 % interval (Student'
 def report(table: RunTable, *, write_to: Path | None = None, folder: Path = CHECKOUT) -> int:
     """Print the tables, the verdicts, the ablations, the cost, and what could not be read.
 
-    With `write_to`, the results folder, call `write_everything` first, unless something could not
-    be read. `folder` is that of the Markdown files.
+    With `write_to`, the results folder, call `write_blocks` first, unless something could not be
+    read. `folder` is that of the Markdown files.
 
     Returns:
         Exit code: 1 if something could not be read or there is nothing to write, else 0.
@@ -34,7 +32,7 @@ def report(table: RunTable, *, write_to: Path | None = None, folder: Path = CHEC
     problems = table.problems
     if write_to and not problems:
         if table.records:
-            write_everything(table, write_to, folder)
+            write_blocks(table, folder)
         else:
             problems = [f"{write_to} has no records"]
     for number, caption in CAPTIONS.items():
@@ -114,41 +112,17 @@ def render_blocks(text: str, records: Records) -> str:
     return _BLOCK.sub(lambda match: block(match[1], BLOCKS[match[1]](records)), text)
 
 
-def summary(records: Records) -> pd.DataFrame:
-    """Every setting that was run, on whichever digits: one row each, numbers in percent."""
-    names = ("dataset", "digest", "model", "setting", "epochs")
-    groups: dict[tuple, list[dict]] = collections.defaultdict(list)
-    for record in records:
-        dataset, epochs = record["dataset"], record["protocol"].get("epochs", 0)  # or classical
-        model, setting = evidence.protocol_of(record)["model"], evidence.setting_name(record)
-        groups[dataset["name"], dataset["digest"][:12], model, setting, epochs].append(record)
-    rows = []
-    for key, runs in sorted(groups.items()):
-        row = dict(zip(names, key, strict=True))
-        row["epochs_done"] = min(run["result"].get("epochs", row["epochs"]) for run in runs)
-        row |= {"n": len(runs), "diverged": sum(map(evidence.is_diverged, runs))}
-        for metric in METRICS:
-            ours = vars(summarise([evidence.value_of(run, metric) for run in runs]))
-            row |= {f"{metric}_{name}": ours[name] for name in ("mean", "deviation", "low", "high")}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 GENERATED = ("README.md", "REPORT.md")
 """Files of the project with blocks for `render_blocks`."""
 
 
-def write_everything(records: Records, results: Path, folder: Path = CHECKOUT) -> list[Path]:
-    """Rewrite `summary.csv` in the results folder and the blocks of the project's Markdown files.
+def write_blocks(records: Records, folder: Path = CHECKOUT) -> list[Path]:
+    """Rewrite the blocks of the project's Markdown files. The same records give the same bytes.
 
-    The same records give the same bytes. Returns the files that were written.
-
-    Raises:
-        ValueError: if a Markdown file has an unknown block; nothing is written.
-        OSError: if a file cannot be written.
+    Returns the files that were written. ValueError if one has an unknown block, and nothing is
+    written; OSError if one cannot be written.
     """
-    csv = summary(records).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    texts = {Path(results) / "summary.csv": csv}
+    texts = {}
     for path in (Path(folder) / name for name in GENERATED):
         if path.is_file() and _MARKER.search(text := path.read_text(encoding="utf-8")):
             texts[path] = render_blocks(text, records)
