@@ -495,10 +495,10 @@ def test_gains_on_disturbed_digits_are_counted_and_the_extremes_named():
 def test_masks_that_look_elsewhere_are_counted_in_words():
     worse, better = make_measured(0.98), make_measured(0.955)  # the mask of another image: 95.0
     assert sentences.moved_text(networks([worse] * 3)).startswith(
-        "All three networks of 100 epochs got worse with every mask that looks elsewhere. Change"
+        "All three measured networks of 100 epochs got worse with every mask that looks elsewhere. "
     )
     said = sentences.moved_text(networks([worse, worse, better]))
-    assert said.startswith("Two of three networks of 100 epochs got worse with every mask that ")
+    assert said.startswith("Two of three measured networks of 100 epochs got worse with every ")
     assert sentences.moved_text([]) == "No network was measured with its masks replaced yet."
 
 

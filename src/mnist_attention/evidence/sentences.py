@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..noise import CLEAN
+from ..protocol import PAPER
 from . import ablations, attention
 from . import runs as evidence
 from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
@@ -183,9 +184,9 @@ def moved_text(records: Records) -> str:
         for of in [changes[name]]
     ]
     which = "All" if worse == n else f"{_word(worse).capitalize()} of"
-    networks = f"{which} {_word(n)} network{'s' * (n != 1)} of {evidence.DEFAULTS['epochs']} epochs"
-    said = f"{networks} got worse with every mask that looks elsewhere. Change of accuracy:\n"
-    return "\n".join([said, *lines])
+    networks = f"{_word(n)} measured network{'s' * (n != 1)} of {PAPER.epochs} epochs"
+    said = f"{which} {networks} got worse with every mask that looks elsewhere"
+    return "\n".join([f"{said}. Change of accuracy:\n", *lines])
 
 
 def mcnemar_text(records: Records) -> str:
