@@ -100,6 +100,12 @@ paper: setup ## the runs of every study that have no record: hours on a CPU; res
 	  $(BIN)/mnist-attention study $$study --seeds $(SEEDS) --engine $(ENGINE) || status=$$?; \
 	  test $$status -lt 130 || exit $$status; \
 	done; \
+	echo "== More seeds and epochs, as results/PLAN.md has them"; \
+	for more in "lenets --seeds 10 --first-seed 10" "momentum --seeds 3 --epochs 100" \
+	  "noise --seeds 5 --first-seed 10 --models lenet5_attention"; do \
+	  $(BIN)/mnist-attention study $$more --engine $(ENGINE) || status=$$?; \
+	  test $$status -lt 130 || exit $$status; \
+	done; \
 	echo "== The whole Table 1, one seed, $(BUDGET) minutes for each network"; \
 	$(BIN)/mnist-attention study table1 --budget-minutes $(BUDGET) --engine $(ENGINE) || status=$$?; \
 	echo "== Measuring the networks of $(MEASURE)"; \

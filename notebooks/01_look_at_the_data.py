@@ -64,8 +64,9 @@ for name, split in {"train": labels, "test": dataset.test_labels}.items():
 # %% [markdown]
 # MNIST has 60,000 and 10,000. A test set of 20,000 does not exist. The paper's description of the
 # data ("size-normalized and centered", "784 features") closely follows the notes of a well-known
-# set of TensorFlow examples, whose text has 10,000 test images. So it is weak evidence that the
-# authors had 20,000, or that they used the vectors and the range from 0 to 1 that it also mentions.
+# set of TensorFlow examples, whose text has 10,000 test images. So the text is weak evidence that
+# the authors had 20,000, or that they used the vectors and the range from 0 to 1 that it also
+# mentions.
 #
 # ## Each class
 #
@@ -142,8 +143,9 @@ ma.figures.show(figure, "01_mirrored", alt, banner)
 
 # %% [markdown]
 # To the eye 0, 1 and 8 survive, and a mirrored 5 is a 2. What does a network make of them? Ask one
-# that has never seen a mirrored digit. We train LeNet-5 for one epoch on digits as they are;
-# [notebook 2](02_train_lenet_with_attention.ipynb) explains every line of this.
+# that has never seen a mirrored digit. We train LeNet-5 for one epoch on digits as they are. With
+# momentum each step continues the last ones, so one epoch is enough; [notebook
+# 2](02_train_lenet_with_attention.ipynb) explains the network and the loss.
 
 # %%
 keras.utils.set_random_seed(0)  # the same order of the images each time this page runs
@@ -172,10 +174,10 @@ for digit in range(10):
     print(f"a mirrored {digit} is read as {shares}")
 
 # %% [markdown]
-# Most mirrored digits are other digits to it: a 5 or a 6 is mostly a 2, and a 2 often a 5. So the
-# augmentation teaches a network a second way to write most digits, and some of these second ways
-# are how other digits are written. That costs accuracy: [the report](../REPORT.md) measures how
-# much.
+# Most mirrored digits are other digits to it: a 5 or a 6 is mostly a 2, a 3 or a 9 mostly an 8. So
+# the augmentation teaches a network a second way to write most digits, and some of these second
+# ways are how other digits are written. That costs accuracy: [the report](../REPORT.md) measures
+# how much.
 #
 # ## Write the shift
 #
@@ -198,8 +200,9 @@ assert (shift(images[0], 1, 0)[3:31, 2:30] == images[0]).all()
 # ## An epoch of the plan
 #
 # Which images are flipped, how far each is shifted, and in which order they come is sampled again
-# in every epoch. `epoch_plan` gives all of it for a seed and an epoch, so that two networks can be
-# trained on exactly the same images:
+# in every epoch. `ma.PAPER` is a `Protocol`: all settings of a run, here the paper's and seed 0.
+# `epoch_plan` gives the plan of one epoch: `order` has the numbers of the images, `flip` and
+# `shift` what happens to each, in that order. So two networks can see exactly the same images:
 
 # %%
 size = len(images)
@@ -235,14 +238,28 @@ ma.figures.show(figure, "01_augmented", alt, banner)
 
 # %%
 WEIGHTS = np.array([[1, 2, 4], [128, 0, 8], [64, 32, 16]])
-padded = np.pad(images[:500], ((0, 0), (1, 1), (1, 1)))
-patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-codes = ((patches >= patches[..., 1:2, 1:2]) * WEIGHTS).sum(axis=(-2, -1))
+
+
+def pattern(image):
+    padded = np.pad(image, 1)
+    codes = np.zeros(image.shape, int)
+    for down in range(3):
+        for right in range(3):
+            neighbour = padded[down : down + 28, right : right + 28]
+            codes += WEIGHTS[down, right] * (neighbour >= image)
+    return codes
+
+
+codes = np.array([pattern(image) for image in images[:500]])
+
 
 # %%
+def greys(number, row, column):  # how many different greys the patch has
+    return len(np.unique(np.pad(images[number], 1)[row : row + 3, column : column + 3]))
+
+
 found = np.argwhere(codes == 0b11110001)
-variety = [len(np.unique(patches[tuple(place)])) for place in found]  # many different greys
-number, *centre = found[np.argmax(variety)]
+number, *centre = max(found, key=lambda place: greys(*place))
 print(f"code {codes[number, centre[0], centre[1]]:08b} in image {number}, a {labels[number]}")
 
 # %%
@@ -253,8 +270,8 @@ alt = "A digit with a framed patch of 3 by 3 pixels; its grey values, bits and c
 ma.figures.show(figure, "01_local_binary_pattern", alt, banner)
 
 # %% [markdown]
-# The code says on which side of a pixel the ink lies, and nothing of how strong it is. An even
-# surface, paper or the inside of a stroke, has code 255, white in panel 5.
+# The code says on which side of a pixel the ink lies, and nothing of how strong it is. Empty paper
+# has code 255, white in panel 5. Inside a stroke the grey is never quite even, so codes vary there.
 #
 # ## What the paper says, and what is there
 #
@@ -282,7 +299,8 @@ ma.figures.show(figure, "01_local_binary_pattern", alt, banner)
 # ## Exercises
 #
 # 1. Flip top to bottom instead (`images[:, ::-1]`). Which digits survive? Where does a 6 go?
-# 2. Train the network above on flipped digits too. How well does it read stored ones now?
+# 2. Train the network above again, with every second training image mirrored (copy the images, then
+#    change `copy[::2]`). How well does it read stored digits now, and mirrored ones?
 # 3. Compare the codes with `skimage.feature.local_binary_pattern(image, P=8, R=1)`. It takes its
 #    neighbours on a circle, in another order: which four bits must still agree?
 #

@@ -50,7 +50,7 @@ if banner:
 # each of 28x28 positions.
 
 # %%
-digit = np.pad(dataset.test_images[0], 2).astype("float32") / 255  # 28x28 bytes -> 32x32 in [0, 1]
+digit = ma.network_input(dataset.test_images[:1])[0, :, :, 0]  # 28x28 bytes -> 32x32 in [0, 1]
 c1 = keras.layers.Conv2D(6, 5, activation="relu", name="c1")
 c1(digit[None, :, :, None])  # builds the layer
 start = ma.lenet5_attention(seed=0)  # the package's network: we borrow its random start
@@ -176,7 +176,8 @@ alt = "LeNet-5 with the feature maps of a digit; after C1 and C3 a mask multipli
 ma.figures.show(figure, "02_network", alt, banner)
 
 # %% [markdown]
-# The network is not trained yet: every score of a mask is near one half, on the digit and off it.
+# The network is not trained yet: off the digit every score is one half. On it the C1 scores go down
+# to a quarter, by chance of the initial weights; the C3 scores stay near one half.
 #
 # ## The loss by hand (Eq. 1)
 #
@@ -186,7 +187,7 @@ ma.figures.show(figure, "02_network", alt, banner)
 
 # %%
 two, labels = dataset.test_images[:2], dataset.test_labels[:2].astype(int)
-logits = np.asarray(plain(np.pad(two, ((0, 0), (2, 2), (2, 2)))[..., None] / np.float32(255)))
+logits = np.asarray(plain(ma.network_input(two)))
 p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 by_hand = -np.log(p[[0, 1], labels])
 
@@ -202,7 +203,8 @@ print("by hand", by_hand, " by Keras", by_keras, f" log 10 = {np.log(10):.4f}")
 #
 # The paper's protocol: SGD at rate 0.01, batches of 96, digits flipped with probability 1/2 and
 # shifted ("jittered"). `epoch_plan` fixes what is random in an epoch, as in
-# [notebook 1](01_look_at_the_data.ipynb): the order, the flips, the shifts.
+# [notebook 1](01_look_at_the_data.ipynb): the order, the flips, the shifts. `ma.PAPER` holds these
+# settings, with the masked network as its model; `replace` makes a copy in which some are changed.
 
 # %%
 protocol = replace(ma.PAPER, dataset=dataset.name, epochs=EPOCHS, seed=0)
@@ -221,7 +223,7 @@ def augmented(epoch: int):
 
 
 # %%
-test_images = np.pad(dataset.test_images, ((0, 0), (2, 2), (2, 2)))[..., None] / np.float32(255)
+test_images = ma.network_input(dataset.test_images)
 test = (test_images, dataset.test_labels.astype("int32"))
 accuracy = {"without mask": [], "with mask": []}
 
@@ -259,7 +261,7 @@ with ma.figures.style():
 ma.figures.show(figure, None, "Test accuracy over epochs: with the mask it starts lower.", banner)
 
 # %% [markdown]
-# Why late? Before training every score is near one half, so each mask lets half of the signal pass,
+# Why late? Before training the mean score is near one half, so a mask passes half of the signal,
 # and two masks in a row a quarter:
 
 # %%
@@ -299,7 +301,8 @@ assert np.allclose(yours, packages, atol=0.005)
 # ## A hundred epochs
 #
 # The paper trains for 100 epochs. That takes minutes a run, and we want many runs, so they are on
-# record: one JSON file each in `results/`, with every epoch's accuracy.
+# record: one JSON file each in `results/`, with every epoch's accuracy. `read_records` reads them
+# all.
 
 # %%
 records = ma.evidence.read_records()
@@ -315,7 +318,8 @@ ma.figures.show(figure, "02_learning_curves", alt)
 # ## Why one run decides nothing
 #
 # The two networks of a seed start alike and see the same batches, so their difference is the
-# mask's. Here it is for every seed:
+# mask's. `runs_of({"model": "lenet5"}, records)` picks the runs of the paper's protocol with this
+# one change, a run for each seed. The differences of all seeds:
 
 # %%
 plain_runs = ma.evidence.runs_of({"model": "lenet5"}, records)
@@ -347,7 +351,7 @@ Markdown(ma.evidence.markdown(ma.evidence.systems5_table(records)))
 # ## The mistakes that both make
 #
 # A record keeps the class that the network gave to each test image. These images are misread by
-# both networks of seed 0. Below each: its label, and the answer of the network with the mask.
+# both networks of seed 0. Above each: its label, and the answer of the network with the mask.
 
 # %% tags=["hide-input"]
 wrong = [
@@ -382,11 +386,14 @@ ma.figures.show(
 # 1. Start both masks near one instead of one half: after `masked.set_weights(...)` write
 #    `masked.get_layer("c1_attention").score.bias.assign([3.0])`, and the same for C3. Does the late
 #    start go away?
-# 2. Let each feature have a score of its own: in `build`, `self.score = keras.layers.Conv2D(
-#    shape[-1], 1, activation="sigmoid", name="score")`, and leave out `masked.set_weights(...)`.
-#    How many parameters does that cost? (`AttentionMask1x1(mask_channels=None)` is the package's.)
-# 3. Remove the flip from `augmented` and train `plain` again. Which 2s and 5s does it misread
-#    (`plain.predict(test_images).argmax(axis=1)`), and how many were it before?
+# 2. Let each feature have a score of its own: in `build`, before `self.score.build(shape)`, write
+#    `self.score = keras.layers.Conv2D(shape[-1], 1, activation="sigmoid", name="score")`. Leave
+#    out the check by hand. Instead of `masked.set_weights(...)` copy what both networks have:
+#    `for name in ("c1", "c3", "c5", "f6", "output"):
+#    masked.get_layer(name).set_weights(plain.get_layer(name).get_weights())`. How many parameters
+#    does that cost? (`AttentionMask1x1(mask_channels=None)` is the package's.)
+# 3. Count the 2s and 5s that `plain` misreads (`plain.predict(test_images).argmax(axis=1)`). Then
+#    set its initial weights again, remove the flip from `augmented`, train it, and count again.
 #
 # ## Further reading
 #

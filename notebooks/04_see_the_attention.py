@@ -97,8 +97,7 @@ alt = "Ink and mask along row 14 of a seven: the mask is near 1 on the stroke, l
 ma.figures.show(figure, "04_mask_along_row", alt, banner)
 
 # %% [markdown]
-# Far from the stroke the curve is flat: every empty place sees the same nothing and gets the same
-# score.
+# Far from the stroke the curve is flat: every empty place sees only black and gets the same score.
 #
 # ## Onto the image
 #
@@ -178,9 +177,9 @@ alt = "Ten digits; their C1 masks, bright on the strokes; their C3 masks, bright
 ma.figures.show(figure, "04_ten_digits", alt, banner)
 
 # %% [markdown]
-# The C1 mask is near 1 on the strokes and lets about three quarters of the empty background pass.
-# The C3 mask is near 1 on most of the digit and on what it encloses, and lowest *above* strokes:
-# over the bar of the seven, to the upper right of the zero.
+# The C1 mask is near 1 on the strokes and about 0.75 on the empty background. The C3 mask is near 1
+# on most of the digit and on what it encloses, and lowest *above* strokes: over the bar of the
+# seven, to the upper right of the zero.
 #
 # You can [draw a digit of your own](../site/draw/page.html) and watch both masks follow the pen: on
 # the web site, or in a checkout, where `make site` builds the page as `build/site/draw.html`.
@@ -213,10 +212,10 @@ alt = "Three digits under three seeds: C1 masks alike after training, C3 masks n
 ma.figures.show(figure, "04_before_and_after", alt, banner)
 
 # %% [markdown]
-# Before training every score is near one half. Still the digit shows, in one seed darker than the
-# rest, in the others as thin lines: any number that is computed from the features at a position
-# shows where there are features. **A map in which you recognise the digit is no proof that anything
-# was learned.**
+# Before training the scores are near one half, on the strokes of seed 0 down to 0.2. So the digit
+# shows, in one seed darker than the rest, in the others as thin lines: any number that is computed
+# from the features at a position shows where there are features. **A map in which you recognise the
+# digit is no proof that anything was learned.**
 #
 # Training makes the C1 masks alike: bright on the strokes. The C3 masks, all near one half at
 # first, become different ones.
@@ -248,7 +247,7 @@ ma.figures.show(figure, "04_bars", alt, banner)
 #
 # ## The average mask of each class
 #
-# Averaged over all test images of a class, what belongs to single handwritings is gone:
+# Averaged over all test images of a class, what is special to one writer is gone:
 
 # %%
 everything = masks_of(model, images)
@@ -262,8 +261,8 @@ alt = "The average image of each digit, and below it the average C1 mask and C3 
 ma.figures.show(figure, "04_class_means", alt, banner)
 
 # %% [markdown]
-# The C1 mask knows ink, not classes. The C3 mask is low above bars and arches, and above and beside
-# the one.
+# The C1 mask knows ink, not classes. The C3 mask is lowest above the bar of the seven and to the
+# upper right of 0, 2, 3, 8 and 9, and low on both sides of the one.
 #
 # ## The mistakes
 #
@@ -300,7 +299,7 @@ ma.figures.show(figure, "04_mistakes", alt, banner)
 #
 # Pictures persuade; a measure can fail. Take one pixel of ink and one of background at random: how
 # often is the mask higher on the ink? This share is the *AUROC*; one half is chance, one is
-# perfect. For the seven:
+# perfect. A tie counts one half. For the seven:
 
 # %%
 on_seven = seven > 127
@@ -317,12 +316,13 @@ for name, found in {**masks_of(model, seven[None]), "the image itself": seven[No
 # - *AUROC for ink*: as above.
 # - *peak on ink*: in how many images the highest point of the map is on ink.
 # - *mass on ink*: the share of the map's sum that lies on ink.
-# - *rank on ink*: of as many pixels as there is ink, the highest ones, the share on ink.
+# - *rank on ink*: take the highest pixels, as many as there is ink; the share of them on ink.
 # - *signal to noise*: what the mask adds to the ratio of feature energy on and off ink
 #   ([notebook 6](06_does_it_filter_noise.ipynb)). It needs features, so only masks have it.
 #
-# Beside the masks stand the same masks before training, and maps without a network: the image, a
-# Gaussian in the middle that is the same for all images, the image's edges, random numbers.
+# Beside the masks stand the same masks before training (*untrained*), and maps without a network:
+# the image (*brightness*), a Gaussian in the middle that is the same for all images (*centre*),
+# the image's *edges*, *random* numbers.
 
 # %% tags=["hide-input"]
 records = ma.evidence.read_records()

@@ -51,8 +51,8 @@ if notice:
 # ## What would have to be true
 #
 # `outputs = x * sigmoid(w . x + b)`: read without its name, that is a *gate*. Each position's
-# features are scaled by a number made from these very features. *Attention* says more, and the more
-# can be tested:
+# features are scaled by a number made from these very features. *Attention* claims more than that,
+# and the claim can be tested:
 #
 # 1. The trained network needs its mask *at its place*.
 # 2. A network with a mask does better than one that has something simpler there, or nothing.
@@ -77,8 +77,9 @@ def run(images, change):
 
 
 # %% [markdown]
-# Four changes, made of scores `s` of shape (images, height, width, 1). The first three leave the
-# mask as strong as it was and move it; the last takes it away.
+# The mask itself and four replacements, made of scores `s` of shape (images, height, width, 1).
+# *Its mean* makes it flat; *another image's* and *shuffled* put it elsewhere. These three keep its
+# mean over the images. *Ones* takes it away.
 
 
 # %%
@@ -147,7 +148,7 @@ Markdown(ma.evidence.moved_text(records))
 # seeds lie far apart: networks of nearly the same accuracy lean on their masks to very different
 # degrees. Nothing in the loss rewards a network for leaning on its mask.
 #
-# So networks of 100 epochs need their masks at their places.
+# So the first condition holds for all networks of 100 epochs, but for some of them barely.
 #
 # ## But train without
 #
@@ -183,11 +184,11 @@ ma.figures.show(figure, "05_controls", alt)
 Markdown(ma.evidence.markdown(ma.evidence.controls_table(records)))
 
 # %% [markdown]
-# After 20 epochs the mask still suffers from its late start
-# ([notebook 2](02_train_lenet_with_attention.ipynb)), as does everything that halves the signal. It
-# does beat *one half everywhere*, so it is more than a smaller scale. But masks that were never
-# trained, and start just as late, come out about where trained ones do; and LeNet alone is ahead.
-# The second condition fails.
+# After 20 epochs the mask still suffers from its late start ([notebook
+# 2](02_train_lenet_with_attention.ipynb)), as does everything that halves the signal. It does beat
+# *one half everywhere*, so it is more than a smaller scale. But masks that were never trained, and
+# start just as late, come out about where trained ones do; and LeNet alone is ahead. The second
+# condition fails.
 #
 # ## Which maps notice what was learned?
 #
@@ -207,12 +208,17 @@ for name in FROM_THE_TOP:
     stages[name] = ma.attention_maps(network, ten)
 
 # %%
-rows = {}
-for mask, names in {"c1": ("c3", "c1_attention", "c1"), "c3": ("c5", "c3_attention", "c3")}.items():
-    for name in ("trained", *names):
-        layer = name.upper().replace("_ATTENTION", " mask")
-        row = f"{mask.upper()}, " + (name if name == "trained" else f"down to {layer}")
-        rows[row] = stages[name][f"{mask}_attention"][..., 0]
+ROWS = {  # row of the picture -> the mask, and the layer down to which the weights are new
+    "C1, trained": ("c1", "trained"),
+    "C1, down to C3": ("c1", "c3"),
+    "C1, down to C1 mask": ("c1", "c1_attention"),
+    "C1, down to C1": ("c1", "c1"),
+    "C3, trained": ("c3", "trained"),
+    "C3, down to C5": ("c3", "c5"),
+    "C3, down to C3 mask": ("c3", "c3_attention"),
+    "C3, down to C3": ("c3", "c3"),
+}
+rows = {row: stages[stage][f"{mask}_attention"][..., 0] for row, (mask, stage) in ROWS.items()}
 
 # %% tags=["hide-input"]
 title = "A mask stays as it is until its own layer is re-initialised"
@@ -236,14 +242,15 @@ ma.figures.show(figure, "05_randomised", alt)
 # the network makes of the digit is decided above. So **a mask explains no answer**: put nonsense
 # there, and it stays the same picture.
 #
-# Below, mind the size and not only the sign. Near -1 the picture is not gone: it is the negative.
-# Weights that learned nothing still draw the digit, for they too are applied to features of the
-# digit. What they cannot know is which to let through, ink or paper.
+# Once its own layer is new, mind the size and not only the sign. Near -1 the picture is not gone:
+# it is the negative. Weights that learned nothing still draw the digit, for they too are applied to
+# features of the digit. What they cannot know is which to let through, ink or paper.
 #
 # ## Do seeds agree where to look?
 #
 # If there is a right place to look, networks that differ in the seed alone should find it. Compare
-# the masks of five seeds, before training and after 20 epochs of it:
+# the masks of five seeds, before training and after 20 epochs of it. `maps_on_image` is `masks_of`
+# of notebook 4: "C1" and "C3" -> the masks at 28x28.
 
 # %%
 of_seed = [replace(protocol, seed=seed, epochs=20) for seed in range(SEEDS)]
@@ -299,8 +306,8 @@ for mask in ("C1", "C3"):
 # The rule is code. The mask is compared with nine controls: three are the mask itself, moved, in
 # networks of 20 epochs (above you saw those of 100); one is LeNet-5 alone, after 100 epochs; five
 # are the blocks above that learn no mask over places, after 20. It is attention if it beats all of
-# them. It is not, if one of them is shown to be as
-# good, that is, worse by less than one test image in a thousand. Otherwise it is undecided.
+# them. It is not, if one of them is shown to be as good, that is, worse by less than one test image
+# in a thousand. Otherwise it is undecided.
 
 # %% tags=["hide-input"]
 Markdown(ma.evidence.answer(records))
@@ -308,10 +315,10 @@ Markdown(ma.evidence.answer(records))
 # %% [markdown]
 # Nine tests give nine chances of a false finding, so they share the level of 0.05 (by Holm's
 # correction: the smallest p value must be below 0.05 / 9, the next below 0.05 / 8, and so on). [The
-# report](../REPORT.md) has the statistics,
-# and the choices that the paper leaves open: other places and activations, a mask for each feature.
-# It holds for LeNet-5 on MNIST: digits on black, where there is little to look away from.
-# [Notebook 6](06_does_it_filter_noise.ipynb) puts something there.
+# report](../REPORT.md) has the statistics, and the choices that the paper leaves open: other places
+# and activations, a mask for each feature. It holds for LeNet-5 on MNIST: digits on black, where
+# there is little to look away from. [Notebook 6](06_does_it_filter_noise.ipynb) puts something
+# there.
 #
 # ## What you have learnt
 #

@@ -13,12 +13,12 @@
 # handwritten digital images" and raises the "signal noise ratio". It shows this nowhere, and MNIST
 # has neither. Does the mask filter noise that we put there?
 #
-# **The answer.** Masks that were trained on noise do raise the ratio, by 1 to 8 decibels. It does
+# **The answer.** Masks that were trained on noise raise the ratio by 1.5 to 7.5 decibels. It does
 # not help: networks with the mask read noisy digits no better than networks without it.
 #
 # **You will** put noise behind digits, test networks with the mask and without it, look at masks
-# that were trained on noise, and work out decibels by hand, and why they promise more than they
-# keep.
+# that were trained on noise, and work out decibels by hand, and see why they can
+# mislead.
 #
 # **You need** to have seen a mask ([notebook 4](04_see_the_attention.ipynb)). Run time: about half
 # a minute.
@@ -299,8 +299,10 @@ for name, found in {"features": features, "times mask": product, "squared": feat
 # ## The answer
 #
 # The verdicts on the paper's claim, by rules in code, at full strength of the background. All
-# comparisons share one error rate. *Direction only* means: shown on most backgrounds, not on all;
-# *not reproduced*: no gain is shown, which does not prove that there is none.
+# comparisons share one error rate, which counts: [the report](../REPORT.md#does-it-filter-noise)
+# has the verdicts without it. *Direction only* means: shown on most backgrounds, not on all; *not
+# reproduced*: no gain is shown, which does not prove that there is none; *inconclusive*: too few
+# runs, or too noisy, to tell.
 
 # %% tags=["hide-input"]
 Markdown(ma.evidence.claim_text(9, records))
@@ -318,11 +320,12 @@ Markdown(ma.evidence.claim_text(9, records))
 #
 # ## Exercises
 #
-# 1. Put a background as bright as ink behind the seven: replace 0.75 by 1. At which strength do you
-#    lose the digit, and does the mask?
+# 1. Put a background as bright as ink behind the seven: replace 0.75 by 1. Can you still read it?
+#    Can the masks? Draw `ma.attention_maps(network, np.array(noisy))["c1_attention"][..., 0]` for
+#    the networks `clean` and `trained["uniform"]`.
 # 2. Which power of the features, instead of the square, gives the decibels of the mask?
-# 3. Without any mask: what does `scipy.ndimage.median_filter` before `ma.network_input` do to the
-#    accuracy of `plain` on uniform noise?
+# 3. Without any mask: what does `scipy.ndimage.median_filter(through, size=(1, 3, 3))` before
+#    `ma.network_input` do to the accuracy of `plain` on uniform noise? Why not `size=3`?
 #
 # ## Further reading
 #

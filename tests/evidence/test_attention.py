@@ -307,7 +307,8 @@ def test_a_mask_that_beats_everything_attends():
     assert answer == "yes"
     assert said.startswith("**Yes: ")
     assert said.endswith(
-        "Nine comparisons share a level of 0.05 (Holm). With 0.05 for each, nothing would change."
+        "Nine comparisons share a level of 0.05 (Holm). With 0.05 for each, nothing would change. "
+        'With two-sided tests of "as good" the answer would be the same.'
     )
 
 
@@ -320,7 +321,17 @@ def test_what_would_be_as_good_too_has_its_short_name():
     answer, said = answered(others + swish)
     assert answer == "no"
     assert said.startswith("**No: the network does as well with nothing in its place.**")
-    assert said.endswith(" With 0.05 for each, swish would be as good too.")
+    assert " With 0.05 for each, swish would be as good too. With" in said
+
+
+def test_the_answer_says_what_two_sided_tests_would_say():
+    """The mask behind LeNet alone by 0.06: shown to be no better by 0.1 on one side only."""
+    spread = np.array([-0.15, 0.15, -0.14, 0.14, -0.12, 0.12, -0.1, 0.1, -0.11, 0.11]) / 100
+    leads = dict.fromkeys(attention.rivals([]), paired_difference(100 * (spread + 0.01)))
+    leads["nothing in its place"] = paired_difference(112 * spread - 0.06)
+    one, two = (attention.standings(leads, sides=sides) for sides in (1, 2))
+    assert one["nothing in its place"] == "as good"
+    assert two["nothing in its place"] == "open"
 
 
 def test_a_control_that_looks_decides_nothing():
@@ -357,7 +368,7 @@ def test_the_answer_says_what_depends_on_sharing_the_level():
     answer, said = answered(trial(n=6))  # p = 0.031 each: shown alone, not among nine
     assert answer == "undecided"
     assert " With 0.05 for each, its own mean at every place, the mask of another image, " in said
-    assert said.endswith(", swish and squeeze-and-excitation would be beaten.")
+    assert ", swish and squeeze-and-excitation would be beaten. With" in said
 
 
 @pytest.mark.parametrize("lacking", [*attention.PLACELESS])
@@ -451,7 +462,7 @@ def test_each_map_that_could_lose_is_compared_with_the_mask():
         {"edges": auroc - 0.6, "centre": auroc - 0.7, "untrained": auroc - 0.3}
     )
     assert entry["snr_over_untrained"].mean == pytest.approx(np.mean(SPREAD[:3]))
-    assert len(entry["records"]) == 6
+    assert (len(entry["pairs"]), len(entry["with_mask"])) == (6, 3)
     assert entry["snr_over_frozen"].n == 0
     changes = {**SHORT_RUNS, **TRAINING_CONDITIONS[0].fields}
     records += networks([make_measured(snr=0.4)] * 2, model="lenet5_frozen", **changes)

@@ -244,7 +244,7 @@ def test_the_outcome_of_a_sub_claim(claim, part, outcome, records):
     assert found.outcome == outcome
     assert sentences.clause(found) != "no run of full length"
     if outcome == "inconclusive":
-        assert "would settle it" in sentences.clause(found)
+        assert "would give power 0.8" in sentences.clause(found)
 
 
 def test_the_cases_reach_every_outcome():
@@ -434,3 +434,22 @@ def test_the_plan_is_as_it_was_fixed():
     assert hashlib.sha256(fixed.encode()).hexdigest() == FIXED
     assert heading
     assert deviations.strip()
+
+
+def test_new_runs_are_those_that_a_verdict_uses():
+    records = batches()
+    later = {"finished": "2026-11-27T00:00:00Z"}
+    alone = make_runs([0.99] * 11)[10]  # batch 96 has one more seed than the others
+    alone["environment"] |= later
+    assert judged(7, "128", [*records, alone]).new == 0
+    pair = [r for r in records if r["protocol"]["seed"] == 0]
+    for record in pair:
+        record["environment"] |= later
+    assert judged(7, "128", [*records, alone]).new == 2
+
+
+def test_the_text_on_the_correction_says_what_each_test_alone_would_say():
+    said = sentences.correction_text(on_noise())
+    assert said.startswith("**These verdicts depend on the correction.** 25 tests share a level of")
+    assert said.endswith("be: where, reproduced; ratio, reproduced; accuracy, reproduced.")
+    assert sentences.correction_text([]) == "No network was trained on noise yet."

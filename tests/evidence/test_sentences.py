@@ -19,15 +19,18 @@ def test_gains_count_losses_too():
     records += make_runs([0.97, 0.99, 0.98], epochs=20, mask_channels=None)
     records += make_runs([0.98] * 3, epochs=20)
     said = (
-        "In 3 comparisons of an option with LeNet alone, trained the same way, the mask is shown "
-        "to gain in 1 (activation of the mask: none, 20 epochs, +1.01) and to lose in 1 "
-        "(activation of the mask: softmax, 20 epochs, -2.97). Its mean is below zero in 2, down to "
-        "-2.97 points."
+        "In {} comparisons of an option with LeNet alone, trained the same way, the mask is shown "
+        "to gain in 1 (activation of the mask: none, 20 epochs, +1.01) and to lose in {} "
+        "(activation of the mask: softmax, 20 epochs, -2.97{}). Its mean is below zero in {}, down "
+        "to {} points. The tests are not corrected for their number."
     )
-    assert sentences.gains_text(records) == said
+    assert sentences.gains_text(records) == said.format(3, 1, "", 2, "-2.97")
     records += make_runs([0.1135] * 3, epochs=20, mask_placement="c1")
-    apart = " In 1 more, runs are stuck at chance (after C1 only)."
-    assert sentences.gains_text(records) == said + apart
+    stuck = "; where the mask sits: after C1 only, 20 epochs, the mask stuck at chance, -86.75"
+    # The order is that of the options: where the mask sits comes first.
+    first = said.format(4, 2, "", 3, "-86.75").replace("(activation of the mask: softmax", "({}{}")
+    first = first.format(stuck[2:] + "; ", "activation of the mask: softmax")
+    assert sentences.gains_text(records) == first
 
 
 def test_mcnemar_counts_the_pairs_that_differ():
@@ -36,8 +39,8 @@ def test_mcnemar_counts_the_pairs_that_differ():
     masked = make_runs([1.0] * 2, test_predictions=labels)
     masked[1]["test_predictions"] = "".join(str(9 - int(d)) for d in labels[:30]) + labels[30:]
     assert sentences.mcnemar_text(plain + masked) == (
-        "By McNemar's exact test at a level of 0.05, the networks of 1 of 2 pairs differ in the "
-        "test images that they read; 0 of these in favour of the mask."
+        "By McNemar's exact test at a level of 0.05, not corrected, the two networks differ in "
+        "their number of errors in 1 of 2 pairs; in 0 of these the mask has fewer."
     )
 
 
@@ -56,7 +59,7 @@ def test_the_finding_is_one_sentence_with_two_numbers_and_n():
 def test_a_clause_gives_ours_then_n_then_the_paper():
     records = make_runs([0.9842, 0.9845, 0.9844], model="lenet5")
     (verdict,) = judge(1, records)
-    assert sentences.clause(verdict).startswith("98.44 % (n = 3); paper 97.7; LeNet-5 of 1998, ")
+    assert sentences.clause(verdict).startswith("98.44 % (n = 3; one more run: 98.")
     cut = judge(5, make_runs([0.954], model="resnet50", epochs_done=2))
     assert sentences.clause(cut[0]) == "95.40 % after 2 of 100 epochs (n = 1); paper 86.5"
 

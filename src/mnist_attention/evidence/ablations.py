@@ -79,6 +79,7 @@ class Row:
         effect: Option minus ours, paired by seed, in points of `metric`.
         gain: With the option, LeNet+Attention minus LeNet-5 trained the same way.
         stuck: Runs of the option that diverged or are stuck at chance.
+        stuck_alone: The same of LeNet-5 trained the same way.
         missing: What keeps it from having pairs.
     """
 
@@ -90,6 +91,7 @@ class Row:
     effect: Difference = NO_PAIRS
     gain: Difference = NO_PAIRS
     stuck: int = 0
+    stuck_alone: int = 0
     metric: str = "test accuracy"
     missing: str = NOT_RUN
 
@@ -123,8 +125,8 @@ def _measured(option: Option, table: RunTable) -> list[Row]:
                 epochs=epochs,
                 accuracy=evidence.sample(theirs).mean,
                 effect=paired_difference(pairs),
-                gain=_over_lenet(changes, table),
                 stuck=sum(map(evidence.is_failed, theirs.records)),
+                **_over_lenet(changes, table),
             )
             rows.append(row)
     there = table.runs(wanted)
@@ -132,14 +134,16 @@ def _measured(option: Option, table: RunTable) -> list[Row]:
     return rows or [dataclasses.replace(named, missing=lack or NOT_RUN)]
 
 
-def _over_lenet(changes: Changes, table: RunTable) -> Difference:
+def _over_lenet(changes: Changes, table: RunTable) -> dict:
     """What the mask is worth under an option: over LeNet-5 trained the same way."""
     if changes.get("model", MASKED) != MASKED:
-        return NO_PAIRS
+        return {}
     without = {name: value for name, value in changes.items() if name not in _OF_THE_MASK}
     plain = table.runs({**without, "model": PLAIN})
     gain = evidence.difference(whole_runs(changes, table), plain)
-    return gain if gain.n >= ENOUGH_SEEDS else NO_PAIRS
+    if gain.n < ENOUGH_SEEDS:
+        return {}
+    return {"gain": gain, "stuck_alone": sum(map(evidence.is_failed, plain.records))}
 
 
 def _running_accuracy(table: RunTable) -> Row:

@@ -162,14 +162,14 @@ def trained_on_noise(records: Records) -> list[dict]:
     """Networks trained and tested on a background, one entry for each of `TRAINING_CONDITIONS`.
 
     Returns:
-        Entries with `condition`; `plain` and `masked`, the accuracies of all pairs without and with
-        the mask, each a `Sample`; `records` of both; and as `Difference`: `gain`, with minus
-        without the mask; of the C1 mask on that background `over`, its AUROC for ink minus that of
-        other maps, by name: Sobel edges, a Gaussian in the centre, the mask of the untrained
-        network; `focus`, the same minus that of the image's own brightness; `snr`, the gain in
-        signal to noise in decibels; `snr_over_untrained`, the same minus the gain of the mask
-        before training; `snr_over_frozen`, minus that of a network trained around masks that are
-        not. n is 0 where runs or measurements are missing.
+        Entries with `condition`; the records `with_mask`, and those of `pairs`; `plain` and
+        `masked`, the accuracies of all pairs without and with the mask, each a `Sample`; and as
+        `Difference`: `gain`, with minus without the mask; of the C1 mask on that background `over`,
+        its AUROC for ink minus that of other maps, by name: Sobel edges, a Gaussian in the centre,
+        the mask of the untrained network; `focus`, the same minus that of the image's own
+        brightness; `snr`, the gain in signal to noise in decibels; `snr_over_untrained`, the same
+        minus the gain of the mask before training; `snr_over_frozen`, minus that of a network
+        trained around masks that are not. n is 0 where runs or measurements are missing.
     """
     return [_trained_on(condition, records) for condition in TRAINING_CONDITIONS]
 
@@ -195,7 +195,8 @@ def _trained_on(condition: Condition, records: Records) -> dict:
         "condition": condition,
         "plain": summarise([value_of(run) for run, _ in both]),
         "masked": summarise([value_of(run) for _, run in both]),
-        "records": (*plain.records, *masked.records),
+        "pairs": [run for pair in both for run in pair],
+        "with_mask": masked.records,
         "gain": difference(masked, plain),
         "over": {name: minus(auroc, other) for name, other in others.items()},
         "focus": minus(auroc, scores("ink_auroc", "trivial", "brightness")),
@@ -243,19 +244,21 @@ def rivals(records: Records) -> dict[str, Difference]:
     return leads
 
 
-def standings(leads: Mapping[str, Difference], *, shared: bool = True) -> dict[str, Standing]:
+def standings(
+    leads: Mapping[str, Difference], *, shared: bool = True, sides: int = 1
+) -> dict[str, Standing]:
     """What the leads of the mask over its `rivals` show.
 
     With `shared`, all tests share one error rate (Holm); else each has 0.05 of its own.
 
     Returns:
         Rival -> "missing" with fewer than three seeds; "as good" if the mask is shown to be better
-        by less than `MARGIN`, if at all (one-sided t test); "beaten" if it is shown to be better
-        (two-sided, see `Difference.sign_p`); "open" if neither is shown.
+        by less than `MARGIN`, if at all (t test with so many `sides`); "beaten" if it is shown to
+        be better (two-sided, see `Difference.sign_p`); "open" if neither is shown.
     """
     correct = statistics.holm if shared else list
     better = correct([lead.sign_p for lead in leads.values()])
-    no_better = correct([lead.p_below(MARGIN) for lead in leads.values()])
+    no_better = correct([sides * lead.p_below(MARGIN) for lead in leads.values()])
     found: dict[str, Standing] = {}
     for (rival, lead), p_better, p_no_better in zip(leads.items(), better, no_better, strict=True):
         if lead.n < ENOUGH_SEEDS:

@@ -166,12 +166,12 @@ def _needed_for_number(ours: Sample, rounding: float = ROUNDING) -> int | None:
     return found and max(found, ours.n + 1)
 
 
-def _needed(test: Test) -> int | None:
-    """Pairs with which the effect that was seen, or at least `MARGIN`, would be found."""
+def _needed(test: Test, least: float = MARGIN) -> int | None:
+    """Pairs with which the effect that was seen, or at least `least`, would be found."""
     paired = test.difference
     if paired.n < 2:
         return ENOUGH_SEEDS
-    effect = paired.mean - test.bound if test.bound else max(abs(paired.mean), MARGIN)
+    effect = paired.mean - test.bound if test.bound else max(abs(paired.mean), least)
     options = {"sides": 1 if test.bound else 2, "level": test.level}
     found = statistics.runs_needed(paired.deviation, effect, **options)
     return found and max(found, paired.n + 1)
@@ -209,7 +209,8 @@ def _compared(
     said: Said, outcome: Outcome, tests: list[Test], records: list[dict], unit: str = "points"
 ) -> Verdict:
     """A verdict on differences; `needed` are the pairs with which all of them would be shown."""
-    needed = [_needed(test) for test in tests if not test.direction]
+    least = MARGIN if unit == "points" else 0.0
+    needed = [_needed(test, least) for test in tests if not test.direction]
     most = None if None in needed else max(needed, default=None)
     n = min(test.difference.n for test in tests)
     return Verdict(*said, outcome, n, records, unit=unit, tests=tests, needed=most)
@@ -238,11 +239,13 @@ def _no_better(said: Said, test: Test, paper: float, *groups: Runs) -> Verdict:
     if test.p_value < LEVEL:
         outcome = "reproduced" if paired.mean < MARGIN else "contradicted"
     facts = {"unit": "points", "paper": round(paper, 1), "tests": (test,), "needed": _needed(test)}
-    return Verdict(*said, outcome, paired.n, _records(*groups), **facts)
+    return Verdict(*said, outcome, paired.n, _paired(*groups), **facts)
 
 
-def _records(*groups: Runs) -> list[dict]:
-    return [record for runs in groups for record in runs.records]
+def _paired(first: Runs, *others: Runs) -> list[dict]:
+    """The records of `first` and of others that have a partner of the same seed."""
+    pairs = [pair for other in others for pair in evidence.pairs(first, other).values()]
+    return [*{record["run_id"]: record for pair in pairs for record in pair}.values()]
 
 
 # The claims
@@ -260,7 +263,7 @@ def _gain(table: RunTable) -> list[Verdict]:
     if not by_seed:
         return [_not_tested(sign), _not_tested(size)]
     tests = _corrected(Test("with minus without the mask", difference(masked, plain)))
-    signed = _compared(sign, _sign_rule(tests), tests, _records(plain, masked))
+    signed = _compared(sign, _sign_rule(tests), tests, _paired(plain, masked))
     p_value = _p_value(tests[0].difference, MARGIN)
     bound = dataclasses.replace(tests[0], bound=MARGIN, p_value=p_value)
     signed = dataclasses.replace(signed, beside=(bound,))
@@ -328,9 +331,9 @@ def _learning_rate(table: RunTable) -> list[Verdict]:
         paper = reported_value(f"learning_rate={rate}")
         said = 6, part, f"rate {rate} {effect} ({paper} %)"
         values = [late_accuracy(record) for record in runs.records]
-        judged.append(_worse(said, test, values, paper, _records(best, runs)))
+        judged.append(_worse(said, test, values, paper, _paired(best, runs)))
     said = 6, "best", "rate 0.01 is best"
-    found = _compared(said, _sign_rule(tests), tests, _records(best, high, low))
+    found = _compared(said, _sign_rule(tests), tests, _paired(best, high, low))
     beside = [
         Test(f"in training {test.name}", difference(best, runs, late_training_accuracy))
         for test, runs in zip(tests, (high, low), strict=True)
@@ -356,7 +359,7 @@ def _batch_size(table: RunTable) -> list[Verdict]:
         judged.append(_no_better(said, test, paper[size] - paper[96], runs[size], runs[96]))
     said = 7, "batch 48", f"batch 48 is worse ({paper[48]} % in training)"
     values = [value_of(record, metric) for record in runs[48].records]
-    return [*judged, _worse(said, worse, values, paper[48], _records(runs[96], runs[48]))]
+    return [*judged, _worse(said, worse, values, paper[48], _paired(runs[96], runs[48]))]
 
 
 def _epochs(table: RunTable) -> list[Verdict]:
@@ -373,7 +376,9 @@ def _epochs(table: RunTable) -> list[Verdict]:
     said = 8, "50 epochs", f"50 epochs are worse ({paper[50]} %)"
     fifty = _worse(said, worse, values, paper[50], reached)
     said = 8, "150 epochs", "150 epochs are no better than 100"
-    return [fifty, _no_better(said, more, paper[150] - paper[100], longer, ours)]
+    no_better = _no_better(said, more, paper[150] - paper[100], longer, ours)
+    shown = Test(more.name, more.difference, p_value=more.difference.sign_p)
+    return [fifty, dataclasses.replace(no_better, beside=(shown,))]
 
 
 def _noise(table: RunTable) -> list[Verdict]:
@@ -391,22 +396,24 @@ def _noise(table: RunTable) -> list[Verdict]:
     ratio = [Test(name, entry["snr_over_untrained"]) for name, entry in entries.items()]
     gains = [Test(name, entry["gain"]) for name, entry in entries.items()]
     corrected = iter(_corrected(*over, *ratio, *gains))
-    records = [record for entry in entries.values() for record in entry["records"]]
     judged = []
     for part, says, unit, count in (
         ("where", "the mask looks at the important regions", "AUROC", len(over)),
         ("ratio", "it raises the signal-to-noise ratio", "dB", len(ratio)),
-        ("accuracy", "noise hurts less with it", "points", len(gains)),
+        ("accuracy", "digits in noise are read better with it", "points", len(gains)),
     ):
         said, tests = (9, part, says), [*itertools.islice(corrected, count)]
-        directions = np.reshape([test.direction for test in tests], (len(entries), -1))
-        found = _compared(said, _majority(part, directions), tests, records, unit)
+        kind = "pairs" if part == "accuracy" else "with_mask"
+        records = [record for entry in entries.values() for record in entry[kind]]
+        found = _compared(said, noise_outcome(part, tests), tests, records, unit)
         judged.append(found if found.n >= 2 else _not_tested(said))
     return judged
 
 
-def _majority(part: str, directions: np.ndarray) -> Outcome:
-    """How Claim 9 counts directions, a row a background."""
+def noise_outcome(part: str, tests: Sequence[Test], corrected: bool = True) -> Outcome:
+    """How Claim 9 counts directions on five backgrounds, also without correction."""
+    shown = [test.direction if corrected else test.difference.direction for test in tests]
+    directions = np.reshape(shown, (5, -1))  # a row a background
     higher, lower = directions == 1, directions == -1
     if higher.all():
         return "reproduced"

@@ -86,6 +86,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "controls_on_noise": _block(tables.controls_table, attention.ON_NOISE),
     "noise": _block(tables.noise_table),
     "noise_maps": _block(tables.noise_table, True),
+    "correction": sentences.correction_text,
     "disturbed": sentences.disturbed_text,
     "disturbances": _block(tables.disturbed_table),
     "systems": _block(tables.systems_table),

@@ -11,8 +11,8 @@ from ..noise import CLEAN
 from ..protocol import PAPER
 from . import ablations, attention
 from . import runs as evidence
-from .claims import CLAIMS, PUBLISHED, Outcome, Verdict, judge, verdicts
-from .runs import Records, plural
+from .claims import CLAIMS, PUBLISHED, ROUNDING, Outcome, Verdict, judge, noise_outcome, verdicts
+from .runs import ENOUGH_SEEDS, Records, plural
 from .statistics import LEVEL, Difference
 
 
@@ -40,7 +40,7 @@ def clause(verdict: Verdict) -> str:
     paper = paper.replace("+0.0", "0.0")
     if ours.n:
         cut = f" after {verdict.epochs} epochs" if verdict.epochs else ""
-        n = f" (n = {verdict.n})" if verdict.n else ""
+        n = f" (n = {verdict.n}{_one_more(verdict)})" if verdict.n else ""
         said.append(f"{ours.mean:{form}} {unit}{cut}{n}{paper}")
     if tests := _tests(verdict):
         said.append(tests + ("" if ours.n else paper))
@@ -48,8 +48,17 @@ def clause(verdict: Verdict) -> str:
         said.append(f"{failed} of {len(verdict.records)} runs diverged or stayed at chance")
     if verdict.outcome == "inconclusive":
         seeds = f"about {plural(verdict.needed, 'seed')}" if verdict.needed else None
-        said.append(f"{seeds or 'no number of runs up to 1,000'} would settle it")
+        said.append(f"{seeds or 'no number of runs up to 1,000'} would give power 0.8")
     return "; ".join([*said, *_NOTES.get(verdict.claim, ())])
+
+
+def _one_more(verdict: Verdict) -> str:
+    """The range of the number rule, in which one more run would fall."""
+    ours = verdict.ours
+    if verdict.unit != "%" or verdict.paper is None or ours.n < ENOUGH_SEEDS:
+        return ""
+    ends = ours.prediction_low - ROUNDING, ours.prediction_high + ROUNDING
+    return "; one more run: {:.2f} to {:.2f}".format(*ends)
 
 
 def _tests(verdict: Verdict) -> str:
@@ -71,7 +80,8 @@ def _tests(verdict: Verdict) -> str:
         no = "" if test.p_value < LEVEL else "not "
         below = test.difference.mean < test.bound  # the side that was tested
         what = f"of {test.bound} is {no}ruled out" if below else f"above {test.bound} is {no}shown"
-        bound = f"a gain {what}, " * bool(test.bound)
+        zero = "against zero, " * (mean in said)
+        bound = f"a gain {what}, " if test.bound else zero
         said.setdefault(mean, []).append(f"{n}{bound}{p_text(test.p_value)}")
     return "; ".join(f"{mean} ({'; '.join(p_values)})" for mean, p_values in said.items())
 
@@ -103,6 +113,8 @@ def answer(records: Records) -> str:
     """Whether the mask attends, and what would change if the tests shared no level."""
     leads = attention.rivals(records)
     shared, alone = (attention.standings(leads, shared=each) for each in (True, False))
+    two_sided = attention.attends(attention.standings(leads, sides=2))
+    two_sided = "the same" if two_sided == attention.attends(shared) else f'"{two_sided}"'
 
     def those(state: str) -> str:
         return "; ".join(name for name, stands in shared.items() if stands == state)
@@ -123,28 +135,27 @@ def answer(records: Records) -> str:
         changes += [f"{listed} would be {state}{too}"] * bool(names)
     return (
         f"**{said}** {_word(len(leads)).capitalize()} comparisons share a level of {LEVEL} (Holm). "
-        f"With {LEVEL} for each, {'; '.join(changes) or 'nothing would change'}."
+        f"With {LEVEL} for each, {'; '.join(changes) or 'nothing would change'}. With two-sided "
+        f'tests of "as good" the answer would be {two_sided}.'
     )
 
 
 def gains_text(records: Records) -> str:
     """How often a mask helped or hurt among the options of the ablation table."""
-    every = [row for row in ablations.effects(records) if row.gain.n]
-    stuck = [row.option for row in every if row.stuck]
-    gains = {_option_name(row): row.gain for row in every if not row.stuck}
+    gains = {_option_name(row): row.gain for row in ablations.effects(records) if row.gain.n}
     below = [gain.mean for gain in gains.values() if gain.mean < 0]
-    apart = f" In {len(stuck)} more, runs are stuck at chance ({', '.join(dict.fromkeys(stuck))})."
     return (
         f"In {len(gains)} comparisons of an option with LeNet alone, trained the same way, the "
         f"mask is shown to gain in {_shown(gains, 1)} and to lose in {_shown(gains, -1)}. Its mean "
-        f"is below zero in {len(below)}, down to {min(below, default=0):+.2f} points."
-        + apart
-        * bool(stuck)
+        f"is below zero in {len(below)}, down to {min(below, default=0):+.2f} points. The tests "
+        "are not corrected for their number."
     )
 
 
 def _option_name(row: ablations.Row) -> str:
-    return f"{row.choice}: {row.option}, {row.epochs} epochs"
+    stuck = {"the mask": row.stuck, "LeNet alone": row.stuck_alone}
+    at_chance = "".join(f", {name} stuck at chance" for name, count in stuck.items() if count)
+    return f"{row.choice}: {row.option}, {row.epochs} epochs{at_chance}"
 
 
 def _shown(gains: Mapping[str, Difference], sign: int) -> str:
@@ -195,9 +206,9 @@ def mcnemar_text(records: Records) -> str:
     found = [evidence.mcnemar(*pair) for pair in pairs]
     differ = [masked > plain for plain, masked, p_value in found if p_value < LEVEL]
     return (
-        f"By McNemar's exact test at a level of {LEVEL}, the networks of {len(differ)} of "
-        f"{len(found)} pairs differ in the test images that they read; {sum(differ)} of these in "
-        "favour of the mask."
+        f"By McNemar's exact test at a level of {LEVEL}, not corrected, the two networks differ in "
+        f"their number of errors in {len(differ)} of {len(found)} pairs; in {sum(differ)} of these "
+        "the mask has fewer."
     )
 
 
@@ -225,3 +236,16 @@ _WORDS = "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "
 
 def _word(number: int) -> str:
     return _WORDS[number] if number < len(_WORDS) else str(number)
+
+
+def correction_text(records: Records) -> str:
+    """What the verdicts on Claim 9 would be if its tests shared no level."""
+    judged = [each for each in judge(9, records) if each.tests]
+    if not judged:
+        return "No network was trained on noise yet."
+    alone = [f"{v.part}, {noise_outcome(v.part, v.tests, corrected=False)}" for v in judged]
+    count = sum(len(each.tests) for each in judged)
+    return (
+        f"**These verdicts depend on the correction.** {count} tests share a level of {LEVEL} "
+        f"(Holm). With {LEVEL} for each they would be: {'; '.join(alone)}."
+    )

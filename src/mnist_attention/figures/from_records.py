@@ -168,7 +168,7 @@ def redraw(records: Records) -> None:
     save(hero(records), "hero")
     title = "The mask starts late and gains nothing"
     save(mask_minus_plain(records, title=title), "report_mask_minus_plain")
-    title = "At the paper's rate, leaving out the flip helps most, then momentum"
+    title = "At the paper's rate no flips or momentum help; other choices are not shown to"
     save(ablation_forest(records, title=title), "report_ablations")
 
 
