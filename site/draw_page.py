@@ -14,9 +14,9 @@ from PIL import Image
 
 from mnist_attention import PAPER, Protocol, build_model, load_dataset
 from mnist_attention.data import Dataset
-from mnist_attention.evidence import predictions_of, runs_of, sample
+from mnist_attention.evidence import predictions_of, runs_of
 from mnist_attention.evidence.attention import MASKED, PLAIN, measured
-from mnist_attention.evidence.runs import corrected_labels, reported_value
+from mnist_attention.evidence.runs import corrected_labels, pairs, reported_value, value_of
 from mnist_attention.figures.style import VALUE_MAP
 from mnist_attention.noise import BACKGROUNDS, SPLITS
 from mnist_attention.probes.interventions import shuffled
@@ -53,6 +53,12 @@ def trained_pair(records: list[dict]) -> dict[str, tuple[dict, Protocol]]:
             )
         pair[name] = (found[0], protocol)
     return pair
+
+
+def paired_runs(records: list[dict]) -> list[tuple[dict, dict]]:
+    """The records of the paper's protocol without and with the mask, a pair a seed."""
+    both = (runs_of({"model": name}, records) for name in (PLAIN, MASKED))
+    return [*pairs(*both).values()]
 
 
 def load_networks(records: list[dict]) -> dict:
@@ -92,14 +98,10 @@ def choose_presets(records: list[dict], dataset: Dataset) -> list[dict]:
     of a group have the same label. Images whose label is in doubt are left out.
     """
     certain = corrected_labels(dataset) == dataset.test_labels
-    right = {
-        name: np.array(
-            [predictions_of(record) for record in runs_of({"model": name}, records).records]
-        )
-        == dataset.test_labels
-        for name in (PLAIN, MASKED)
-    }
-    plain, masked = right[PLAIN], right[MASKED]
+    plain, masked = (
+        np.array([predictions_of(record) for record in column]) == dataset.test_labels
+        for column in zip(*paired_runs(records), strict=True)
+    )
     groups = {
         "right": (plain & masked, True, 10),
         "masked wrong": (plain & ~masked, False, WRONG_PER_GROUP),
@@ -122,7 +124,7 @@ def choose_presets(records: list[dict], dataset: Dataset) -> list[dict]:
 
 def make_backgrounds() -> dict[str, np.ndarray]:
     """The background behind the first test image: key in `NOISE` -> float32, `(28, 28)`."""
-    generator = (0, SPLITS.index("test"), 0, 1)  # as `disturb` seeds the first test image
+    generator = (0, SPLITS.index("test"), 0, 1)  # as `add_noise` seeds the first test image
     return {
         key: BACKGROUNDS[name]([np.random.default_rng(generator)], gamma, "test")[0].astype("<f4")
         for key, (name, gamma) in NOISE.items()
@@ -158,13 +160,14 @@ def page_data(records: list[dict], dataset: Dataset) -> dict:
 def page_numbers(records: list[dict]) -> dict[str, str]:
     """The numbers in the page's text, in percent."""
     pair = trained_pair(records)
-    runs = {name: runs_of({"model": name}, records) for name in pair}
+    columns = zip(*paired_runs(records), strict=True)
+    plain, masked = ([value_of(record) for record in column] for column in columns)
     results = {name: record["result"] for name, (record, _) in pair.items()}
     replaced = measured({"model": MASKED}, records)[SEED]["interventions"]
     return {
-        "seeds": str(min(len(found.records) for found in runs.values())),
-        "plain_mean": f"{sample(runs[PLAIN]).mean:.2f}",
-        "masked_mean": f"{sample(runs[MASKED]).mean:.2f}",
+        "seeds": str(len(plain)),
+        "plain_mean": f"{np.mean(plain):.2f}",
+        "masked_mean": f"{np.mean(masked):.2f}",
         "plain_paper": f"{reported_value('LeNet')}",
         "masked_paper": f"{reported_value('LeNet+Attention')}",
         "plain_seed": f"{100 * results[PLAIN]['test_accuracy']:.1f}",

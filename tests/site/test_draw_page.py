@@ -327,6 +327,16 @@ def test_a_missing_record_is_named(builder, records):
         builder.page_numbers(others)
 
 
+def test_runs_without_a_partner_do_not_matter(builder, records, mnist):
+    pairs = [record for record in records if record["protocol"]["seed"] < 3]
+    alone = [record for record in records if record["protocol"]["seed"] == 3]
+    more = pairs + [record for record in alone if record["protocol"]["model"] == builder.PLAIN]
+    assert len(more) > len(pairs)
+    assert builder.page_numbers(more) == builder.page_numbers(pairs)
+    few, many = (builder.choose_presets(some, mnist) for some in (pairs, more))
+    assert [one["index"] for one in few] == [one["index"] for one in many]
+
+
 def test_numbers_of_the_text_come_from_the_records(builder, records, html):
     numbers = builder.page_numbers(records)
     text = re.sub(r"<[^>]+>|\s+", " ", html[: html.index("<noscript>")])
