@@ -162,7 +162,7 @@ def trained_on_noise(records: Records) -> list[dict]:
     """Networks trained and tested on a background, one entry for each of `TRAINING_CONDITIONS`.
 
     Returns:
-        Entries with `condition`; the records `with_mask`, and those of `pairs`; `plain` and
+        Entries with `condition`; the measured records `with_mask`, those of `pairs`; `plain` and
         `masked`, the accuracies of all pairs without and with the mask, each a `Sample`; and as
         `Difference`: `gain`, with minus without the mask; of the C1 mask on that background `over`,
         its AUROC for ink minus that of other maps, by name: Sobel edges, a Gaussian in the centre,
@@ -196,7 +196,7 @@ def _trained_on(condition: Condition, records: Records) -> dict:
         "plain": summarise([value_of(run) for run, _ in both]),
         "masked": summarise([value_of(run) for _, run in both]),
         "pairs": [run for pair in both for run in pair],
-        "with_mask": masked.records,
+        "with_mask": [run for run in masked.records if "measured" in run],
         "gain": difference(masked, plain),
         "over": {name: minus(auroc, other) for name, other in others.items()},
         "focus": minus(auroc, scores("ink_auroc", "trivial", "brightness")),

@@ -10,7 +10,7 @@ from . import runs as evidence
 from .claims import verdicts
 from .runs import ENOUGH_SEEDS, Changes, Records, Runs
 from .sentences import clause, p_text, points
-from .statistics import NO_PAIRS, Sample
+from .statistics import NO_PAIRS, Sample, summarise
 
 CAPTIONS = {
     1: "Test accuracy in percent",
@@ -190,10 +190,11 @@ def controls_table(records: Records, changes: Changes = attention.SHORT_RUNS) ->
     for model, name in attention.BLOCK_NAMES.items():
         runs = evidence.whole_runs({**changes, "model": model}, records)
         gain, under = evidence.difference(runs, plain), evidence.difference(masked, runs)
+        paired = [evidence.value_of(run) for run, _ in evidence.pairs(runs, plain).values()]
         under = NO_PAIRS if model == attention.MASKED else under
         row = {
             "after C1 and C3": name,
-            "test accuracy": _decimals(evidence.sample(runs).mean) if gain.n else "missing",
+            "test accuracy": _decimals(summarise(paired).mean, "missing"),
             "over LeNet alone": points(gain),
             "the mask minus this": points(under, missing="" if gain.n else "missing"),
             "n": str(gain.n),
