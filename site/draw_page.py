@@ -15,7 +15,7 @@ from PIL import Image
 from mnist_attention import PAPER, Protocol, build_model, load_dataset
 from mnist_attention.data import Dataset
 from mnist_attention.evidence import predictions_of, runs_of
-from mnist_attention.evidence.attention import MASKED, PLAIN, measured
+from mnist_attention.evidence.attention import MASKED, PLAIN, measured, plain_and_masked
 from mnist_attention.evidence.runs import corrected_labels, pairs, reported_value, value_of
 from mnist_attention.figures.style import VALUE_MAP
 from mnist_attention.noise import BACKGROUNDS, SPLITS
@@ -57,8 +57,7 @@ def trained_pair(records: list[dict]) -> dict[str, tuple[dict, Protocol]]:
 
 def paired_runs(records: list[dict]) -> list[tuple[dict, dict]]:
     """The records of the paper's protocol without and with the mask, a pair a seed."""
-    both = (runs_of({"model": name}, records) for name in (PLAIN, MASKED))
-    return [*pairs(*both).values()]
+    return [*pairs(*plain_and_masked({}, records)).values()]
 
 
 def load_networks(records: list[dict]) -> dict:

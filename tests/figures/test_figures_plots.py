@@ -93,6 +93,9 @@ def test_heat_map_writes_every_correlation():
     table = np.array([[1.0, 0.02], [-0.96, 0.12]])
     assert texts(figures.heat_map({"a": table}, "xy")) == ["+1.0", "+0.0", "-1.0", "+0.1"]
     assert len(figures.heat_map({"a": table, "b": table}, "xy", label="seed").axes) == 2
+    table[0, 1] = np.nan
+    assert "nan" not in "".join(texts(figures.heat_map({"a": table}, "xy")))
+    assert texts(figures.heat_map({}, "xy")) == ["nothing to show yet"]
 
 
 def test_pairs_are_lines_from_without_to_with():

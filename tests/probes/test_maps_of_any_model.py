@@ -235,6 +235,12 @@ def test_a_mask_that_runs_in_a_compiled_function_is_refused(uci):
     np.testing.assert_array_equal(model(network_input(images)), before)
 
 
+def test_masks_whose_short_names_are_the_same_are_all_there(uci):
+    one, two = AttentionMask1x1(name="c1"), AttentionMask1x1(name="c1_attention")
+    model = keras.Sequential([keras.Input((32, 32, 1)), layers.Conv2D(4, 3), one, two])
+    assert [*maps_on_image(model, uci.test_images[:1])] == ["C1", "C1_2"]
+
+
 def test_a_mask_that_never_runs_is_refused(uci):
     class Idle(keras.Model):
         def __init__(self):

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..noise import TRAINING_CONDITIONS
 from . import runs as evidence
 from . import statistics
 from .attention import plain_and_masked, trained_on_noise
@@ -32,6 +33,9 @@ and one or two runs refute a number only if each is farther away."""
 
 PLAN_FIXED = "2026-11-26T15:27:21Z"
 """When `results/PLAN.md` was committed. Runs that finished later are new."""
+
+FULL_NOISE = tuple(condition for condition in TRAINING_CONDITIONS if condition.strength == 1)
+"""The backgrounds by which Claim 9 is judged."""
 
 PUBLISHED = {
     "LeNet-5 (LeCun et al. 1998)": 99.05,
@@ -386,7 +390,7 @@ def _noise(table: RunTable) -> list[Verdict]:
     entries = {
         str(entry["condition"]): entry
         for entry in trained_on_noise(table)
-        if entry["condition"].strength == 1
+        if entry["condition"] in FULL_NOISE
     }
     over = [
         Test(f"{background}, minus {name}", paired)
@@ -411,9 +415,9 @@ def _noise(table: RunTable) -> list[Verdict]:
 
 
 def noise_outcome(part: str, tests: Sequence[Test], corrected: bool = True) -> Outcome:
-    """How Claim 9 counts directions on five backgrounds, also without correction."""
+    """How Claim 9 counts directions, by the tests' p values with their correction or without."""
     shown = [test.direction if corrected else test.difference.direction for test in tests]
-    directions = np.reshape(shown, (5, -1))  # a row a background
+    directions = np.reshape(shown, (len(FULL_NOISE), -1))  # a row a background
     higher, lower = directions == 1, directions == -1
     if higher.all():
         return "reproduced"

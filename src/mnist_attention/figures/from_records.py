@@ -33,9 +33,8 @@ _DOTS = "small: a seed, large: their mean"
 
 def _pairs(records: Records) -> list[list[dict]]:
     """The records of LeNet without and with the mask, of the seeds that both have."""
-    plain, masked = (whole_runs({"model": model}, records).by_seed for model in _PAIR)
-    seeds = [seed for seed in plain if seed in masked]
-    return [[runs[seed] for seed in seeds] for runs in (plain, masked)]
+    both = evidence.pairs(*attention.plain_and_masked({}, records)).values()
+    return [*map(list, zip(*both, strict=True))] or [[], []]
 
 
 def _history(runs: Sequence[dict]) -> np.ndarray:

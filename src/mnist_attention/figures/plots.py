@@ -205,16 +205,20 @@ def heat_map(
 ) -> Figure:
     """Tables of correlations, from -1 to 1, as coloured squares with the number in each.
 
-    `panels`: title -> numbers of shape `(n, n)`. `names` are those of the rows and of the columns,
-    which are `label`.
+    `panels`: title -> numbers of shape `(n, n)`; NaN is left empty. `names` are those of the rows
+    and of the columns, which are `label`.
     """
-    height = min(3.9, 0.9 + WIDTH / len(panels) * 0.86)
-    figure, axes = subplots(1, len(panels), height=height, title=title, sharey=True)
-    for axis, (name, table) in zip(axes[0], panels.items(), strict=True):
+    count = max(1, len(panels))
+    height = min(3.9, 0.9 + WIDTH / count * 0.86)
+    figure, axes = subplots(1, count, height=height, title=title, sharey=True)
+    if not panels:
+        write_empty(axes[0, 0], "nothing to show yet")
+    for axis, (name, table) in zip(axes[0], panels.items(), strict=False):
         axis.imshow(table, "PuOr", vmin=-1, vmax=1)
         for (row, column), value in np.ndenumerate(table):
             look = {"color": "white" if abs((value + 1) / 2 - 0.5) > 0.3 else "black", "size": 8}
-            axis.text(column, row, f"{value:+.1f}", ha="center", va="center", **look)
+            number = "" if np.isnan(value) else f"{value:+.1f}"
+            axis.text(column, row, number, ha="center", va="center", **look)
         axis.set_xticks(range(len(names)), names)
         axis.set_yticks(range(len(names)), names)
         axis.set(title=name, xlabel=label)

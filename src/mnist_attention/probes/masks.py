@@ -58,8 +58,10 @@ def maps_on_image(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
     expected = "one array of images, to which maps can be enlarged (attention_maps takes several)"
     expect(isinstance(images, np.ndarray), expected, type(images).__name__)
     sides = images.shape[1:3], inputs.shape[1:3]
-    found = attention_maps(model, images).items()
-    return {short_name(layer): mask_on_image(scores, *sides) for layer, scores in found}
+    found: dict[str, np.ndarray] = {}
+    for layer, scores in attention_maps(model, images).items():
+        found[_new_key(short_name(layer), found)] = mask_on_image(scores, *sides)
+    return found
 
 
 def snr_gain(model: keras.Model, images: np.ndarray, ink: np.ndarray) -> dict[str, np.ndarray]:
