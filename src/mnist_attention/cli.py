@@ -256,7 +256,7 @@ def _list_of_studies() -> str:
 
 @_command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@_options("seeds", "jobs", "epochs", "results", "weights")
+@_options("seeds", "first_seed", "models", "jobs", "epochs", "results", "weights")
 @_resumable()
 def measure(names: tuple[str, ...], results: Path, **options) -> None:
     """Measure the trained networks of studies: noise, what the masks cover, interventions.

@@ -234,6 +234,14 @@ def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     assert "Expected the trained weights of run" in result.output
 
 
+def test_networks_to_measure_can_be_chosen(results):
+    options = ["--jobs", "1", "--results", str(results), "--weights", str(results)]
+    for chosen, measured, lacking in (("--models=lenet5_attention", 1, 1), ("--first-seed=1", 0, 4)):
+        result = CliRunner().invoke(cli.commands, ["measure", "smoke", chosen, *options])
+        assert result.output.count("not measured: ") == lacking
+        assert f"measured: {measured} network" in result.output
+
+
 def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(results, uci, tmp_path):
     kept = tmp_path / "record only"
     shutil.copytree(results, kept, ignore=shutil.ignore_patterns(".checkpoints", "*.h5"))

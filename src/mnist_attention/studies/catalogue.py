@@ -151,9 +151,6 @@ def study_runs(
     return list(dict.fromkeys(replace(run, seed=seed) for seed in rounds for run in runs))
 
 
-def study_protocols(
-    name: str, seeds: int = 1, epochs: int | None = None, **selection
-) -> list[Protocol]:
+def study_protocols(name: str, *seeds: int, **selection) -> list[Protocol]:
     """The networks among `study_runs`, which has the arguments and errors."""
-    runs = study_runs(name, seeds, epochs, **selection)
-    return [run for run in runs if isinstance(run, Protocol)]
+    return [run for run in study_runs(name, *seeds, **selection) if isinstance(run, Protocol)]

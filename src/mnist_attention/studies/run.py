@@ -144,21 +144,21 @@ def merge_records(source: Path | str, results: Path | str) -> tuple[int, int, li
 def measure_studies(
     names: Sequence[str],
     *,
-    seeds: int = 1,
-    epochs: int | None = None,
     jobs: int | None = None,
     results: Path | str,
     weights: Path | str | None = None,
     verbose: bool = True,
+    **selection,
 ) -> tuple[int, dict[str, str]]:
     """Measure every network of some studies whose weights are here and that was not measured yet.
 
     They are in `weights`, or in the states that training left in `results`. One job is this
-    process. Returns how many networks are measured now, and run id -> why one is not.
+    process. `selection` are arguments of `study_runs`, which has the errors. Returns how many
+    networks are measured now, and run id -> why one is not.
     """
     jobs = count_jobs(jobs)
     # The first seeds of all studies first, as they start from the same networks.
-    protocols = {run for name in names for run in study_protocols(name, seeds, epochs)}
+    protocols = {run for name in names for run in study_protocols(name, **selection)}
     protocols = sorted(protocols, key=lambda run: (run.seed, run.model))
     results = require_writable(results)
     ids = _run_ids(protocols)
