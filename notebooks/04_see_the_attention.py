@@ -354,7 +354,8 @@ Markdown(what_wins if len(measured) else "No network was measured yet.")
 # on the background. And the mask after C3 ranks ink worse than a blob in the middle that never
 # looks at the digit.
 #
-# The trained C1 mask is also better than the same mask before training: something *was* learned.
+# The trained C1 mask is also better than the same mask before training. That does not show that the
+# mask itself learned: one with fixed weights improves too when the features below it are trained.
 # What it is good for, [notebook 5](05_is_it_attention.ipynb) asks. On black, brightness gives the
 # ink away; [notebook 6](06_does_it_filter_noise.ipynb) puts something behind the digits.
 #

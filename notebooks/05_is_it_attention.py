@@ -11,7 +11,7 @@
 #
 # **The question.** Has the network learned *where to look*, and does it read digits better for it?
 #
-# **The answer.** It leans on its mask: cover the mask, and accuracy falls, by several points on
+# **The answer.** It leans on its mask: cover the mask, and accuracy falls, by about three points on
 # average. But a network that is trained without one reads at least as well, within 0.1 points: it
 # got used to a gate, and gains nothing by it.
 #
@@ -135,7 +135,7 @@ assert banner or np.isclose(accuracy["shuffled"], recorded["shuffled"], atol=0.0
 # All networks:
 
 # %%
-title = "Move the mask, and networks read worse: some hardly, some by more than ten points"
+title = "Move the mask, and most networks read worse: some hardly, some by over ten points"
 figure = ma.figures.interventions(records, title=title)
 alt = "Change of accuracy under four replaced masks, a line a seed: from near zero to far below."
 ma.figures.show(figure, "05_interventions", alt)
@@ -148,7 +148,7 @@ Markdown(ma.evidence.moved_text(records))
 # seeds lie far apart: networks of nearly the same accuracy lean on their masks to very different
 # degrees. Nothing in the loss rewards a network for leaning on its mask.
 #
-# So the first condition holds for all networks of 100 epochs, but for some of them barely.
+# So the first condition holds for most networks of 100 epochs, and for some of them barely.
 #
 # ## But train without
 #
@@ -297,9 +297,10 @@ for mask in ("C1", "C3"):
 
 # %% [markdown]
 # Some seeds start with masks that let ink through, and keep them; others start with the negative,
-# and training turns it over: hence correlations of both signs with their own start. So something
-# *is* learned after C1, and it is "ink here". After C3, whose features are shapes and not ink,
-# some seeds are alike and others go against each other.
+# and training turns it over: hence correlations of both signs with their own start. The network
+# learned "ink here" after C1. (Masks with fixed weights turn over too: the features below them
+# change.) After C3, whose features are shapes and not ink, some seeds are alike and others go
+# against each other.
 #
 # ## The answer
 #

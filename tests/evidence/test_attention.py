@@ -428,11 +428,14 @@ def test_trained_on_noise_pairs_and_measures_on_the_background_itself():
     assert [entry["condition"] for entry in entries] == [*TRAINING_CONDITIONS]
     first, *others = entries
     assert first["gain"].mean == pytest.approx(1 - 100 * np.mean(SPREAD[:3]))
-    assert first["focus"].mean == pytest.approx(0.05 + 10 * np.mean(SPREAD[:3]))
+    assert first["over_others"]["brightness"].mean == pytest.approx(0.05 + 10 * np.mean(SPREAD[:3]))
     assert first["snr"].mean == pytest.approx(1 + np.mean(SPREAD[:3]))
     assert (first["plain"].n, first["masked"].mean) == pytest.approx((3, 98))
     for entry in others:
-        assert [entry[part].n for part in ("gain", "focus", "snr", "plain", "masked")] == [0] * 5
+        assert [entry[part].n for part in ("gain", "snr", "plain", "masked")] == [0] * 4
+        assert {
+            paired.n for part in ("over", "over_others") for paired in entry[part].values()
+        } == {0}
 
 
 def test_runs_on_noise_that_were_cut_short_count_for_nothing():
@@ -446,7 +449,7 @@ def test_runs_on_noise_that_were_cut_short_count_for_nothing():
 def test_a_ratio_that_is_no_number_is_left_out():
     entries = attention.trained_on_noise(on_noise(snr=None))
     assert {entry["snr"].n for entry in entries} == {0}
-    assert {entry["focus"].n for entry in entries} == {3}
+    assert {entry["over_others"]["brightness"].n for entry in entries} == {3}
 
 
 def test_each_map_that_could_lose_is_compared_with_the_mask():
@@ -463,11 +466,14 @@ def test_each_map_that_could_lose_is_compared_with_the_mask():
     )
     assert entry["snr_over_untrained"].mean == pytest.approx(np.mean(SPREAD[:3]))
     assert (len(entry["pairs"]), len(entry["with_mask"])) == (6, 3)
-    assert entry["snr_over_frozen"].n == 0
+    assert (entry["snr_over_frozen"].n, entry["over_others"]["frozen"].n) == (0, 0)
     changes = {**SHORT_RUNS, **TRAINING_CONDITIONS[0].fields}
     records += networks([make_measured(snr=0.4)] * 2, model="lenet5_frozen", **changes)
-    over_frozen = attention.trained_on_noise(records)[0]["snr_over_frozen"]
+    entry = attention.trained_on_noise(records)[0]
+    over_frozen = entry["snr_over_frozen"]
     assert (over_frozen.n, over_frozen.mean) == pytest.approx((2, 0.6 + np.mean(SPREAD[:2])))
+    over_frozen = entry["over_others"]["frozen"]
+    assert (over_frozen.n, over_frozen.mean) == pytest.approx((2, 10 * np.mean(SPREAD[:2]) - 0.05))
 
 
 # As tables
@@ -481,11 +487,11 @@ def test_the_table_of_noise_has_a_row_for_each_background():
     ]
     table = tables.noise_table(records)
     assert [*table.background] == [str(condition) for condition in TRAINING_CONDITIONS]
-    assert [*table.iloc[0]][1:] == ["90.00", "98.00", "+8.00", "+0.25", "-0.75", "", "1"]
-    assert set(table.iloc[1][1:-2]) == {"missing"}
+    assert [*table.iloc[0]][1:] == ["90.00", "98.00", "+8.00", "1", "+0.25", "-0.75", "", "1"]
+    assert [*table.iloc[1]][1:] == [*["missing"] * 3, "0", "missing", "missing", "", "0"]
     maps = tables.noise_table(records, True)
     assert [*maps.background] == [*table.background]
-    assert [*maps.iloc[0]][1:] == ["missing", "missing", "+0.600", "-0.050", "1"]
+    assert [*maps.iloc[0]][1:] == ["missing", "missing", "+0.600", "-0.050", "", "1"]
 
 
 def test_gains_on_disturbed_digits_are_counted_and_the_extremes_named():

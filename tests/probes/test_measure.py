@@ -236,7 +236,10 @@ def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
 
 def test_networks_to_measure_can_be_chosen(results):
     options = ["--jobs", "1", "--results", str(results), "--weights", str(results)]
-    for chosen, measured, lacking in (("--models=lenet5_attention", 1, 1), ("--first-seed=1", 0, 4)):
+    for chosen, measured, lacking in (
+        ("--models=lenet5_attention", 1, 1),
+        ("--first-seed=1", 0, 4),
+    ):
         result = CliRunner().invoke(cli.commands, ["measure", "smoke", chosen, *options])
         assert result.output.count("not measured: ") == lacking
         assert f"measured: {measured} network" in result.output

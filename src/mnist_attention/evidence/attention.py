@@ -166,10 +166,10 @@ def trained_on_noise(records: Records) -> list[dict]:
         `masked`, the accuracies of all pairs without and with the mask, each a `Sample`; and as
         `Difference`: `gain`, with minus without the mask; of the C1 mask on that background `over`,
         its AUROC for ink minus that of other maps, by name: Sobel edges, a Gaussian in the centre,
-        the mask of the untrained network; `focus`, the same minus that of the image's own
-        brightness; `snr`, the gain in signal to noise in decibels; `snr_over_untrained`, the same
-        minus the gain of the mask before training; `snr_over_frozen`, minus that of a network
-        trained around masks that are not. n is 0 where runs or measurements are missing.
+        the mask of the untrained network; `over_others`, the same of maps that are not judged: the
+        image's own brightness, and the frozen mask of a network that was trained around it; `snr`,
+        the gain in signal to noise in decibels; `snr_over_untrained` and `snr_over_frozen`, the
+        same minus the gain of these masks. n is 0 where runs or measurements are missing.
     """
     return [_trained_on(condition, records) for condition in TRAINING_CONDITIONS]
 
@@ -189,8 +189,12 @@ def _trained_on(condition: Condition, records: Records) -> dict:
 
     auroc, snr = scores("ink_auroc"), scores("snr_gain_db")
     both = pairs(plain, masked).values()  # more networks may have the mask
-    others = {name: scores("ink_auroc", "trivial", name) for name in ("edges", "centre")}
-    others["untrained"] = scores("ink_auroc", "untrained")
+    maps = {
+        name: scores("ink_auroc", "trivial", name) for name in ("edges", "centre", "brightness")
+    }
+    maps["untrained"] = scores("ink_auroc", "untrained")
+    maps["frozen"] = scores("ink_auroc", model="lenet5_frozen")
+    over = {name: minus(auroc, other) for name, other in maps.items()}
     return {
         "condition": condition,
         "plain": summarise([value_of(run) for run, _ in both]),
@@ -198,8 +202,8 @@ def _trained_on(condition: Condition, records: Records) -> dict:
         "pairs": [run for pair in both for run in pair],
         "with_mask": [run for run in masked.records if "measured" in run],
         "gain": difference(masked, plain),
-        "over": {name: minus(auroc, other) for name, other in others.items()},
-        "focus": minus(auroc, scores("ink_auroc", "trivial", "brightness")),
+        "over": {name: over[name] for name in ("edges", "centre", "untrained")},
+        "over_others": {name: over[name] for name in ("brightness", "frozen")},
         "snr": paired_difference([*snr.values()]),
         "snr_over_untrained": minus(snr, scores("snr_gain_db", "untrained")),
         "snr_over_frozen": minus(snr, scores("snr_gain_db", model="lenet5_frozen")),

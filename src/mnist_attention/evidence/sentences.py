@@ -67,10 +67,11 @@ def _tests(verdict: Verdict) -> str:
     if len(verdict.tests) > 4:
         directions = [test.direction for test in verdict.tests]
         means = [test.difference.mean for test in verdict.tests]
+        form = "+z.3f" if unit == "AUROC" else "+z.2f"
         return (
             f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
-            f"{len(means)} comparisons (n = {verdict.n}), {min(means):+z.2f} to "
-            f"{max(means):+z.2f} {unit}"
+            f"{len(means)} comparisons (n = {verdict.n}), {min(means):{form}} to "
+            f"{max(means):{form}} {unit}"
         )
     said: dict[str, list[str]] = {}  # two questions may be asked about one difference
     for test in (*verdict.tests, *verdict.beside):
@@ -243,9 +244,14 @@ def correction_text(records: Records) -> str:
     judged = [each for each in judge(9, records) if each.tests]
     if not judged:
         return "No network was trained on noise yet."
-    alone = [f"{v.part}, {noise_outcome(v.part, v.tests, corrected=False)}" for v in judged]
+    alone = [noise_outcome(each.part, each.tests, corrected=False) for each in judged]
+    changed = [
+        f"{each.part} would be {other}"
+        for each, other in zip(judged, alone, strict=True)
+        if other != each.outcome
+    ]
     count = sum(len(each.tests) for each in judged)
     return (
-        f"**These verdicts depend on the correction.** {count} tests share a level of {LEVEL} "
-        f"(Holm). With {LEVEL} for each they would be: {'; '.join(alone)}."
+        f"{count} tests share a level of {LEVEL} (Holm). **With {LEVEL} for each, "
+        f"{', '.join(changed) or 'no verdict would change'}.**"
     )

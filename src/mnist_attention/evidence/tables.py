@@ -208,22 +208,24 @@ def noise_table(records: Records, maps: bool = False) -> pd.DataFrame:
     rows = []
     for entry in attention.trained_on_noise(records):
         if maps:
-            found = {**entry["over"], "brightness (not judged)": entry["focus"]}
-            shown = {f"AUROC minus {name}": points(paired, 3) for name, paired in found.items()}
+            shown = {f"AUROC minus {name}": points(of, 3) for name, of in entry["over"].items()}
+            for name, of in entry["over_others"].items():
+                shown[f"minus {name} (not judged)"] = points(of, 3, missing="")
+            shown["n"] = str(entry["over"]["untrained"].n)
         else:
             shown = {
                 "without the mask": _decimals(entry["plain"].mean, "missing"),
                 "with": _decimals(entry["masked"].mean, "missing"),
                 "gain in points": points(entry["gain"]),
+                "n": str(entry["gain"].n),
                 "gain in signal to noise, dB": points(entry["snr"]),
                 "minus that before training": points(entry["snr_over_untrained"]),
                 "minus that of frozen masks (not judged)": points(
                     entry["snr_over_frozen"], missing=""
                 ),
+                "n, dB": str(entry["snr"].n),  # more networks may have the mask
             }
-        counts = {entry["snr"].n} if maps else {entry["gain"].n, entry["snr"].n}
-        n = " or ".join(map(str, sorted(counts)))  # more networks may have the mask
-        rows.append({"background": str(entry["condition"]), **shown, "n": n})
+        rows.append({"background": str(entry["condition"]), **shown})
     return pd.DataFrame(rows)
 
 
