@@ -39,6 +39,24 @@ def test_a_run_that_comes_out_again_is_equal(made, monkeypatch):
     assert (ran.exit_code, ran.output) == (0, "lenet5, seed 0: equal, byte for byte\n")
 
 
+def test_each_call_trains_again_but_for_an_interrupted_one(made, monkeypatch):
+    (path,) = made[1].glob("verify/*.json")
+    before = path.stat().st_mtime_ns
+    assert run_command(made[0], made[1], monkeypatch).exit_code == 0
+    again = path.stat().st_mtime_ns
+    assert again > before
+    path.unlink()  # as if it had been interrupted: its state is there
+    (state,) = made[1].glob(".checkpoints/*/1.npz")
+    saved = state.stat().st_mtime_ns
+    assert run_command(made[0], made[1], monkeypatch).exit_code == 0
+    assert state.stat().st_mtime_ns == saved
+
+
+def test_the_folder_of_the_records_is_refused(made):
+    with pytest.raises(ValueError, match="another folder than that of the records"):
+        verify.verify(made[0], made[0], protocols=[PROTOCOL], jobs=1)
+
+
 def test_a_run_far_from_the_recorded_ones_is_not_reproduced(made, tmp_path, monkeypatch):
     """The records say more than the training gives: 0.99 and a spread of a few images."""
     for seed, record in enumerate(copy.deepcopy(made[2])):
