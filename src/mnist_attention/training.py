@@ -176,8 +176,9 @@ def compile_model(model: keras.Model, protocol: Protocol, steps: int) -> keras.M
     """Give `model` the protocol's optimizer, the cross entropy of Eq. 1 from logits, and accuracy.
 
     Several of the `steps` of an epoch run as one call of the compiled graph, which saves the way
-    through Python.
+    through Python. PyTorch has no such call.
     """
+    backend = keras.backend.backend()
     optimizer = keras.optimizers.SGD(
         protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay or None
     )
@@ -186,9 +187,11 @@ def compile_model(model: keras.Model, protocol: Protocol, steps: int) -> keras.M
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=max(size for size in range(1, 26) if steps % size == 0),
+        steps_per_execution=1
+        if backend == "torch"
+        else max(n for n in range(1, 26) if steps % n == 0),
         # On a CPU XLA is several times slower than oneDNN for this network; JAX has nothing else.
-        jit_compile=keras.backend.backend() == "jax",
+        jit_compile=backend == "jax",
     )
     return model
 

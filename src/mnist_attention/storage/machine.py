@@ -35,8 +35,13 @@ def describe_device() -> dict:
     import keras
 
     threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count())
-    kinds = {device.partition(":")[0] for device in keras.distribution.list_devices()}
-    return {"device": "gpu" if "gpu" in kinds else "cpu", "threads": threads}
+    if keras.backend.backend() == "torch":  # Keras lists no devices of it
+        import torch
+
+        has_gpu = torch.cuda.is_available()
+    else:
+        has_gpu = any(device.startswith("gpu") for device in keras.distribution.list_devices())
+    return {"device": "gpu" if has_gpu else "cpu", "threads": threads}
 
 
 def describe_machine(*packages: str) -> dict:
