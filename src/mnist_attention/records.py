@@ -102,6 +102,11 @@ def check_budget(budget_minutes: float | None) -> None:
     expect(enough, "a budget above 0 minutes", f"{budget_minutes=}")
 
 
+def add_seconds(budget_minutes: float | None, seconds: float) -> float | None:
+    """A budget, `None` for none, that is longer by some seconds."""
+    return None if budget_minutes is None else budget_minutes + seconds / 60
+
+
 # Files
 
 

@@ -14,6 +14,7 @@ from .models import build_model, predict_classes
 from .noise import apply_noise
 from .protocol import Protocol
 from .records import (
+    add_seconds,
     check_budget,
     check_study,
     finished_record,
@@ -57,6 +58,7 @@ def train(
     study: str = "single",
     weights: Path | str | None = None,
     budget_minutes: float | None = None,
+    seconds_elsewhere: float = 0.0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> dict:
@@ -80,6 +82,8 @@ def train(
         weights: Folder for the trained weights (`<weights>/<run_id>.weights.h5`); those of a run
             that ended early are not kept.
         budget_minutes: End the run after the epoch in which its training has taken this long.
+        seconds_elsewhere: Time in the record or the state of this run that the budget does not
+            count: another engine or device trained then.
         callbacks: Keras callbacks, for example `keras.callbacks.CSVLogger(path, append=True)`.
             They see one training: after a resume the epochs are numbered on. They may stop it at
             the end of an epoch, but must not change the learning rate. The record is of the last
@@ -109,7 +113,8 @@ def train(
         checkpoint = checkpoint_path(results, protocol, dataset.digest)
     with lock_runs([checkpoint] if results else []):  # a second process waits, then reads
         if results:
-            finished = finished_record(record_path(results, study, run_id), budget_minutes)
+            budget = add_seconds(budget_minutes, seconds_elsewhere)
+            finished = finished_record(record_path(results, study, run_id), budget)
             # For missing weights a whole run goes on from its last state, or is trained again.
             lacks_weights = weights and not weights.exists()
             if finished and not (lacks_weights and is_finished(finished)):
@@ -120,9 +125,11 @@ def train(
         state = resume_state(protocol, dataset, checkpoint, model)
         restore(model, state)
         table = augmentation_table(digits.train_images, protocol.shift, protocol.canvas)
-        saver = SaveState(state, protocol, checkpoint, budget_minutes, verbose)
+        elsewhere = min(seconds_elsewhere, sum(state.seconds))  # 0 where the state is gone
+        budget = add_seconds(budget_minutes, elsewhere)
+        saver = SaveState(state, protocol, checkpoint, budget, verbose)
         with saver.bar:
-            if not state.has_ended(protocol.epochs, budget_minutes):
+            if not state.has_ended(protocol.epochs, budget):
                 model.fit(
                     TrainingBatches(protocol, table, digits.train_labels, state.epoch).to_input(),
                     **validation_arguments(protocol, digits),
@@ -136,6 +143,9 @@ def train(
                 state = saver.state
                 restore(model, state)  # a callback may have put other weights back
 
+        engine = {"engine": "fit", **describe_device()}
+        if elsewhere:
+            engine["seconds_elsewhere"] = elsewhere
         record = make_record(
             protocol,
             dataset,
@@ -143,9 +153,7 @@ def train(
             parameters=model.count_params(),
             train_predictions=predict_classes(model, digits.train_images),
             test_predictions=predict_classes(model, digits.test_images),
-            environment=describe_environment(
-                state.seconds, len(dataset.train_labels), engine="fit", **describe_device()
-            ),
+            environment=describe_environment(state.seconds, len(dataset.train_labels), **engine),
         )
         if weights and is_finished(record):
             _save_weights(model, weights)

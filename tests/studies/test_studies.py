@@ -19,6 +19,7 @@ from mnist_attention.records import (
     record_path,
     write_record,
 )
+from mnist_attention.storage import states
 from mnist_attention.studies import catalogue, engines, options
 from mnist_attention.studies import run as studies
 from mnist_attention.studies.catalogue import STUDIES, study_protocols, study_runs
@@ -213,7 +214,8 @@ def test_a_run_that_fails_is_reported_and_the_rest_goes_on(smoke, tmp_path):
     assert outcome.finished >= 2
 
 
-def test_a_program_too_large_for_the_device_fails_alone(monkeypatch, tmp_path):
+@pytest.mark.parametrize("error", [MemoryError, ValueError])
+def test_a_program_that_cannot_run_fails_alone(monkeypatch, tmp_path, error):
     lanes = pytest.importorskip("mnist_attention.studies.lanes")
     large, done, *others = study_protocols("table3", seeds=2)
     trained = []
@@ -221,7 +223,7 @@ def test_a_program_too_large_for_the_device_fails_alone(monkeypatch, tmp_path):
     def train_program(group, _):
         trained.append(group)
         if large in group:
-            raise MemoryError("too large")
+            raise error("too large")
         return dict.fromkeys(group)
 
     monkeypatch.setattr(lanes, "train_program", train_program)
@@ -230,7 +232,7 @@ def test_a_program_too_large_for_the_device_fails_alone(monkeypatch, tmp_path):
     bar = studies.tqdm(disable=True)
     failed = engines.run_lanes(options, [large, done, *others], pending, bar)
     together = [run for run in (large, *others) if run.batch_size == large.batch_size]
-    assert failed == dict.fromkeys(together, "MemoryError: too large")
+    assert failed == dict.fromkeys(together, f"{error.__name__}: too large")
     assert {run for group in trained for run in group} == {*pending}
 
 
@@ -291,6 +293,22 @@ def test_fit_goes_on_where_another_device_stopped_and_says_so(tmp_path, monkeypa
         assert again["result"]["epochs"] == 2
         first = record["environment"]["epoch_seconds"][0]
         assert again["environment"]["seconds_elsewhere"] == first
+
+
+@pytest.mark.slow
+def test_a_budget_is_kept_where_the_state_of_another_device_is_gone(tmp_path, monkeypatch, uci):
+    run = Protocol(dataset="uci", model="lenet5", epochs=3)
+    monkeypatch.setitem(STUDIES, "mine", catalogue.Study("?", (run,)))
+    cut = make_record(digest=uci.digest, epochs_done=2, seconds=[300.0] * 2, **to_json(run))
+    cut["environment"] |= {"engine": "lanes", "device": "gpu"}
+    write_record(cut, tmp_path, "mine")
+    given = {"jobs": 1, "budget_minutes": 1e-6, "results": tmp_path, "verbose": False}
+    outcome = run_study("mine", **given)
+    assert (outcome.cut_short, outcome.failed) == (1, {})
+    (path,) = tmp_path.glob(".checkpoints/*/*.npz")
+    assert states.read_state(path, path.parent.name).epoch == 1
+    (path,) = tmp_path.glob("mine/*.json")
+    assert read_record(path)["result"]["epochs"] == 2  # the longer one stays
 
 
 # Records of another folder

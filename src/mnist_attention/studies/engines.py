@@ -19,7 +19,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from ..protocol import Protocol
-from ..records import write_if_longer, write_record
+from ..records import write_if_longer
 from .classical import ClassicalProtocol
 from .options import RunOptions
 
@@ -281,14 +281,14 @@ def make_network(protocol: Protocol, options: RunOptions) -> dict:
     """Train a network and return its record."""
     from .. import train
 
-    where = {"results": options.results, "study": options.study}
-    budget = options.budget_of(protocol)
-    record = train(protocol, **where, budget_minutes=budget, verbose=False)
-    elsewhere, environment = options.seconds_elsewhere.get(protocol), record["environment"]
-    if elsewhere and environment["engine"] == "fit" and "seconds_elsewhere" not in environment:
-        environment["seconds_elsewhere"] = elsewhere  # so that no later budget counts them
-        write_record(record, **where)
-    return record
+    return train(
+        protocol,
+        results=options.results,
+        study=options.study,
+        budget_minutes=options.budget_minutes,
+        seconds_elsewhere=options.seconds_elsewhere.get(protocol, 0.0),
+        verbose=False,
+    )
 
 
 def use_one_thread() -> None:
@@ -315,6 +315,6 @@ def run_lanes(
             continue
         try:
             bar.update(len(train_program(group, options).keys() & {*pending}))
-        except (RuntimeError, MemoryError, OSError) as error:  # too large for this GPU, say
+        except (RuntimeError, MemoryError, OSError, ValueError) as error:  # too large, say
             failed |= dict.fromkeys(group, f"{type(error).__name__}: {error}")
     return failed

@@ -19,7 +19,7 @@ from ..checks import expect
 from ..data import Dataset, EpochPlan, epoch_plan, load_dataset
 from ..noise import apply_noise
 from ..protocol import PAPER, Protocol, by_trajectory
-from ..records import finished_record, make_record, record_path, write_if_longer
+from ..records import add_seconds, finished_record, make_record, record_path, write_if_longer
 from ..storage import states
 from ..storage.checkpoints import next_state, resume_state
 from ..storage.files import require_writable
@@ -60,6 +60,7 @@ class Lane:
     due: list[Protocol]  # the runs without a record, shortest first
     state: states.State
     budget_minutes: float | None  # earlier calls included
+    elsewhere: float  # seconds in the state that no budget counts
 
     def ended(self) -> list[Protocol]:
         """The due runs that end with this state: all, if it diverged or time is up."""
@@ -129,8 +130,11 @@ def _lane(
     path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
     state = resume_state(start, data, path)
     expected = f"states of the JAX backend in {path and path.parent}, or none"
-    expect(not due or state.backend == "jax", expected, f"one of {state.backend}")
-    return Lane(number, chain[-1], due, state, options.budget_of(chain[-1]))
+    received = f"one of {state.backend}. Go on with another engine, or delete the folder"
+    expect(not due or state.backend == "jax", expected, received)
+    elsewhere = min(options.seconds_elsewhere.get(chain[-1], 0.0), sum(state.seconds))
+    budget = add_seconds(options.budget_minutes, elsewhere)
+    return Lane(number, chain[-1], due, state, budget, elsewhere)
 
 
 def _train(
@@ -203,8 +207,8 @@ def _records(
         predictions = {f"{split}_predictions": of[lane.number] for split, of in classes.items()}
         for run in lane.ended():
             environment = describe_environment(lane.state.seconds, len(data.train_labels), **engine)
-            if elsewhere := options.seconds_elsewhere.get(run):
-                environment["seconds_elsewhere"] = elsewhere
+            if lane.elsewhere:
+                environment["seconds_elsewhere"] = lane.elsewhere
             described = {"parameters": program.parameters, "environment": environment}
             yield run, make_record(run, data, lane.state, **predictions, **described)
             lane.due.remove(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 import joblib
 
 from ..checks import expect
-from ..records import check_budget, check_study, is_finished
+from ..records import add_seconds, check_budget, check_study, is_finished
 from ..storage.machine import describe_device
 
 ENGINES = ("loky", "dask", "ray", "lanes")
@@ -70,9 +70,7 @@ class RunOptions:
 
     def budget_of(self, run) -> float | None:
         """Minutes that a run may train, those elsewhere included; `None` for no budget."""
-        if self.budget_minutes is None:
-            return None
-        return self.budget_minutes + self.seconds_elsewhere.get(run, 0) / 60
+        return add_seconds(self.budget_minutes, self.seconds_elsewhere.get(run, 0))
 
     def is_done(self, run, record: dict | None) -> bool:
         """Whether a run with this record needs no more epochs."""

@@ -90,6 +90,8 @@ def run_study(
     records = {record["run_id"]: record for record in found}
     undone = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
     if options.deadline_minutes is None:
+        # A shorter run does not replace a record: the budget ended it.
+        undone = [run for run in undone if run in reasons or ids[run] not in records]
         reasons = dict.fromkeys(undone, "its record is gone") | reasons
     failed = {ids[run]: reasons[run] for run in undone if run in reasons}
     finished = sum(is_finished(records[ids[run]]) for run in ids if run not in undone)
