@@ -70,6 +70,23 @@ def test_bad_values_are_refused_by_name(name, value, expected):
         replace(PAPER, **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        ("alexnet", "activation", "tanh"),
+        ("resnet18", "pooling", "average"),
+        ("lenet5", "mask_placement", "c1"),
+        ("lenet5", "mask_activation", "softmax"),
+        ("lenet5_swish", "mask_channels", None),
+    ],
+)
+def test_what_has_no_effect_on_a_model_is_refused(model, name, value):
+    default = getattr(PAPER, name)
+    with pytest.raises(ValueError, match=f"Expected {name} to be {default!r}, as '{model}' has"):
+        replace(PAPER, model=model, **{name: value})
+    assert getattr(replace(PAPER, model="lenet5_frozen", **{name: value}), name) == value
+
+
 def test_a_protocol_cannot_be_changed():
     with pytest.raises(AttributeError):
         PAPER.epochs = 1

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from .checks import check_types
+from .checks import check_types, expect
 
 DatasetName = Literal["mnist", "uci"]
 ModelName = Literal[
@@ -111,9 +111,18 @@ class Protocol:
             ("canvas", f"{CANVAS} {otherwise}", lenet or self.canvas == CANVAS),
             ("pixel_scale", f"1 {otherwise}", lenet or self.pixel_scale == 1),
         ):
-            if not holds:
-                received = getattr(self, name)
-                raise ValueError(f"Expected {name} to be {expected}. Received: {name}={received!r}")
+            expect(holds, f"{name} to be {expected}", f"{name}={getattr(self, name)!r}")
+        small, attention = self.model.startswith("lenet5"), ("lenet5_attention", "lenet5_frozen")
+        for name, used in (
+            ("activation", small),
+            ("pooling", small),
+            ("mask_placement", small and self.model != "lenet5"),
+            ("mask_channels", self.model in attention),
+            ("mask_activation", self.model in attention),
+        ):
+            value, default = getattr(self, name), getattr(Protocol, name)
+            expected = f"{name} to be {default!r}, as {self.model!r} has none to change"
+            expect(used or value == default, expected, f"{name}={value!r}")
 
     def to_json(self) -> dict:
         """Every field, as a record has it; those of `LATER_FIELDS` where they matter."""
