@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import PAPER, Protocol, data, load_dataset
-from mnist_attention.data import epoch_plan
+from mnist_attention.data import epoch_plan, network_input
 from mnist_attention.storage import mnist as stored
 
 # The real thing
@@ -120,3 +120,9 @@ def test_the_plan_is_pinned():
     plan = epoch_plan(Protocol(dataset="uci", seed=1), 2)
     digest = hashlib.sha256(plan.order.tobytes() + plan.flip.tobytes() + plan.shift.tobytes())
     assert digest.hexdigest()[:16] == "368bf30a999f3b71"
+
+
+@pytest.mark.parametrize("canvas", [26, 33])
+def test_a_canvas_that_digits_cannot_stand_in_the_middle_of_is_refused(canvas):
+    with pytest.raises(ValueError, match=f"an even canvas of at least 28 .*canvas={canvas}"):
+        network_input(np.zeros((1, 28, 28), np.uint8), canvas)

@@ -168,13 +168,14 @@ def epoch_plan(protocol: Protocol, epoch: int, size: int | None = None) -> Epoch
 
 def network_input(images: np.ndarray, canvas: int = CANVAS) -> np.ndarray:
     """Digits as in `Dataset`, padded with zeros: float32 in [0, 1], `(n, canvas, canvas, 1)`."""
-    scale = 255 if images.dtype == np.uint8 else 1
-    return augmentation_table(images, 0, canvas)[..., None].astype("float32") / np.float32(scale)
+    return augmentation_table(brightness(images), 0, canvas)[..., None].astype("float32")
 
 
 def augmentation_table(images: np.ndarray, shift: int, canvas: int = CANVAS) -> np.ndarray:
     """Pad digits to `(n, side, side)`, side = canvas + 2 shift: every shift is then a crop."""
-    margin = (canvas - images.shape[1]) // 2 + shift
+    room = canvas - images.shape[1]
+    expect(room >= 0 and room % 2 == 0, "an even canvas of at least 28 pixels", f"{canvas=}")
+    margin = room // 2 + shift
     return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
 
 

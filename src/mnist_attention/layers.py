@@ -17,8 +17,10 @@ def intercept_scores(function):
 
     Args:
         function: Takes the layer, its inputs and its scores, tensors of the backend; returns the
-            scores to use. It sees every call of every mask, wherever in a model the mask is. Of
-            nested contexts the inner one comes first.
+            scores to use. It sees every call of every mask that runs eagerly, wherever in a model
+            the mask is. A function that was compiled before (`predict`, `tf.function`, `jax.jit`)
+            ignores it, and one that is compiled within keeps it. Of nested contexts the inner one
+            comes first.
     """
     token = _FUNCTIONS.set((function, *_FUNCTIONS.get()))
     try:

@@ -250,6 +250,20 @@ def test_the_probability_is_that_of_the_true_class(counter):
     np.testing.assert_allclose(deletion(counter, *both).sum(), 1, atol=1e-6)
 
 
+def test_areas_of_models_that_do_not_tell_their_shapes(counter):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return counter(inputs)
+
+    image, maps = two_rows()
+    anything = keras.Input((None, None, 1))
+    any_size = keras.Model(anything, keras.layers.GlobalMaxPooling2D()(anything))
+    assert deletion(Subclassed(), image, np.array([1]), maps) == deletion(
+        counter, image, np.array([1]), maps
+    )
+    assert deletion(any_size, image, np.array([0]), maps) == pytest.approx(1)
+
+
 def test_a_network_that_sees_nothing_has_the_area_of_its_guess(uci, two_steps):
     inputs = keras.Input((32, 32, 1))
     blank = keras.layers.Dense(10, kernel_initializer="zeros")

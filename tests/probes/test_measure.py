@@ -5,6 +5,7 @@ import shlex
 import shutil
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -262,6 +263,32 @@ def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_pat
     measured, lacking = measure_studies(["smoke"], **options)
     assert (measured, len(lacking)) == (1, 3)
     assert "open file" in lacking[name]
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError, RuntimeError, ValueError])
+def test_weights_that_cannot_be_loaded_are_named(results, uci, monkeypatch, error):
+    def fail(*_):
+        raise error("no such layer")
+
+    monkeypatch.setattr(keras.Model, "load_weights", fail)
+    with pytest.raises(OSError, match=r"weights\.h5 is damaged, or of another network: .*no such"):
+        load_trained(PROTOCOL, uci, results)
+
+
+def test_measuring_ignores_the_users_settings(uci, measured, tmp_path, results, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        measurements,
+        "measure",
+        lambda *_: seen.append(keras.config.dtype_policy().name) or measured,
+    )
+    monkeypatch.setattr(measurements, "trained_model", lambda *_: None)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        measure_run(PROTOCOL, Conditions(uci), tmp_path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert seen == ["float32"]
 
 
 def test_a_damaged_measurement_is_rebuilt(results, shown, measured, capsys, monkeypatch):

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from ..data import network_input
-from ..protocol import PAPER, Protocol
+from ..protocol import CANVAS, PAPER, Protocol
 from .controls import BLOCKS, control
 from .large import alexnet, resnet18, resnet50, vgg16
 from .lenet import lenet5, lenet5_attention
@@ -53,7 +53,8 @@ def _arguments(protocol: Protocol) -> dict[str, object]:
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """What `model` gives digits, as in `data.Dataset`, without augmentation: `(n, classes)`."""
-    canvas, size = model.input_shape[1], EVALUATION_BATCH
+    shape, size = getattr(model, "input_shape", None), EVALUATION_BATCH  # subclassed: unknown
+    canvas = (shape and shape[1]) or CANVAS
     batches = (images[start : start + size] for start in range(0, len(images), size))
     return np.concatenate([run_batch(model, network_input(batch, canvas)) for batch in batches])
 

@@ -216,7 +216,7 @@ def insertion(
 def _area(model: keras.Model, images, labels, maps, insert: bool) -> np.ndarray:
     images = brightness(images)
     check_maps(maps, images.shape)
-    check_labels(labels, "labels", len(images), model.output_shape[-1])
+    check_labels(labels, "labels", len(images), logits(model, images[:1]).shape[-1])
     pixels = maps[0].size
     changed = np.rint(np.linspace(0, pixels, STEPS + 1))
     # The rank of a pixel, from 1 for the highest; of equal ones the first comes first.

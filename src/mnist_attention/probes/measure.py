@@ -25,7 +25,7 @@ from ..storage.checkpoints import resume_state
 from ..storage.machine import describe_machine
 from ..storage.paths import WEIGHTS
 from ..storage.states import checkpoint_path
-from ..training import predict_classes, start_model, train
+from ..training import default_configuration, predict_classes, start_model, train
 from . import masks
 from .interventions import INTERVENTIONS, draw_seeds, intervene, reinitialise_from_the_top
 from .scores import SCORES, TRIVIAL_MAPS, mask_on_image
@@ -188,7 +188,10 @@ def load_trained(
     if not path.is_file():
         return None
     model = start_model(protocol, dataset)
-    model.load_weights(path)
+    try:
+        model.load_weights(path)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:  # whatever h5py and Keras meet
+        raise OSError(f"{path} is damaged, or of another network: {error}") from error
     return model
 
 
@@ -236,6 +239,7 @@ def load_conditions(name: str) -> Conditions:
     return Conditions(load_dataset(name))
 
 
+@default_configuration()
 def measure_run(
     protocol: Protocol, shown: Conditions, results: Path, weights: Path | None = None
 ) -> dict:

@@ -83,7 +83,10 @@ def _read_cache() -> dict[str, bytes] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        print(f"{error}\nThe cache is rebuilt.", file=sys.stderr)
+        damage, _, _ = str(error).partition(
+            ": expected"
+        )  # its advice is for a folder of the user's
+        print(f"{damage}. The cache is rebuilt.", file=sys.stderr)
         return None
 
 
