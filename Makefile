@@ -64,8 +64,8 @@ reproduce: setup ## get the data, execute the notebooks, rebuild figures and tab
 	@echo "== 2/4 The notebooks, with their figures ($(JOBS) at a time)"
 	@rm -rf build/notebooks
 	@$(MAKE) --no-print-directory -j$(JOBS) executed
-	@echo "== 3/4 The tables, from the records in results/"
-	@$(BIN)/mnist-attention report
+	@echo "== 3/4 The tables of README and REPORT, from the records in results/"
+	@$(BIN)/mnist-attention report --write
 	@echo "== 4/4 The site, from the notebooks as executed here"
 	@$(BIN)/python site/build.py --jobs $(JOBS) --notebooks build/notebooks
 
@@ -93,28 +93,26 @@ test-slow: setup ## the tests that take minutes: kills, clusters, large networks
 verify: setup ## train the paper's pair again (15 minutes) and compare with its records
 	@$(BIN)/mnist-attention verify
 
-paper: setup ## the runs of every study that have no record: hours on a CPU; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
+paper: setup ## the runs of every study that have no record: days on a CPU for all; resumable (SEEDS=10 BUDGET=60 ENGINE=loky)
 	@status=0; \
+	run() { $(BIN)/mnist-attention "$$@" || status=$$?; test $$status -lt 130 || exit $$status; }; \
 	for study in $(STUDIES); do \
 	  echo "== $$study, $(SEEDS) seeds"; \
-	  $(BIN)/mnist-attention study $$study --seeds $(SEEDS) --engine $(ENGINE) || status=$$?; \
-	  test $$status -lt 130 || exit $$status; \
+	  run study $$study --seeds $(SEEDS) --engine $(ENGINE); \
 	done; \
 	echo "== More seeds and epochs, as results/PLAN.md has them"; \
 	for more in "lenets --seeds 10 --first-seed 10" "momentum --seeds 3 --epochs 100" \
 	  "noise --seeds 5 --first-seed 10 --models lenet5_attention"; do \
-	  $(BIN)/mnist-attention study $$more --engine $(ENGINE) || status=$$?; \
-	  test $$status -lt 130 || exit $$status; \
+	  run study $$more --engine $(ENGINE); \
 	done; \
 	echo "== The whole Table 1, one seed, $(BUDGET) minutes for each network"; \
-	$(BIN)/mnist-attention study table1 --budget-minutes $(BUDGET) --engine $(ENGINE) || status=$$?; \
+	run study table1 --budget-minutes $(BUDGET) --engine $(ENGINE); \
 	echo "== Measuring the networks of $(MEASURE)"; \
 	for networks in "$(MEASURE) --seeds $(SEEDS)" "lenets --seeds 10 --first-seed 10" \
 	  "noise --seeds 5 --first-seed 10 --models lenet5_attention"; do \
-	  $(BIN)/mnist-attention measure $$networks || status=$$?; \
-	  test $$status -lt 130 || exit $$status; \
+	  run measure $$networks; \
 	done; \
-	$(BIN)/mnist-attention report || status=$$?; \
+	run report; \
 	exit $$status
 
 # No `setup`: a borrowed machine may have JAX and Keras, and neither TensorFlow nor a registry.
@@ -122,7 +120,7 @@ gpu: ## the next nine minutes of the runs that need a GPU; repeat until it says 
 	@PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" PYTHONUNBUFFERED=1 \
 	  $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m mnist_attention.studies.gpu $(GPU_FOLDER)
 
-bench: setup ## the benchmarks, each a table
+bench: setup ## the benchmarks that need no GPU
 	@$(BIN)/mnist-attention bench throughput
 	@$(BIN)/mnist-attention bench scaling
 	@$(BIN)/mnist-attention bench maps
@@ -148,6 +146,6 @@ lock: ## rebuild requirements.lock from pyproject.toml (newest versions: UPGRADE
 	  --output-file requirements.lock pyproject.toml
 	@rm -rf build/uv
 
-clean: ## delete .venv, build and caches; never records, weights or figures
+clean: ## delete .venv, caches and build (with GPU records not yet merged); never results, weights or figures
 	@rm -rf .venv build .pytest_cache .ruff_cache
 	@find src tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -191,7 +191,7 @@ for short, long in ((50, 100), (100, 150)):
 
 # %% [markdown]
 # Seed 0's run of 100 epochs was continued from its run of 50, so that pair agrees by construction.
-# All other pairs were trained separately, each from the start. So the three rows of Table 4 are
+# In all other pairs the two runs were trained separately. So the three rows of Table 4 are
 # three points on one learning curve:
 
 # %% tags=["hide-input"]

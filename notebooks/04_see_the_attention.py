@@ -212,10 +212,10 @@ alt = "Three digits under three seeds: C1 masks alike after training, C3 masks n
 ma.figures.show(figure, "04_before_and_after", alt, banner)
 
 # %% [markdown]
-# Before training the scores are near one half, on the strokes of seed 0 down to 0.2. So the digit
-# shows, in one seed darker than the rest, in the others as thin lines: any number that is computed
-# from the features at a position shows where there are features. **A map in which you recognise the
-# digit is no proof that anything was learned.**
+# Before training the scores are near one half, on the strokes of seed 0 down to a quarter. So the
+# digit shows, in one seed darker than the rest, in the others as thin lines: any number that is
+# computed from the features at a position shows where there are features. **A map in which you
+# recognise the digit is no proof that anything was learned.**
 #
 # Training makes the C1 masks alike: bright on the strokes. The C3 masks, all near one half at
 # first, become different ones.

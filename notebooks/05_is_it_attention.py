@@ -123,8 +123,8 @@ for name, value in accuracy.items():
     print(f"{name:16} {value:.2%}")
 
 # %% [markdown]
-# So this network needs its mask where it is. Is it typical? The same was measured of every network
-# with the mask that is on record. For this one, the record and your code must agree:
+# So this network needs its mask where it is. Is it typical? The same was measured for every seed
+# of the paper's protocol. For this one, the record and your code must agree:
 
 # %%
 recorded = ma.evidence.runs_of({}, records).by_seed[0]["measured"]["interventions"]
@@ -132,7 +132,7 @@ assert banner or np.isclose(accuracy["its mean"], recorded["mean"], atol=0.001)
 assert banner or np.isclose(accuracy["shuffled"], recorded["shuffled"], atol=0.001)
 
 # %% [markdown]
-# All networks:
+# All seeds:
 
 # %%
 title = "Move the mask, and most networks read worse: some hardly, some by over ten points"

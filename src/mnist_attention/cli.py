@@ -21,7 +21,7 @@ BENCHMARKS = ("throughput", "scaling", "lanes", "maps")
 
 ENVIRONMENT = """\b
 Environment variables:
-  MNIST_ATTENTION_DATA     folder with the four .gz files of MNIST, in place of a download
+  MNIST_ATTENTION_DATA     folder with the four files of MNIST, packed (.gz) or not
   MNIST_ATTENTION_CACHE    folder for the prepared MNIST
   MNIST_ATTENTION_RESULTS  folder of the records
   MNIST_ATTENTION_FIGURES  folder of the figures

@@ -74,7 +74,7 @@ STUDIES = {
     "table2": Study("Which learning rate?", _grid(PAPER, learning_rate=(0.1, 0.01, 0.001))),
     "table3": Study("Which batch size?", _grid(PAPER, batch_size=(48, 64, 96, 128, 256))),
     "table4": Study(
-        "How many epochs? (one long run read at several epochs)",
+        "How many epochs? (a longer run continues a shorter one)",
         _grid(PAPER, epochs=(50, 100, 150)),
     ),
     "assumptions": Study(
@@ -143,6 +143,7 @@ def study_runs(
     changes = {} if epochs is None else {"epochs": epochs}
     networks = [replace(run, **changes) for run in STUDIES[name].protocols]
     runs = [*networks, *STUDIES[name].methods]
+    expect(epochs is None or networks, "no epochs for a study without networks", f"{epochs=}")
     there = dict.fromkeys(run.model for run in runs)
     for model in models:
         expect(model in there, f"models of the study {name}: {', '.join(there)}", repr(model))
