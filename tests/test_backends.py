@@ -11,13 +11,24 @@ import pytest
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_layer_on(backend):
+def run_on(backend: str, *arguments: str) -> str:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    options = ["-q", "-p", "no:cacheprovider", "-k", "not fresh_process"]
-    command = [sys.executable, "-m", "pytest", *options, "test_layers.py"]
+    command = [sys.executable, "-m", *arguments]
     environment = {**os.environ, "KERAS_BACKEND": backend}
     run = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout
+    return run.stdout
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_layer_on(backend):
+    options = ["-q", "-p", "no:cacheprovider", "-k", "not fresh_process"]
+    assert " passed" in run_on(backend, "pytest", *options, "test_layers.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_run_on(backend, tmp_path):
+    options = ["--dataset", "uci", "--epochs", "1", "--results", str(tmp_path)]
+    assert "after 1 of 1 epochs" in run_on(backend, "mnist_attention", "train", *options)
