@@ -186,9 +186,9 @@ Markdown(ma.evidence.markdown(ma.evidence.controls_table(records)))
 # %% [markdown]
 # After 20 epochs the mask still suffers from its late start ([notebook
 # 2](02_train_lenet_with_attention.ipynb)), as does everything that halves the signal. It does beat
-# *one half everywhere*, so it is more than a smaller scale. But masks that were never trained, and
-# start just as late, come out about where trained ones do; and LeNet alone is ahead. The second
-# condition fails.
+# *one half everywhere*, so it is more than a smaller scale, and it beats squeeze-and-excitation and
+# CBAM. But masks that were never trained, and start just as late, come out about where trained ones
+# do; and LeNet alone is ahead. The second condition fails.
 #
 # ## Which maps notice what was learned?
 #
