@@ -30,11 +30,16 @@ def describe_environment(seconds: list[float], train_size: int, **engine) -> dic
     }
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on, as `taskset` or a scheduler leaves them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def describe_device() -> dict:
     """What Keras trains on: "cpu" or "gpu", and how many threads feed it."""
     import keras
 
-    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count())
+    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or usable_cores())
     if keras.backend.backend() == "torch":  # Keras lists no devices of it
         import torch
 

@@ -27,7 +27,7 @@ from ..data import Dataset, load_dataset
 from ..protocol import DatasetName, hash_fields
 from ..records import check_study, finished_record, record_path, write_record
 from ..storage.files import require_writable
-from ..storage.machine import describe_machine
+from ..storage.machine import describe_machine, usable_cores
 from .options import RunOptions
 
 MethodName = Literal["nearest_neighbours", "svm", "lbp_svm", "sparse_coding"]
@@ -222,7 +222,7 @@ def fit(
         "environment": {
             "engine": "scikit-learn",
             "device": "cpu",
-            "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()),
+            "threads": int(os.environ.get("OMP_NUM_THREADS") or usable_cores()),
             **describe_machine("scikit-learn", "scikit-image", "numpy"),
             "fit_seconds": round(fitted - started, 3),
             "seconds": round(time.perf_counter() - started, 3),

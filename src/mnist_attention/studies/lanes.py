@@ -7,7 +7,6 @@ and costs another compilation.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,7 +22,7 @@ from ..records import add_seconds, finished_record, make_record, record_path, wr
 from ..storage import states
 from ..storage.checkpoints import next_state, resume_state
 from ..storage.files import require_writable
-from ..storage.machine import describe_environment
+from ..storage.machine import describe_environment, usable_cores
 from ..training import check_fit, default_configuration, start_model
 from .lane_program import LaneProgram
 from .options import RunOptions
@@ -201,7 +200,7 @@ def _records(
         "card": jax.devices()[0].device_kind,
         "matmul_precision": jax.config.jax_default_matmul_precision or "default",
         "compile_seconds": round(program.compile_seconds, 3),
-        "threads": os.cpu_count(),
+        "threads": usable_cores(),
     }
     for lane in lanes:
         predictions = {f"{split}_predictions": of[lane.number] for split, of in classes.items()}
