@@ -84,14 +84,17 @@ def test_an_unusable_checkpoint_is_refused_and_the_run_starts_over(
 
 
 @pytest.mark.parametrize(
-    "signal", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
 )
-def test_interrupted_it_exits_with_130_and_says_how_to_go_on(tmp_path, signal):
+def test_interrupted_it_exits_with_130_and_says_how_to_go_on(tmp_path, number):
     options = "train --dataset uci --model lenet5 --epochs 100000 --results"
     command = [sys.executable, "-m", "mnist_attention", *options.split(), str(tmp_path)]
+    # Where tests run as a background job, SIGINT is ignored, and the process would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     (path,) = wait_for(lambda: [*tmp_path.glob(".checkpoints/*/*.npz")])
-    process.send_signal(signal)
+    process.send_signal(number)
     said = process.communicate(timeout=200)[1].splitlines()
     assert process.returncode == 130
     assert said[-1] == "Interrupted. The same command goes on from the last states on disk."
