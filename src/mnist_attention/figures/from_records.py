@@ -167,7 +167,7 @@ def redraw(records: Records) -> None:
     save(hero(records), "hero")
     title = "The mask starts late and gains nothing"
     save(mask_minus_plain(records, title=title), "report_mask_minus_plain")
-    title = "At the paper's rate no flips or momentum help; other choices are not shown to"
+    title = "At the paper's rate momentum helps, and leaving out flips; no other choice is shown to"
     save(ablation_forest(records, title=title), "report_ablations")
 
 
