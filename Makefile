@@ -9,6 +9,8 @@ SEEDS   ?= 10
 STUDIES ?= lenets table4 table2 table3 momentum assumptions explain growth controls controls_on_noise noise permuted
 # Studies whose trained networks are measured: noise, what the masks cover, interventions.
 MEASURE ?= lenets controls controls_on_noise noise permuted
+# Further networks of results/PLAN.md, trained and measured.
+MORE := "lenets --seeds 10 --first-seed 10" "noise --seeds 5 --first-seed 10 --models lenet5_attention"
 # Minutes for each network of Table 1 that is larger than LeNet: 100 epochs of all need a GPU.
 BUDGET  ?= 60
 
@@ -101,17 +103,12 @@ paper: setup ## the runs of every study that have no record: days on a CPU for a
 	  run study $$study --seeds $(SEEDS) --engine $(ENGINE); \
 	done; \
 	echo "== More seeds and epochs, as results/PLAN.md has them"; \
-	for more in "lenets --seeds 10 --first-seed 10" "momentum --seeds 3 --epochs 100" \
-	  "noise --seeds 5 --first-seed 10 --models lenet5_attention"; do \
-	  run study $$more --engine $(ENGINE); \
-	done; \
+	run study momentum --seeds 3 --epochs 100 --engine $(ENGINE); \
+	for more in $(MORE); do run study $$more --engine $(ENGINE); done; \
 	echo "== The whole Table 1, one seed, $(BUDGET) minutes for each network"; \
 	run study table1 --budget-minutes $(BUDGET) --engine $(ENGINE); \
 	echo "== Measuring the networks of $(MEASURE)"; \
-	for networks in "$(MEASURE) --seeds $(SEEDS)" "lenets --seeds 10 --first-seed 10" \
-	  "noise --seeds 5 --first-seed 10 --models lenet5_attention"; do \
-	  run measure $$networks; \
-	done; \
+	for networks in "$(MEASURE) --seeds $(SEEDS)" $(MORE); do run measure $$networks; done; \
 	run report; \
 	exit $$status
 

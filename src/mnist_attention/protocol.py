@@ -83,7 +83,7 @@ class Protocol:
         check_types(self)
         noisy, gaussian = self.background != "none", self.background == "gaussian"
         lenet = self.model in ("lenet5", "lenet5_attention")
-        otherwise = "unless the model is 'lenet5' or 'lenet5_attention'"
+        unless = " unless the model is 'lenet5' or 'lenet5_attention'"
         # Written so that NaN and infinity fail too.
         for name, expected, holds in (
             ("epochs", "at least 1", self.epochs >= 1),
@@ -107,22 +107,24 @@ class Protocol:
                 noisy == (self.strength > 0),
             ),
             ("gamma", "0 unless the background is 'gaussian'", self.gamma == 0 or gaussian),
-            ("dense_layers", f"3 {otherwise}", lenet or self.dense_layers == 3),
-            ("canvas", f"{CANVAS} {otherwise}", lenet or self.canvas == CANVAS),
-            ("pixel_scale", f"1 {otherwise}", lenet or self.pixel_scale == 1),
         ):
             expect(holds, f"{name} to be {expected}", f"{name}={getattr(self, name)!r}")
         small, attention = self.model.startswith("lenet5"), ("lenet5_attention", "lenet5_frozen")
-        for name, used in (
-            ("activation", small),
-            ("pooling", small),
-            ("mask_placement", small and self.model != "lenet5"),
-            ("mask_channels", self.model in attention),
-            ("mask_activation", self.model in attention),
+        no_effect = f", as {self.model!r} has none to change"
+        for name, otherwise, used in (
+            ("activation", no_effect, small),
+            ("pooling", no_effect, small),
+            ("mask_placement", no_effect, small and self.model != "lenet5"),
+            ("mask_channels", no_effect, self.model in attention),
+            ("mask_activation", no_effect, self.model in attention),
+            *((name, unless, lenet) for name in ("dense_layers", "canvas", "pixel_scale")),
         ):
             value, default = getattr(self, name), getattr(Protocol, name)
-            expected = f"{name} to be {default!r}, as {self.model!r} has none to change"
-            expect(used or value == default, expected, f"{name}={value!r}")
+            expect(
+                used or value == default,
+                f"{name} to be {default!r}{otherwise}",
+                f"{name}={value!r}",
+            )
 
     def to_json(self) -> dict:
         """Every field, as a record has it; those of `LATER_FIELDS` where they matter."""

@@ -187,6 +187,7 @@ def compile_model(model: keras.Model, protocol: Protocol, steps: int) -> keras.M
     through Python. PyTorch has no such call.
     """
     backend = keras.backend.backend()
+    most = 1 if backend == "torch" else 25
     optimizer = keras.optimizers.SGD(
         protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay or None
     )
@@ -195,9 +196,7 @@ def compile_model(model: keras.Model, protocol: Protocol, steps: int) -> keras.M
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=1
-        if backend == "torch"
-        else max(n for n in range(1, 26) if steps % n == 0),
+        steps_per_execution=max(size for size in range(1, most + 1) if steps % size == 0),
         # On a CPU XLA is several times slower than oneDNN for this network; JAX has nothing else.
         jit_compile=backend == "jax",
     )

@@ -189,12 +189,12 @@ def _trained_on(condition: Condition, records: Records) -> dict:
 
     auroc, snr = scores("ink_auroc"), scores("snr_gain_db")
     both = pairs(plain, masked).values()  # more networks may have the mask
-    maps = {
-        name: scores("ink_auroc", "trivial", name) for name in ("edges", "centre", "brightness")
-    }
-    maps["untrained"] = scores("ink_auroc", "untrained")
-    maps["frozen"] = scores("ink_auroc", model="lenet5_frozen")
-    over = {name: minus(auroc, other) for name, other in maps.items()}
+    edges, centre, brightness = (
+        minus(auroc, scores("ink_auroc", "trivial", name))
+        for name in ("edges", "centre", "brightness")
+    )
+    untrained = minus(auroc, scores("ink_auroc", "untrained"))
+    frozen = minus(auroc, scores("ink_auroc", model="lenet5_frozen"))
     return {
         "condition": condition,
         "plain": summarise([value_of(run) for run, _ in both]),
@@ -202,8 +202,8 @@ def _trained_on(condition: Condition, records: Records) -> dict:
         "pairs": [run for pair in both for run in pair],
         "with_mask": [run for run in masked.records if "measured" in run],
         "gain": difference(masked, plain),
-        "over": {name: over[name] for name in ("edges", "centre", "untrained")},
-        "over_others": {name: over[name] for name in ("brightness", "frozen")},
+        "over": {"edges": edges, "centre": centre, "untrained": untrained},
+        "over_others": {"brightness": brightness, "frozen": frozen},
         "snr": paired_difference([*snr.values()]),
         "snr_over_untrained": minus(snr, scores("snr_gain_db", "untrained")),
         "snr_over_frozen": minus(snr, scores("snr_gain_db", model="lenet5_frozen")),

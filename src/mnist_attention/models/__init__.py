@@ -53,10 +53,16 @@ def _arguments(protocol: Protocol) -> dict[str, object]:
 
 def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """What `model` gives digits, as in `data.Dataset`, without augmentation: `(n, classes)`."""
-    shape, size = getattr(model, "input_shape", None), EVALUATION_BATCH  # subclassed: unknown
-    canvas = (shape and shape[1]) or CANVAS
+    canvas, size = canvas_of(model), EVALUATION_BATCH
     batches = (images[start : start + size] for start in range(0, len(images), size))
     return np.concatenate([run_batch(model, network_input(batch, canvas)) for batch in batches])
+
+
+def canvas_of(model: keras.Model) -> int:
+    """Side in pixels of the images that `model` takes; 32 where it does not tell."""
+    inputs = getattr(model, "inputs", None)  # subclassed: unknown
+    shape = inputs[0].shape if inputs else ()
+    return (shape[1] if len(shape) > 2 else None) or CANVAS
 
 
 def run_batch(model: keras.Model, inputs) -> np.ndarray:

@@ -10,8 +10,7 @@ from scipy import special, stats
 from ..checks import expect
 from ..data import brightness, check_labels, network_input
 from ..layers import AttentionMask1x1, intercept_scores
-from ..models import EVALUATION_BATCH, logits
-from ..protocol import CANVAS
+from ..models import EVALUATION_BATCH, canvas_of, logits
 from .scores import check_maps, ink_on_grid, mask_on_image, short_name, snr_gain_db
 
 STEPS = 28  # in which pixels are deleted or inserted
@@ -164,10 +163,8 @@ def model_input(model: keras.Model, images):
     shapes = [tuple(x.shape) for x in getattr(model, "inputs", None) or ()]  # subclassed: unknown
     inputs = images
     if isinstance(images, np.ndarray) and images.shape[1:] == (28, 28):
-        shape = shapes[0] if shapes else (None, CANVAS, CANVAS, 1)
-        canvas = (shape[1] if len(shape) > 2 else None) or CANVAS
-        inputs = network_input(brightness(images), max(canvas, 28))
-        inputs = inputs[..., 0] if len(shape) == 3 else inputs
+        inputs = network_input(brightness(images), max(canvas_of(model), 28))
+        inputs = inputs[..., 0] if shapes and len(shapes[0]) == 3 else inputs
     arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
     fits = not shapes or (len(arrays) == len(shapes) and all(map(_fits, arrays, shapes)))
     complete = len({len(array) for array in arrays}) == 1 and len(arrays[0]) > 0

@@ -83,9 +83,8 @@ def _read_cache() -> dict[str, bytes] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        damage, _, _ = str(error).partition(
-            ": expected"
-        )  # its advice is for a folder of the user's
+        # What follows is advice for a folder of the user's.
+        damage = str(error).partition(": expected")[0]
         print(f"{damage}. The cache is rebuilt.", file=sys.stderr)
         return None
 

@@ -57,7 +57,7 @@ def verify(
 ) -> list[tuple[bool, str]]:
     """Train `protocols` into `folder` and `compare` with the records in `results`.
 
-    Interrupted, it goes on when called again; once it has ended, a call trains anew. `jobs`:
+    Interrupted, it goes on when called again; once it has ended, a call trains again. `jobs`:
     processes at a time, each of one thread; by default one for each core. 1: this one. ValueError
     if `folder` is that of the records; OSError if the data are missing or `folder` cannot be
     written.
