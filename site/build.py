@@ -60,7 +60,10 @@ def collect_sources(notebooks: list[Path], folder: Path) -> None:
     for notebook in notebooks:
         shutil.copy(notebook, folder / "notebooks")
     shutil.copytree(CHECKOUT / "figures", folder / "figures")
-    for page in (CHECKOUT / "REPORT.md", CHECKOUT / "CONTRIBUTING.md", *SITE.glob("*.md")):
+    (folder / "results").mkdir()
+    for name in ("REPORT.md", "CONTRIBUTING.md", "results/PLAN.md"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    for page in SITE.glob("*.md"):
         text = re.sub("<!-- part: (.+) -->", lambda part: parts[part[1]], page.read_text())
         (folder / page.name).write_text(text)
 

@@ -42,6 +42,7 @@ nb_render_markdown_format = "myst"  # the default knows no tables
 # Docstrings, which are Markdown
 default_role = "code"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # paths as the code writes them, not as this machine has them
 napoleon_custom_sections = [
     ("Call arguments", "params_style"),
     "Input shape",
@@ -125,9 +126,6 @@ def resolve_links_to_files(app, doctree):
             continue
         if path == "README.md":
             link["refdomain"], link["reftarget"], link["reftargetid"] = "doc", "index", None
-        elif path == "site/draw/page.html":  # `build.py` makes the page of it
-            made = os.path.relpath("draw.html", folder)
-            link.replace_self(nodes.reference("", "", *link.children, refuri=made))
         elif (CHECKOUT / path).exists() and link["reftarget"]:
             text = link.children
             if REPOSITORY:

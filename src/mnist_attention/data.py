@@ -51,7 +51,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over the four arrays: their name, type, shape and bytes, in order."""
+        """SHA-256 of the name, type, shape and bytes of each of the four arrays, in order."""
         digest = hashlib.sha256()
         for name in ("train_images", "train_labels", "test_images", "test_labels"):
             array = np.ascontiguousarray(getattr(self, name))
@@ -66,7 +66,7 @@ class Dataset:
 
     @property
     def banner(self) -> str:
-        """The notice that every display of these digits shows: empty for MNIST."""
+        """The notice that every display of these digits shows; empty for MNIST."""
         return UCI_BANNER if self.name == "uci" else ""
 
 

@@ -91,7 +91,7 @@ def train(
         verbose: Whether to show a progress bar.
 
     Returns:
-        The record: `run_id`, `protocol`, `dataset`, `history`, `result`, `test_predictions`,
+        The record, with `run_id`, `protocol`, `dataset`, `history`, `result`, `test_predictions`,
         `environment`. Accuracies are fractions.
 
     Raises:

@@ -688,7 +688,7 @@ def test_masks_replaced_by_ones_are_not_lenet_alone(open_page, data):
     assert alone != masked != replaced != alone
     titles = page.locator(".network h3").all_inner_texts()
     assert titles == ["LeNet-5 alone", "LeNet-5 + mask", "Mask replaced"]
-    assert "“Mask off” is not “LeNet without mask”" in page.locator(".read").inner_text()
+    assert "“Mask replaced” is not “LeNet-5 alone”" in page.locator(".read").inner_text()
 
 
 def test_a_summary_for_screen_readers_follows_the_drawing(page):

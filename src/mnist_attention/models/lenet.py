@@ -58,8 +58,8 @@ def lenet5(
     Reference:
         LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition,
         Proc. IEEE 86(11), 1998, Section II.B. Our interpretation is the modern one: every C3 map
-        sees all six S2 maps, pooling has no weights, the output is a softmax. C5 sees its whole
-        5x5 input, so its "convolution" is written as the dense layer it is.
+        sees all six S2 maps, pooling has no weights, the output goes into a softmax. C5 sees its
+        whole 5x5 input, so its "convolution" is written as the dense layer it is.
     """
     pool = lookup("pooling", pooling, POOLINGS)
     expect(dense_layers in (2, 3), "dense_layers to be 2 or 3", f"{dense_layers=}")
