@@ -122,8 +122,8 @@ alt = "Five digits, and the same five with their pixels reordered: noise to the 
 ma.figures.show(figure, "01_shuffled", alt, banner)
 
 # %% [markdown]
-# A list does not know which pixels are neighbours. A convolution does, and so does a mask that
-# says *where* to look: both need the square.
+# A list does not know which pixels are neighbours. A convolution does, and a mask that says
+# *where* to look needs places: both need the square.
 #
 # ## Write the flip
 #

@@ -12,8 +12,8 @@
 # **The question.** A paper adds an attention mask of 24 parameters to LeNet-5 and reports 99.3 %
 # instead of 97.7 % on MNIST. Does the mask do that?
 #
-# **The answer.** No gain is found. In pairs of networks that differ in the mask alone, the two end
-# within a tenth of a point on average; the numbers are at the end of this page, pair by pair.
+# **The answer.** No gain is found: 98.43 % without the mask and 98.40 % with it, the means of 20
+# pairs of networks that differ in the mask alone.
 #
 # **You will** write the mask as a Keras layer, check one score by hand, build LeNet-5 with it and
 # without it, train both, and see that the package gives the numbers of your own code. Then you

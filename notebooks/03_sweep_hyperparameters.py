@@ -119,8 +119,8 @@ ma.figures.show(figure, "03_table2", alt)
 # %% [markdown]
 # Blue is ours with its interval, orange the paper's. The paper loses almost twenty points at a
 # tenth of its rate and at ten times its rate. Ours follow the curve that you just drew. Here is a
-# check, ten times the rate for a tenth of the epochs; the first epoch at 0.1 is four points
-# behind, as it was above.
+# check, ten times the rate for a tenth of the epochs. As above, the first epoch at 0.1
+# lags, here by four points.
 
 
 # %%

@@ -181,8 +181,8 @@ ma.figures.show(figure, "04_ten_digits", alt, banner)
 # on most of the digit and on what it encloses, and lowest *above* strokes: over the bar of the
 # seven, to the upper right of the zero.
 #
-# You can [draw a digit of your own](../site/draw/page.html) and watch both masks follow the pen: on
-# the web site, or in a checkout, where `make site` builds the page as `build/site/draw.html`.
+# You can draw a digit of your own and watch both masks follow the pen: on the web site, or in a
+# checkout, where `make site` builds the page as `build/site/draw.html`.
 #
 # ## Before and after training
 #

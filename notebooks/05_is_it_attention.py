@@ -12,7 +12,7 @@
 # **The question.** Has the network learned *where to look*, and does it read digits better for it?
 #
 # **The answer.** It leans on its mask: cover the mask, and accuracy falls, by about three points on
-# average. But a network that is trained without one reads at least as well, within 0.1 points: it
+# average. But a network that is trained without one reads as well, to within 0.1 points: it
 # got used to a gate, and gains nothing by it.
 #
 # **You will** replace the mask of a trained network by four other things, put other blocks in its
@@ -159,8 +159,8 @@ Markdown(ma.evidence.moved_text(records))
 Markdown(ma.evidence.finding(records))
 
 # %% [markdown]
-# What else could stand there? Six blocks, at C1 and at C3 as the mask does. `s` is one score for
-# each position, `a` one for each feature.
+# What else could stand there? Here are six blocks, each at C1 and at C3 like the mask. `s` is one
+# score for each position, `a` one for each feature.
 #
 # | in its place | computes | learns where? |
 # | --- | --- | --- |

@@ -245,7 +245,7 @@ def _list_of_studies() -> str:
     """Name, size and question of each study; runs of one trajectory are trained once."""
     from .studies.catalogue import STUDIES
 
-    note = "question (runs and epochs are those of a seed)"
+    note = "question (runs and epochs: per seed)"
     lines = [f"{'study':<18}{'runs':>5}{'epochs':>8}  {note}"]
     for name, study in STUDIES.items():
         runs = len(study.protocols) + len(study.methods)

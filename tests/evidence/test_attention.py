@@ -307,8 +307,8 @@ def test_a_mask_that_beats_everything_attends():
     assert answer == "yes"
     assert said.startswith("**Yes: ")
     assert said.endswith(
-        "Nine comparisons share a level of 0.05 (Holm). With 0.05 for each, nothing would change. "
-        'With two-sided tests of "as good" the answer would be the same.'
+        "Nine comparisons share a level of 0.05 (Holm). At 0.05 for each test, nothing would "
+        'change. With two-sided tests of "as good" the answer would be the same.'
     )
 
 
@@ -321,7 +321,7 @@ def test_what_would_be_as_good_too_has_its_short_name():
     answer, said = answered(others + swish)
     assert answer == "no"
     assert said.startswith("**No: the network does as well with nothing in its place.**")
-    assert " With 0.05 for each, swish would be as good too. With" in said
+    assert " At 0.05 for each test, swish would be as good too. With" in said
 
 
 def test_the_answer_says_what_two_sided_tests_would_say():
@@ -367,7 +367,9 @@ def test_seeds_that_differ_too_much_leave_it_undecided():
 def test_the_answer_says_what_depends_on_sharing_the_level():
     answer, said = answered(trial(n=6))  # p = 0.031 each: shown alone, not among nine
     assert answer == "undecided"
-    assert " With 0.05 for each, its own mean at every place, the mask of another image, " in said
+    assert (
+        " At 0.05 for each test, its own mean at every place, the mask of another image, " in said
+    )
     assert ", swish and squeeze-and-excitation would be beaten. With" in said
 
 

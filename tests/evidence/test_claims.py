@@ -449,7 +449,7 @@ def test_new_runs_are_those_that_a_verdict_uses():
 
 
 def test_the_text_on_the_correction_says_what_each_test_alone_would_say():
-    said = "25 tests share a level of 0.05 (Holm). **With 0.05 for each, {}.**"
+    said = "25 tests share a level of 0.05 (Holm). **At 0.05 for each test, {}.**"
     for gain, changes in (
         (0.01, "no verdict would change"),
         (0.0004, "accuracy would be reproduced"),

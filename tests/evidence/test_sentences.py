@@ -49,8 +49,8 @@ def test_the_finding_is_one_sentence_with_two_numbers_and_n():
     accuracies = [0.989 + seed / 5_000 for seed in range(10)]
     records = make_runs(accuracies, model="lenet5") + make_runs(accuracies[::-1])
     assert sentences.finding(records) == (
-        "LeNet-5 reaches 98.99 % without the mask and 98.99 % with it (ten paired seeds); "
-        "the paper reports 97.7 and 99.3."
+        "LeNet-5 reaches 98.99 % without the mask and 98.99 % with it (10 pairs, alike but for "
+        "the mask); the paper reports 97.7 and 99.3."
     )
     assert sentences.finding(make_runs([0.99] * 3)) == (
         "Not tested yet: without the mask: missing; the paper reports 97.7 and 99.3."

@@ -27,7 +27,7 @@ def finding(records: Records) -> str:
     pairs = evidence.pairs(plain, masked).values()
     ours = [np.mean([evidence.value_of(run) for run in runs]) for runs in zip(*pairs, strict=True)]
     said = "LeNet-5 reaches {:.2f} % without the mask and {:.2f} % with it".format(*ours)
-    return f"{said} ({_word(len(pairs))} paired seed{'s' * (len(pairs) != 1)}); {paper}"
+    return f"{said} ({plural(len(pairs), 'pair')}, alike but for the mask); {paper}"
 
 
 def clause(verdict: Verdict) -> str:
@@ -65,12 +65,14 @@ def _tests(verdict: Verdict) -> str:
     """Each comparison with its mean and p values; more than four are counted."""
     unit = "points" if verdict.unit == "%" else verdict.unit
     if len(verdict.tests) > 4:
+        sizes = [test.difference.n for test in verdict.tests]
+        n = str(min(sizes)) if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
         directions = [test.direction for test in verdict.tests]
         means = [test.difference.mean for test in verdict.tests]
         form = "+z.3f" if unit == "AUROC" else "+z.2f"
         return (
             f"higher in {directions.count(1)} and lower in {directions.count(-1)} of "
-            f"{len(means)} comparisons (n = {verdict.n}), {min(means):{form}} to "
+            f"{len(means)} comparisons (n = {n}), {min(means):{form}} to "
             f"{max(means):{form}} {unit}"
         )
     said: dict[str, list[str]] = {}  # two questions may be asked about one difference
@@ -136,7 +138,7 @@ def answer(records: Records) -> str:
         changes += [f"{listed} would be {state}{too}"] * bool(names)
     return (
         f"**{said}** {_word(len(leads)).capitalize()} comparisons share a level of {LEVEL} (Holm). "
-        f"With {LEVEL} for each, {'; '.join(changes) or 'nothing would change'}. With two-sided "
+        f"At {LEVEL} for each test, {'; '.join(changes) or 'nothing would change'}. With two-sided "
         f'tests of "as good" the answer would be {two_sided}.'
     )
 
@@ -252,6 +254,6 @@ def correction_text(records: Records) -> str:
     ]
     count = sum(len(each.tests) for each in judged)
     return (
-        f"{count} tests share a level of {LEVEL} (Holm). **With {LEVEL} for each, "
+        f"{count} tests share a level of {LEVEL} (Holm). **At {LEVEL} for each test, "
         f"{', '.join(changed) or 'no verdict would change'}.**"
     )

@@ -156,8 +156,14 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
     }
     limits = (-_LARGEST_EFFECT, _LARGEST_EFFECT)
     figure = forest(panels, title=title, limits=limits, missing="")
-    if beyond := dict.fromkeys(name for name, _ in effects.keys() - drawn.keys()):
-        note = "\n".join(textwrap.wrap(f"beyond the axes: {'; '.join(sorted(beyond))}", 110))
+    beyond = {
+        f"{name} ({epochs} epochs)" if name in names else name
+        for name, epochs in effects.keys() - drawn.keys()
+    }
+    if beyond:
+        note = "\n".join(
+            textwrap.wrap(f"Empty: not run. Beyond the axes: {'; '.join(sorted(beyond))}", 110)
+        )
         figure.supxlabel(note, x=0.01, ha="left", fontsize=9)
     return figure
 
@@ -167,7 +173,7 @@ def redraw(records: Records) -> None:
     save(hero(records), "hero")
     title = "The mask starts late and gains nothing"
     save(mask_minus_plain(records, title=title), "report_mask_minus_plain")
-    title = "At the paper's rate momentum helps, and leaving out flips; no other choice is shown to"
+    title = "At the paper's rate, momentum and leaving out flips are shown to help; nothing else is"
     save(ablation_forest(records, title=title), "report_ablations")
 
 
@@ -179,7 +185,7 @@ def interventions(records: Records, *, title: str = "") -> Figure:
     changed = attention.changed_by_seed({}, records)
     names = {**attention.MOVED, "ones": "ones: no mask at all"}
     rows = {words: changed.get(name, []) for name, words in names.items()}
-    label = f"points of test accuracy; {_DOTS}"
+    label = f"change of test accuracy in points; {_DOTS}"
     return forest({"": rows}, title=title, label=label, join=True)
 
 
