@@ -231,7 +231,7 @@ def merge(folder: Path, results: Path) -> None:
     """Copy the records of FOLDER, another machine's results, into RESULTS.
 
     Of two records of the same run the one with more epochs stays. Damaged files are named and not
-    copied; the exit code is then 1.
+    copied; the exit code is then 1. Measurements are not copied: `measure` makes them.
     """
     from .evidence.runs import plural
     from .studies.run import merge_records

@@ -456,3 +456,10 @@ def test_the_text_on_the_correction_says_what_each_test_alone_would_say():
     ):
         assert sentences.correction_text(on_noise(gain=(gain,) * 5)) == said.format(changes)
     assert sentences.correction_text([]) == "No network was trained on noise yet."
+
+
+def test_one_pair_is_too_few_for_a_test():
+    records = make_runs([0.98], model="lenet5") + make_runs([0.99])
+    said = sentences.claim_text(3, records)
+    assert "n = 1, too few for a test" in said
+    assert "nan" not in said

@@ -42,7 +42,7 @@ def test_a_gallery_is_wrapped_with_a_caption_each(uci):
     assert figure.texts[0].get_text() == "A message"
 
 
-@pytest.mark.parametrize("nothing", [{}, []])
+@pytest.mark.parametrize("nothing", [{}, [], {"none misread": []}])
 def test_an_empty_grid_says_so(nothing):
     assert texts(figures.image_grid(nothing)) == ["nothing to show yet"]
 

@@ -14,3 +14,6 @@ def test_threads_are_those_that_the_process_may_use(monkeypatch):
     assert describe_device()["threads"] == 3
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
     assert describe_device()["threads"] == 2
+    for default in ("0", "auto", ""):  # what TensorFlow reads as its default
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", default)
+        assert describe_device()["threads"] == 3

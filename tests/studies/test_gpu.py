@@ -6,11 +6,13 @@ import sys
 import tarfile
 
 import pytest
+from click.testing import CliRunner
 
 import zoo_runs
 from mnist_attention.records import read_records
 from mnist_attention.studies import gpu
 from mnist_attention.studies.catalogue import study_protocols
+from mnist_attention.studies.run import StudyResult
 
 BLOCKER = """
 import sys
@@ -28,6 +30,17 @@ def test_every_call_of_the_order_has_runs():
     for call in gpu.ORDER:
         chosen = {name: value for name, value in call.items() if name in ("name", "seeds")}
         assert study_protocols(**chosen, models=call.get("models", ()))
+
+
+def test_a_benchmark_that_fails_is_no_reason_to_call_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "run_study", lambda **_: StudyResult(finished=1, failed={}))
+    monkeypatch.setattr(gpu, "BENCHMARK", ("--no-such-option",))
+    for name in ("KERAS_BACKEND", "JAX_COMPILATION_CACHE_DIR", "JAX_DEFAULT_MATMUL_PRECISION"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that they are put back
+    result = CliRunner().invoke(gpu.main, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert "failed: " in result.output
+    assert result.output.endswith("done\n")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The evidence in words: the finding, the verdicts, and what the tables add up to."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import get_args
 
@@ -132,7 +133,9 @@ def answer(records: Records) -> str:
     }[attention.attends(shared)]
     changes = []
     for state in ("beaten", "as good"):
-        names = [name.partition(":")[0] for name in leads if shared[name] != alone[name] == state]
+        names = [
+            re.split("[:,]", name)[0] for name in leads if shared[name] != alone[name] == state
+        ]
         too = " too" * (state in shared.values())
         listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
         changes += [f"{listed} would be {state}{too}"] * bool(names)
@@ -230,7 +233,9 @@ def points(paired: Difference, digits: int = 2, missing: str = "missing") -> str
 
 
 def p_text(value: float) -> str:
-    """A p value in print."""
+    """A p value in print; NaN, where there is no test."""
+    if math.isnan(value):
+        return "too few for a test"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 

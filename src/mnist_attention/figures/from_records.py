@@ -15,7 +15,6 @@ from ..evidence import ablations, attention
 from ..evidence import runs as evidence
 from ..evidence.runs import Records, value_of, whole_runs
 from ..noise import BACKGROUND_CONDITIONS, CLEAN
-from ..probes.scores import short_name
 from ..protocol import PAPER as PROTOCOL
 from ..protocol import SHORT
 from .plots import Curve, curves, forest, pairs
@@ -217,7 +216,8 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
     for mask, drawn in attention.reinitialised(attention.SHORT_RUNS, records).items():
         # One line for each seed and draw, whether or not a seed has several draws.
         lines = np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers))
-        panels[f"{short_name(mask)} mask"] = {"": Curve(range(len(layers)), lines, mean=False)}
+        name = mask.removesuffix("_attention").upper()
+        panels[f"{name} mask"] = {"": Curve(range(len(layers)), lines, mean=False)}
     return curves(
         panels,
         title=title,

@@ -46,7 +46,8 @@ def image_grid(
     if wrapped:
         rows = [("", images[i : i + columns]) for i in range(0, len(images), columns)]
     else:
-        rows, columns = [*images.items()], max(map(len, images.values()), default=1)
+        rows = [row for row in images.items() if len(row[1])]
+        columns = max((len(row) for _, row in rows), default=1)
     # The size of everything is known, so it is placed exactly: cells are then alike in all grids.
     left = 0.2 + 0.062 * max(map(len, "\n".join(name for name, _ in rows).split("\n")))
     right = 0.6 if masks else 0.05

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import glob
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,38 +27,39 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.umask(umask := os.umask(0))  # there is no other way to read it
-            os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
             raise
         reason = f"{error.strerror} (no file was changed)"
         raise OSError(error.errno, reason, str(path)) from error
-    _sync_folder(path.parent)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(descriptor)  # makes the rename itself durable
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A new file beside `path` and its name. It is locked as long as its writer lives."""
     while True:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
         with os.fdopen(descriptor, "wb") as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if not os.path.exists(name):  # swept before it was locked
+            if not name.exists():  # swept before it was locked
                 continue
             try:
                 yield file, name
             except BaseException:
-                Path(name).unlink(missing_ok=True)
+                name.unlink(missing_ok=True)
                 raise
             return
 
 
 def _sweep(path: Path) -> None:
     """Remove the temporary files of writers that are gone: nobody holds their locks."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[a-z0-9_]' * 8}.tmp"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
         with contextlib.suppress(OSError), open(left, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
@@ -79,12 +81,3 @@ def require_writable(folder: Path | str, variable: str = "MNIST_ATTENTION_RESULT
             f"({error.strerror}). Change its permissions, or choose another one: {variable} moves "
             "the default."
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,7 +39,8 @@ def describe_device() -> dict:
     """What Keras trains on: "cpu" or "gpu", and how many threads feed it."""
     import keras
 
-    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or usable_cores())
+    wanted = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # 0, or no number: TensorFlow's default
+    threads = int(wanted if wanted.isdecimal() else 0) or usable_cores()
     if keras.backend.backend() == "torch":  # Keras lists no devices of it
         import torch
 

@@ -66,7 +66,11 @@ def main(folder: Path, minutes: float) -> None:
     # Not after training: JAX in this process holds most of the GPU's memory.
     trained = len(find_records(folder)) > before
     if not unfinished and not table.exists():
-        unfinished = trained or not benchmark(table, 60 * minutes_left())
+        try:
+            unfinished = trained or not benchmark(table, 60 * minutes_left())
+        except subprocess.CalledProcessError as error:
+            click.echo(f"failed: {error}")
+            failed = True
     with tarfile.open(folder / "records.tar.gz", "w:gz") as archive:  # without states
         for path in [*find_records(folder), *folder.glob("lanes.*")]:
             archive.add(path, path.relative_to(folder))
@@ -76,13 +80,13 @@ def main(folder: Path, minutes: float) -> None:
 
 
 def benchmark(table: Path, seconds: float) -> bool:
-    """Write what `bench lanes` prints to a file; whether it came to its end."""
+    """Write what `bench lanes` prints to a file; whether there was time. CalledProcessError."""
     command = [sys.executable, str(CHECKOUT / "benchmarks" / "lanes.py"), *BENCHMARK]
     partial = table.with_suffix(".partial")
     try:
         with open(partial, "w") as file:
             subprocess.run(command, stdout=file, check=True, timeout=max(seconds, 1))
-    except subprocess.SubprocessError as error:
+    except subprocess.TimeoutExpired as error:
         click.echo(error)
         return False
     partial.rename(table)
