@@ -1,6 +1,6 @@
 """How fast networks train as lanes of one JAX program, beside Keras's `fit` on the same device.
 
-Lane-epochs per second count all that `train_lanes` does: the plans, training on every image, the
+Lane-epochs per second count all that `train_program` does: the plans, training on every image, the
 test after each epoch. `fit` trains the same network for as many steps, also on JAX, and tests it,
 but on images that were prepared before: its time holds no augmentation.
 
@@ -20,6 +20,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 import math
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,8 +34,8 @@ from mnist_attention import PAPER, Protocol, build_model, load_dataset, training
 from mnist_attention.data import Dataset, epoch_plan, network_input
 from mnist_attention.models import EVALUATION_BATCH
 from mnist_attention.studies.lane_program import LaneProgram
-from mnist_attention.studies.lanes import train_lanes
-from mnist_attention.studies.options import LOWERINGS
+from mnist_attention.studies.lanes import train_program
+from mnist_attention.studies.options import LOWERINGS, RunOptions
 
 CHAIN = 200
 """Small kernels in a row whose time gives the time of a launch."""
@@ -149,8 +150,10 @@ def fit_seconds(protocol: Protocol, dataset: Dataset) -> float:
 def lane_seconds(protocol: Protocol, dataset: Dataset, lanes: int, lowering: str) -> float:
     """Seconds of a lane-epoch; the first epoch, which warms up, does not count."""
     protocols = [replace(protocol, seed=seed) for seed in range(lanes)]
-    records = train_lanes(protocols, dataset=dataset, lowering=lowering, verbose=False)
-    return statistics.median(records[0]["environment"]["epoch_seconds"][1:])
+    with tempfile.TemporaryDirectory() as results:
+        options = RunOptions(engine="lanes", results=results, lowering=lowering, verbose=False)
+        records = train_program(protocols, options, dataset)
+    return statistics.median(records[protocols[0]]["environment"]["epoch_seconds"][1:])
 
 
 @click.command(help=__doc__.splitlines()[0])

@@ -13,7 +13,6 @@ from sphinx.cmd.build import build_main
 
 SITE = Path(__file__).resolve().parent
 CHECKOUT = SITE.parent
-DRAW_PAGE = SITE / "draw_page.py"
 # Raw HTML, as the page is made after Sphinx, which warns of links to what it does not know.
 DRAW_LINK = '<a class="draw" href="draw.html">Draw a digit and watch the mask</a>'
 
@@ -38,9 +37,8 @@ def main() -> None:
     failed = build_main([str(value) for value in (*sphinx, work / "source", options.output)])
     if failed:
         sys.exit(failed)
-    if DRAW_PAGE.exists():
-        draw = [sys.executable, DRAW_PAGE, "--output", options.output / "draw.html"]
-        subprocess.run(draw, check=True)
+    draw = [sys.executable, SITE / "draw_page.py", "--output", options.output / "draw.html"]
+    subprocess.run(draw, check=True)
     print(f"The site starts at {os.path.relpath(options.output / 'index.html')}")
 
 
@@ -79,7 +77,7 @@ def readme_parts() -> dict[str, str]:
         "finding": finding[1],
         "figure": figure[0],
         "notebooks": max(readme.split("\n\n"), key=lambda block: block.count("](notebooks/")),
-        "draw": DRAW_LINK if DRAW_PAGE.exists() else "",
+        "draw": DRAW_LINK,
     }
 
 

@@ -59,10 +59,7 @@ html_theme_options = {
     "navbar_persistent": [],  # the sidebar has a field for the search already
     "footer_content_items": ["copyright.html"],
 }
-html_context = {
-    "default_mode": "auto",
-    "has_draw_page": CHECKOUT.joinpath("site", "draw_page.py").exists(),
-}
+html_context = {"default_mode": "auto"}
 html_sidebars = {"**": ["home.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 templates_path = ["templates"]
 html_static_path = ["static"]

@@ -96,7 +96,7 @@ def choose_presets(records: list[dict], dataset: Dataset) -> list[dict]:
     Misread images are ranked by the number of seeds that misread them in the same way, and no two
     of a group have the same label. Images whose label is in doubt are left out.
     """
-    certain = corrected_labels(dataset) == dataset.test_labels
+    certain = corrected_labels() == dataset.test_labels
     plain, masked = (
         np.array([predictions_of(record) for record in column]) == dataset.test_labels
         for column in zip(*paired_runs(records), strict=True)

@@ -12,7 +12,6 @@ import time
 
 import fake_runs
 from mnist_attention import cli, load_dataset
-from mnist_attention.protocol import to_json
 from mnist_attention.records import write_if_longer
 from mnist_attention.studies import run as studies
 from synthetic import make_record
@@ -26,7 +25,7 @@ def make_network(protocol, options) -> dict:
     go = [options.results / name for name in ("go", f"go-{protocol.model}")]
     while not any(path.exists() for path in go):
         time.sleep(0.02)
-    record = make_record(digest=load_dataset("uci").digest, **to_json(protocol))
+    record = make_record(digest=load_dataset("uci").digest, **protocol.to_json())
     return write_if_longer(record, options.results, options.study)
 
 

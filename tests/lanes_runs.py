@@ -8,6 +8,7 @@ python lanes_runs.py FOLDER more      other programs: a lane alone, patches, a d
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from mnist_attention.records import write_if_longer
 from mnist_attention.storage.checkpoints import variables
 from mnist_attention.studies import lanes
 from mnist_attention.studies.lane_program import LaneProgram
-from mnist_attention.studies.lanes import train_lanes
 from mnist_attention.studies.options import RunOptions
 from mnist_attention.training import compile_model
 from small_digits import first_digits
@@ -84,7 +84,7 @@ def variables_keep_their_order() -> bool:
     return [value.max() for value in second] == [*range(len(variables(model)))]
 
 
-def train_with_deadlines(folder: Path, shared: dict) -> None:
+def train_with_deadlines(folder: Path) -> None:
     """Train the runs in calls that a deadline ends after three epochs each."""
     left, epoch = [], LaneProgram.epoch
 
@@ -96,27 +96,31 @@ def train_with_deadlines(folder: Path, shared: dict) -> None:
     RunOptions.seconds_left = lambda options: 1e9 if left else 0
     for call in range(10):
         left[:] = range(3)
-        try:
-            train_lanes(LANES, results=folder, deadline_minutes=1, **shared)
+        if train_lanes(LANES, results=folder, deadline_minutes=1) == len(LANES):
             break
-        except TimeoutError:
-            print("call", call, "was ended by the deadline")
+        print("call", call, "was ended by the deadline")
+
+
+def train_lanes(protocols: Sequence[Protocol], **options) -> int:
+    """The number of records that are there now."""
+    options = RunOptions(**options, engine="lanes", checkpoint_every=4, verbose=False)
+    groups = lanes.by_program(protocols)
+    return sum(len(lanes.train_program(group, options, DIGITS)) for group in groups)
 
 
 def main(folder: Path, how: str = "") -> None:
-    shared = {"dataset": DIGITS, "checkpoint_every": 4, "verbose": False}
     if how == "killed":
         lanes.write_if_longer = write_and_die
-        train_lanes(LANES, results=folder / "killed", **shared)
+        train_lanes(LANES, results=folder / "killed")
     elif how == "more":
         if not variables_keep_their_order():
             sys.exit("The variables come back in another order.")
-        train_lanes([PROTOCOL], results=folder / "alone", **shared)
-        train_lanes(LANES, results=folder / "patches", lowering="patches", **shared)
-        train_with_deadlines(folder / "deadline", shared)
+        train_lanes([PROTOCOL], results=folder / "alone")
+        train_lanes(LANES, results=folder / "patches", lowering="patches")
+        train_with_deadlines(folder / "deadline")
     else:
         for name in ("killed", "unbroken"):
-            train_lanes(LANES, results=folder / name, **shared)
+            train_lanes(LANES, results=folder / name)
 
 
 if __name__ == "__main__":

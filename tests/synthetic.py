@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mnist_attention.protocol import PAPER, hash_fields, to_json
+from mnist_attention.protocol import PAPER, hash_fields
 from mnist_attention.storage.mnist import MNIST_DIGEST
 from mnist_attention.storage.record_format import mnist_test_labels
 
@@ -23,7 +23,7 @@ def make_record(
 
     `changes` vary the paper's protocol, also to models that are not there yet.
     """
-    protocol = {**to_json(PAPER), **changes}
+    protocol = {**PAPER.to_json(), **changes}
     epochs = protocol["epochs"] if epochs_done is None else epochs_done
     return {
         "run_id": hash_fields(protocol, digest),

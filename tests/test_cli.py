@@ -106,12 +106,6 @@ def test_bad_input_ends_with_two_and_one_clear_line(
     assert message.replace("FILE", str(blocked)) in capsys.readouterr().err
 
 
-def test_an_error_shows_no_traceback():
-    result = run("train", "--epochs", "0")
-    assert result.returncode == 2
-    assert result.stderr == "Error: Expected epochs to be at least 1. Received: epochs=0\n"
-
-
 def test_the_options_of_a_study_arrive(monkeypatch, tmp_path):
     arrived = {}
 

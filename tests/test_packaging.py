@@ -1,8 +1,6 @@
 """pyproject.toml, requirements.lock and environment.yml name one set of packages."""
 
 import re
-import runpy
-import shutil
 import tomllib
 from importlib import metadata
 
@@ -13,7 +11,6 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import mnist_attention
-from mnist_attention.storage import paths
 from mnist_attention.storage.paths import CHECKOUT
 from mnist_attention.studies.catalogue import STUDIES
 
@@ -103,16 +100,6 @@ def test_one_version_and_one_licence_everywhere():
     assert metadata.version("mnist-attention") == mnist_attention.__version__
     assert citation["license"] == PROJECT["license"] == "MIT"
     assert (CHECKOUT / "LICENSE").read_text().startswith("MIT License")
-
-
-def test_records_lie_in_the_checkout_or_else_in_the_working_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("MNIST_ATTENTION_RESULTS", raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert runpy.run_path(paths.__file__)["RESULTS"] == CHECKOUT / "results"
-    installed = tmp_path / "venv" / "lib" / "site-packages" / "mnist_attention" / "storage"
-    installed.mkdir(parents=True)
-    copy = shutil.copy(paths.__file__, installed)
-    assert runpy.run_path(copy)["RESULTS"] == tmp_path / "results"
 
 
 def test_workflow_tests_on_the_oldest_and_the_newest_python_and_reproduces_weekly():

@@ -15,8 +15,6 @@ from mnist_attention.protocol import (
     LATER_FIELDS,
     Background,
     cli_options,
-    run_id,
-    to_json,
     trajectory_id,
 )
 
@@ -94,30 +92,30 @@ def test_a_protocol_cannot_be_changed():
 
 def test_run_id_is_the_documented_hash():
     text = json.dumps(
-        {"dataset_digest": "d", "protocol": to_json(PAPER)}, sort_keys=True, separators=(",", ":")
+        {"dataset_digest": "d", "protocol": PAPER.to_json()}, sort_keys=True, separators=(",", ":")
     )
-    assert run_id(PAPER, "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert PAPER.run_id("d") == hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def test_run_id_is_pinned():
     """Records are found by this name: a change here orphans every record."""
-    assert run_id(PAPER, "d") == "420edf668b7f"
+    assert PAPER.run_id("d") == "420edf668b7f"
 
 
 def test_younger_fields_are_named_only_where_they_matter():
     """A run made before a field existed is the run at its default."""
-    assert len(to_json(PAPER)) == len(fields(Protocol)) - len(LATER_FIELDS)
+    assert len(PAPER.to_json()) == len(fields(Protocol)) - len(LATER_FIELDS)
     noisy = replace(PAPER, background="gaussian", strength=0.5)
-    assert to_json(noisy).keys() - to_json(PAPER).keys() == {"background", "strength"}
-    assert Protocol(**to_json(noisy)) == noisy
+    assert noisy.to_json().keys() - PAPER.to_json().keys() == {"background", "strength"}
+    assert Protocol(**noisy.to_json()) == noisy
 
 
 def test_run_ids_differ_with_protocol_and_data():
     ids = {
-        run_id(PAPER, "a"),
-        run_id(PAPER, "b"),
-        run_id(replace(PAPER, seed=1), "a"),
-        run_id(replace(PAPER, epochs=50), "a"),
+        PAPER.run_id("a"),
+        PAPER.run_id("b"),
+        replace(PAPER, seed=1).run_id("a"),
+        replace(PAPER, epochs=50).run_id("a"),
     }
     assert len(ids) == 4
 
@@ -133,7 +131,7 @@ def test_trajectories_ignore_the_number_of_epochs_alone():
 def test_integers_serve_as_rates_and_name_the_same_run(name, value):
     first, second = (replace(PAPER, **{name: number}) for number in (value, float(abs(value))))
     assert first == second
-    assert run_id(first, "d") == run_id(second, "d")
+    assert first.run_id("d") == second.run_id("d")
 
 
 NUMBERS = {
@@ -152,7 +150,7 @@ def test_numbers_of_other_libraries_are_kept_as_pythons(name, value):
     assert type(getattr(protocol, name)) is type(number)
     assert json.dumps(protocol.to_json()) == json.dumps(plain.to_json())
     assert protocol.run_id("d") == plain.run_id("d")
-    assert protocol.run_id("d") == run_id(protocol, "d")
+    assert protocol.run_id("d") == protocol.run_id("d")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .checks import expect, lookup
-from .data import Dataset, brightness, check_images, ink, load_dataset
+from .data import Dataset, brightness, check_images, load_dataset
 from .protocol import Protocol
 
 # SciPy and scikit-image are imported where they draw: reports need only the conditions below.
@@ -45,27 +45,11 @@ def add_noise(
     seed: int,
     gamma: float = 0.0,
     split: Split = "train",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Put a background behind digits, or corrupt them. A pure function of its arguments.
+) -> np.ndarray:
+    """Put a background behind digits, or corrupt them: `(n, 28, 28)` -> the same shape, uint8.
 
     The draw of an image depends on `seed`, `split` and its place in `images` alone. It is the same
-    at every strength and `gamma`.
-
-    Args:
-        images: Clean digits, shape `(n, 28, 28)`, uint8 from 0 to 255 or floats from 0 to 1.
-        name: A name in `BACKGROUNDS` or `CORRUPTIONS`.
-        strength: From 0 to 1.
-        seed: From 0 to 2**32 - 1.
-        gamma: Of the background `gaussian` only: from 0, white noise, to 1, texture.
-        split: `"train"` or `"test"`, which share no draw, photograph or cluttering digit.
-
-    Returns:
-        The disturbed images, uint8, and the ink of the clean digits (`data.ink`), bool; both of
-        shape `(n, 28, 28)`.
-
-    Raises:
-        ValueError: for an argument outside of these values, or images of another shape, type or
-            range.
+    at every strength and `gamma`. The splits share no draw, photograph or cluttering digit.
     """
     check_images(images)
     draw = lookup("name", name, {**BACKGROUNDS, **CORRUPTIONS})
@@ -87,7 +71,7 @@ def add_noise(
         else:
             result = draw(generators, digits, strength)
         disturbed[block] = np.rint(255 * np.clip(result, 0, 1))
-    return disturbed, ink(images)
+    return disturbed
 
 
 def _draw(generators: _Generators, method: str, *arguments) -> np.ndarray:
@@ -238,7 +222,7 @@ class Condition:
         """The disturbed images of a split, shape `(n, 28, 28)`, the same for every network."""
         if not self.strength:
             return images
-        return add_noise(images, **dataclasses.asdict(self), seed=0, split=split)[0]
+        return add_noise(images, **dataclasses.asdict(self), seed=0, split=split)
 
 
 CLEAN = Condition()

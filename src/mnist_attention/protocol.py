@@ -148,9 +148,6 @@ def cli_options(protocol: Protocol) -> str:
     return " ".join(words)
 
 
-to_json, run_id = Protocol.to_json, Protocol.run_id
-
-
 def hash_fields(fields: Mapping, dataset_digest: str) -> str:
     """12 hex digits of the SHA-256 of the JSON of both, with sorted keys and no spaces."""
     named = {"dataset_digest": dataset_digest, "protocol": fields}

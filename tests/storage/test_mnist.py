@@ -54,11 +54,6 @@ def cache(source, monkeypatch):
     return stored.cache_folder(), downloads
 
 
-def test_the_order_is_that_of_tensorflow_datasets(mnist):
-    """Read from the canonical files by NumPy alone: `MNIST_DIGEST` was TFDS's own."""
-    assert mnist.digest == stored.MNIST_DIGEST
-
-
 def test_every_image_keeps_its_label(source, small):
     loaded = load_dataset("mnist")
     labels = {x.tobytes(): y for x, y in zip(small.train_images, small.train_labels, strict=True)}

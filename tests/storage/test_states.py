@@ -66,13 +66,6 @@ def test_whatever_bit_is_wrong_the_state_is_refused(path):
     read_state(path, "t")
 
 
-def test_a_state_of_the_first_versions_is_named_with_what_to_do(path):
-    """They were the archive alone."""
-    path.write_bytes(path.read_bytes().partition(b"\n")[2])
-    with pytest.raises(ValueError, match=rf"{path} is .*first versions: .*Delete it"):
-        read_state(path, "t")
-
-
 BAD_FIELDS = {
     "negative epoch": {"epoch": -1},
     "epoch beyond the history": {"epoch": 4},

@@ -14,9 +14,7 @@ from mnist_attention.evidence import ablations, costs, report, tables
 from mnist_attention.evidence import runs as evidence
 from mnist_attention.records import (
     is_finished,
-    read_record,
     record_path,
-    record_text,
     reproducible_text,
     write_record,
 )
@@ -33,13 +31,14 @@ from mnist_attention.studies.classical import (
     pattern_histograms,
     pixels,
 )
+from mnist_attention.studies.options import RunOptions
 
 NEIGHBOURS = ClassicalProtocol(dataset="uci")
 
 
 @pytest.fixture(scope="module")
-def record(uci) -> dict:
-    return fit(NEIGHBOURS, dataset=uci)
+def record(tmp_path_factory) -> dict:
+    return fit(NEIGHBOURS, RunOptions(results=tmp_path_factory.mktemp("results")))
 
 
 @pytest.fixture(autouse=True)
@@ -152,8 +151,9 @@ def test_a_record_is_like_a_networks(record, uci):
     assert is_finished(record)
 
 
-def test_the_same_seed_gives_the_same_record(record, uci):
-    assert reproducible_text(fit(NEIGHBOURS, dataset=uci)) == reproducible_text(record)
+def test_the_same_seed_gives_the_same_record(record, tmp_path):
+    again = fit(NEIGHBOURS, RunOptions(results=tmp_path))
+    assert reproducible_text(again) == reproducible_text(record)
 
 
 def test_method_seed_and_digits_name_a_run():
@@ -167,27 +167,23 @@ def test_method_seed_and_digits_name_a_run():
 
 
 def test_a_finished_method_is_not_repeated(record, uci, tmp_path, monkeypatch):
-    first = fit(NEIGHBOURS, dataset=uci, results=tmp_path)
+    first = fit(NEIGHBOURS, RunOptions(results=tmp_path))
     assert record_path(tmp_path, "single", first["run_id"]).is_file()
     monkeypatch.setattr(
         "mnist_attention.studies.classical.choose_and_fit", lambda *_: pytest.fail("again")
     )
-    assert fit(NEIGHBOURS, dataset=uci, results=tmp_path) == first
-
-
-def test_a_damaged_record_is_replaced(record, uci, tmp_path, capsys):
-    path = record_path(tmp_path, "single", record["run_id"])
-    path.parent.mkdir()
-    path.write_text(record_text(record)[:200])
-    again = fit(NEIGHBOURS, dataset=uci, results=tmp_path)
-    assert "is damaged" in capsys.readouterr().err
-    assert reproducible_text(read_record(path)) == reproducible_text(again)
+    assert fit(NEIGHBOURS, RunOptions(results=tmp_path)) == first
 
 
 @pytest.mark.parametrize("field", ["model", "dataset"])
 def test_an_unknown_name_is_refused_with_those_that_exist(field):
     with pytest.raises(ValueError, match=rf"Expected {field} to be one of .*Received: {field}='x'"):
         ClassicalProtocol(**{field: "x"})
+
+
+def test_a_seed_that_no_generator_takes_is_refused():
+    with pytest.raises(ValueError, match=r"from 0 to 2\*\*32 - 1\. Received: seed=-1"):
+        ClassicalProtocol(seed=-1)
 
 
 def test_tables_take_the_records_of_methods_and_networks_together(record, tmp_path):

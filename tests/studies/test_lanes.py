@@ -1,7 +1,6 @@
 """Lanes against `fit`, against each other, and after a kill. JAX runs in processes of its own."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +17,12 @@ pytest.importorskip("jax", reason="the engine `lanes` needs JAX")
 import lanes_runs
 from lanes_runs import DIGITS, DIVERGING, LANES, OTHER, PREFIX, PROTOCOL
 from mnist_attention import MODELS, train
-from mnist_attention.protocol import Protocol, run_id, trajectory_id
+from mnist_attention.protocol import Protocol, trajectory_id
 from mnist_attention.records import read_record, reproducible_text
 from mnist_attention.storage.record_format import RECORD_KEYS
 from mnist_attention.storage.states import checkpoint_path, read_state
 from mnist_attention.studies.lane_program import convolve_patches
-from mnist_attention.studies.lanes import _lane, train_lanes
+from mnist_attention.studies.lanes import _lane, train_program
 from mnist_attention.studies.options import RunOptions
 
 TOLERANCE = 1e-5
@@ -61,7 +60,7 @@ def folder(tmp_path_factory) -> Path:
 def read(folder) -> Read:
     digest = DIGITS.digest
     return lambda name, protocol: read_record(
-        folder / name / "single" / f"{run_id(protocol, digest)}.json"
+        folder / name / "single" / f"{protocol.run_id(digest)}.json"
     )
 
 
@@ -159,15 +158,6 @@ def test_calls_that_a_deadline_ended_go_on_exactly(read_more):
         assert reproducible_text(parts) == reproducible_text(unbroken)
 
 
-def test_the_state_of_a_lane_is_not_continued_on_another_backend(folder, tmp_path):
-    states = Path(".checkpoints") / trajectory_id(PROTOCOL, DIGITS.digest)
-    (tmp_path / states).mkdir(parents=True)
-    copy = Path(shutil.copy(folder / "unbroken" / states / "5.npz", tmp_path / states))
-    with pytest.raises(ValueError, match="Expected KERAS_BACKEND=jax"):
-        train(PROTOCOL, dataset=DIGITS, results=tmp_path, verbose=False)
-    assert copy.read_bytes() == (folder / "unbroken" / states / "5.npz").read_bytes()
-
-
 def test_the_state_of_another_backend_is_not_continued_by_a_lane(tmp_path, monkeypatch):
     train(replace(PROTOCOL, epochs=1), dataset=DIGITS, results=tmp_path, verbose=False)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
@@ -192,12 +182,11 @@ def test_patches_are_a_convolution(strides, padding, size):
     np.testing.assert_allclose(received, expected, atol=1e-5)
 
 
-def test_another_backend_is_refused(small):
+def test_another_backend_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match="KERAS_BACKEND=jax"):
-        train_lanes([replace(PROTOCOL, epochs=1)], dataset=small)
+        train_program([PROTOCOL], RunOptions(results=tmp_path), small)
 
 
-def test_a_study_whose_records_would_not_be_read_is_refused(small, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+def test_a_study_whose_records_would_not_be_read_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Received: study='measurements'"):
-        train_lanes([PROTOCOL], dataset=small, study="measurements")
+        RunOptions(results=tmp_path, study="measurements")

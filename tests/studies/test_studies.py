@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mnist_attention import PAPER, Protocol, cli, train
 from mnist_attention.evidence import ablations
 from mnist_attention.evidence import runs as evidence
-from mnist_attention.protocol import SHORT, to_json
+from mnist_attention.protocol import SHORT
 from mnist_attention.records import (
     epochs_done,
     read_record,
@@ -146,7 +146,7 @@ def test_one_process_and_two_make_the_same_records(smoke, texts, tmp_path):
 def finished(tmp_path, uci) -> Path:
     """The smoke study, finished as far as its records tell."""
     for protocol in study_protocols("smoke"):
-        record = make_record(digest=uci.digest, **to_json(protocol))
+        record = make_record(digest=uci.digest, **protocol.to_json())
         write_record(record, tmp_path, "smoke")
     return tmp_path
 
@@ -261,7 +261,7 @@ def test_a_budget_does_not_count_other_devices(tmp_path, monkeypatch, uci, made_
     run = Protocol(dataset="uci", model="resnet18", epochs=9)
     monkeypatch.setitem(STUDIES, "mine", catalogue.Study("?", (run,)))
     monkeypatch.setattr(options, "device_of", lambda engine: "gpu")
-    cut = make_record(digest=uci.digest, epochs_done=4, seconds=[150.0] * 4, **to_json(run))
+    cut = make_record(digest=uci.digest, epochs_done=4, seconds=[150.0] * 4, **run.to_json())
     cut["environment"] |= made_by
     write_record(cut, tmp_path, "mine")
     asked = []
@@ -299,7 +299,7 @@ def test_fit_goes_on_where_another_device_stopped_and_says_so(tmp_path, monkeypa
 def test_a_budget_is_kept_where_the_state_of_another_device_is_gone(tmp_path, monkeypatch, uci):
     run = Protocol(dataset="uci", model="lenet5", epochs=3)
     monkeypatch.setitem(STUDIES, "mine", catalogue.Study("?", (run,)))
-    cut = make_record(digest=uci.digest, epochs_done=2, seconds=[300.0] * 2, **to_json(run))
+    cut = make_record(digest=uci.digest, epochs_done=2, seconds=[300.0] * 2, **run.to_json())
     cut["environment"] |= {"engine": "lanes", "device": "gpu"}
     write_record(cut, tmp_path, "mine")
     given = {"jobs": 1, "budget_minutes": 1e-6, "results": tmp_path, "verbose": False}

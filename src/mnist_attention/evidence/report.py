@@ -74,7 +74,6 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "systems5": _block(tables.systems5_table),
     **{f"table{number}": _block(tables.paper_table, number) for number in CAPTIONS},
     "verdicts": _block(tables.verdict_table),
-    "outcomes": sentences.outcomes,
     "ablations": _block(tables.ablation_table, True),
     "gains": sentences.gains_text,
     "explain": tables.explain_text,

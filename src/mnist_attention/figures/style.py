@@ -37,7 +37,6 @@ _STYLE = {
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
     "font.size": 9,
-    "legend.frameon": False,
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }

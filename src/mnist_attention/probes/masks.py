@@ -1,7 +1,7 @@
 """The masks of a model on images, and what the order of a map is worth to the network."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -125,7 +125,8 @@ def run_model(model: keras.Model, inputs, change: Callable):
 def _over_masks(model: keras.Model, inputs, function: Callable) -> dict[str, np.ndarray]:
     """Name of a mask's call -> `function(batch, features, scores)`, batches joined."""
     found = []
-    for part in _batches(len(keras.tree.flatten(inputs)[0])):
+    for start in range(0, len(keras.tree.flatten(inputs)[0]), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
         calls: dict[str, list[np.ndarray]] = {}
 
         def record(layer, features, scores, calls=calls):
@@ -149,10 +150,6 @@ def _to_numpy(tensor) -> np.ndarray | None:
         return keras.ops.convert_to_numpy(tensor)
     except Exception:  # each backend has its own error
         return None
-
-
-def _batches(count: int) -> Iterator[slice]:
-    return (slice(start, start + EVALUATION_BATCH) for start in range(0, count, EVALUATION_BATCH))
 
 
 # Images as a model takes them

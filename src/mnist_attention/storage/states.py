@@ -115,11 +115,6 @@ def read_state(path: Path, trajectory: str, like: Sequence | None = None) -> Sta
     its variables differ from those of `like` in shape or type.
     """
     first_line, _, archive = Path(path).read_bytes().partition(b"\n")
-    if not first_line.startswith(HEADER):
-        raise ValueError(
-            f"{path} is damaged, or a state of the first versions: it does not start with "
-            f"{HEADER.decode()!r}. Delete it; its run starts over"
-        )
     if first_line != HEADER + _digest(archive):
         raise ValueError(f"{path} is damaged: its digest is not that of its content")
     try:

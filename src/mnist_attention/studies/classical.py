@@ -8,7 +8,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,11 +21,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC
 
-from ..checks import check_types
+from ..checks import check_types, expect
 from ..data import Dataset, load_dataset
 from ..protocol import DatasetName, hash_fields
-from ..records import check_study, finished_record, record_path, write_record
-from ..storage.files import require_writable
+from ..records import finished_record, record_path, write_record
 from ..storage.machine import describe_machine, usable_cores
 from .options import RunOptions
 
@@ -170,6 +168,7 @@ class ClassicalProtocol:
 
     def __post_init__(self):
         check_types(self)
+        expect(0 <= self.seed < 2**32, "seed from 0 to 2**32 - 1", f"seed={self.seed}")
 
     def to_json(self) -> dict:
         """Everything that fixes the result, the candidates of the hyperparameters among it."""
@@ -181,31 +180,21 @@ class ClassicalProtocol:
         return hash_fields(self.to_json(), dataset_digest)
 
 
-def fit(
-    protocol: ClassicalProtocol,
-    *,
-    dataset: Dataset | None = None,
-    results: Path | str | None = None,
-    study: str = "single",
-) -> dict:
+def fit(protocol: ClassicalProtocol, options: RunOptions) -> dict:
     """Choose, fit and score a classical method: what `training.train` does for a network.
 
-    Arguments, record and errors are those of `train`. `result` has also the hyperparameters
-    `chosen`, and in `selection` the accuracy of each candidate on the split of the training images.
+    `result` has also the hyperparameters `chosen`, and in `selection` the accuracy of each
+    candidate on the split of the training images.
     """
-    check_study(study)
-    dataset = dataset or load_dataset(protocol.dataset)
+    dataset = load_dataset(protocol.dataset)
     run_id = protocol.run_id(dataset.digest)
-    if results is not None:
-        path = record_path(require_writable(results), study, run_id)
-        if finished := finished_record(path):
-            return finished
+    if finished := finished_record(record_path(options.results, options.study, run_id)):
+        return finished
 
     started = time.perf_counter()
     search = choose_and_fit(protocol, dataset)
     fitted = time.perf_counter()
     predictions = search.predict(dataset.test_images)
-    assert predictions.shape == dataset.test_labels.shape
     tried = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True)
     record = {
         "run_id": run_id,
@@ -228,13 +217,8 @@ def fit(
             "seconds": round(time.perf_counter() - started, 3),
         },
     }
-    if results is not None:
-        write_record(record, results, study)
+    write_record(record, options.results, options.study)
     return record
-
-
-def make(protocol: ClassicalProtocol, options: RunOptions) -> dict:
-    return fit(protocol, results=options.results, study=options.study)
 
 
 def choose_and_fit(protocol: ClassicalProtocol, dataset: Dataset) -> GridSearchCV:

@@ -21,7 +21,6 @@ from ..protocol import PAPER, Protocol, by_trajectory
 from ..records import add_seconds, finished_record, make_record, record_path, write_if_longer
 from ..storage import states
 from ..storage.checkpoints import next_state, resume_state
-from ..storage.files import require_writable
 from ..storage.machine import describe_environment, usable_cores
 from ..training import check_fit, default_configuration, start_model
 from .lane_program import LaneProgram
@@ -66,52 +65,30 @@ class Lane:
         return [run for run in self.due if self.state.has_ended(run.epochs, self.budget_minutes)]
 
 
-def train_lanes(
-    protocols: Sequence[Protocol], *, dataset: Dataset | None = None, **options
-) -> list[dict]:
-    """Train many networks at once: what `training.train` does for one, for all of `protocols`.
-
-    `by_program` says which share a program. The `epoch_seconds` of a record are its lane's share
-    of the program's time, without compiling. `options` are fields of `RunOptions`. The records
-    come in the order of `protocols`.
-
-    Raises:
-        ValueError: on another Keras backend than JAX; otherwise as `training.train`.
-        TimeoutError: if the deadline ended the call before all records were there.
-    """
-    options = RunOptions(engine="lanes", **options)
-    if options.results:
-        require_writable(options.results)
-    records: dict[Protocol, dict] = {}
-    for group in by_program(protocols):
-        records |= train_program(group, options, dataset)
-    if missing := len({*protocols} - {*records}):
-        raise TimeoutError(f"The deadline ended the call: {missing} runs have no record yet.")
-    return [records[protocol] for protocol in protocols]
-
-
 @default_configuration()
 def train_program(
     group: Sequence[Protocol], options: RunOptions, dataset: Dataset | None = None
 ) -> dict[Protocol, dict]:
-    """Train the lanes of one program. Returns the records that are there now."""
+    """Train the lanes of one program. Returns the records that are there now.
+
+    The `epoch_seconds` of a record are its lane's share of the program's time, without compiling.
+    """
     backend = keras.backend.backend()
     expected = "the JAX backend of Keras: set KERAS_BACKEND=jax before Python starts"
     expect(backend == "jax", expected, f"{backend=}")
     data = dataset or load_dataset(group[0].dataset)
     check_fit(group[0], data)
     records: dict[Protocol, dict] = {}
-    runs = group if (results := options.results) else []
-    with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in runs]):
-        for run in runs:
+    results = options.results
+    with states.lock_runs([states.checkpoint_path(results, run, data.digest) for run in group]):
+        for run in group:
             path = record_path(results, options.study, run.run_id(data.digest))
             if finished := finished_record(path, options.budget_of(run)):
                 records[run] = finished
         chains = enumerate(by_trajectory(group))
         lanes = [_lane(number, chain, records, data, options) for number, chain in chains]
         for run, record in _train(lanes, data, options):
-            if results:
-                write_if_longer(record, results, options.study)
+            write_if_longer(record, results, options.study)
             records[run] = record
     return records
 
@@ -126,9 +103,9 @@ def _lane(
     """The lane of runs of one trajectory, in the furthest state that serves all its due runs."""
     due = [run for run in chain if run not in finished]
     start = (due or chain)[0]
-    path = states.checkpoint_path(options.results, start, data.digest) if options.results else None
+    path = states.checkpoint_path(options.results, start, data.digest)
     state = resume_state(start, data, path)
-    expected = f"states of the JAX backend in {path and path.parent}, or none"
+    expected = f"states of the JAX backend in {path.parent}, or none"
     received = f"one of {state.backend}. Go on with another engine, or delete the folder"
     expect(not due or state.backend == "jax", expected, received)
     elsewhere = min(options.seconds_elsewhere.get(chain[-1], 0.0), sum(state.seconds))
@@ -166,7 +143,7 @@ def _train(
         # One more turn and the writing of states must fit in.
         last = options.seconds_left() < 2 * longest_turn
         due = [lane for lane in active if last or lane.state.epoch % every == 0 or lane.ended()]
-        if options.results and due:
+        if due:
             variables = program.variables(values)
             for lane in due:
                 path = states.checkpoint_path(options.results, lane.due[0], data.digest)

@@ -28,14 +28,14 @@ def count_jobs(jobs: int | None) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of `run_study` and `train_lanes`.
+    """The options of `run_study`.
 
     Raises:
         ValueError: for an unknown engine or lowering, no job or no time.
     """
 
+    results: Path  # folder of records and states
     study: str = "single"  # subfolder of the records
-    results: Path | None = None  # folder of records and states; without one, neither (lanes only)
     engine: str = "loky"  # processes of this machine or (dask, ray) of a cluster; lanes: for a GPU
     jobs: int | None = None  # processes at a time; by default one for each usable core
     # End each run with the epoch in which its training has taken so long; epochs of earlier calls
@@ -50,8 +50,7 @@ class RunOptions:
 
     def __post_init__(self):
         # Workers may have another working folder.
-        results = None if self.results is None else Path(self.results).resolve()
-        vars(self).update(jobs=count_jobs(self.jobs), results=results)
+        vars(self).update(jobs=count_jobs(self.jobs), results=Path(self.results).resolve())
         check_study(self.study)
         check_budget(self.budget_minutes)
         for name, names in (("engine", ENGINES), ("lowering", LOWERINGS)):

@@ -72,7 +72,7 @@ def run_study(
 
     pending = [run for run in ids if not options.is_done(run, records.get(ids[run]))]
     networks = [run for run in protocols if run in pending]
-    chains = [Chain((run,), classical.make) for run in pending if run not in networks]
+    chains = [Chain((run,), classical.fit) for run in pending if run not in networks]
     bar = {"total": len(ids), "initial": len(ids) - len(pending), "disable": not options.verbose}
     with tqdm(desc=name, unit="run", **bar) as bar:
         if options.engine == "lanes":
