@@ -216,7 +216,9 @@ const Page = (() => {
   function showPointed() {
     const readout = element("readout");
     if (!pointed || blank(state)) {
-      readout.textContent = blank(state) ? "" : "Yellow passes whole, dark blue is held back. Point at a mask: which pixels does it see?";
+      readout.textContent = blank(state)
+        ? "A mask follows each of LeNet-5’s two convolutions, C1 and C3."
+        : "Yellow passes whole, dark blue is held back. Point at a mask: which pixels does it see?";
       return;
     }
     const { name, row, column } = pointed, side = name === "c1" ? 28 : 10;
