@@ -304,30 +304,18 @@ for mask in ("C1", "C3"):
 #
 # ## And where there is nothing to learn?
 #
-# Did the *labels* move the masks, or would any training do? Five networks were trained as long on
+# Did the *labels* move the masks, or would any training do? Some networks were trained as long on
 # the same images with labels dealt out at random. Does the mask rank ink above paper (*AUROC* of
 # [notebook 4](04_see_the_attention.ipynb): 1 is always, 0.5 is chance)?
 
 # %% tags=["hide-input"]
-lines = [
-    "| labels | C1 before | C1 after | C3 before | C3 after | test accuracy, % | n |",
-    "|---" * 7,
-]
-for labels, changes in {"true": {}, "random": {"permuted_labels": True}}.items():
-    runs = ma.evidence.runs_of({"epochs": 20, **changes}, records)
-    measured = ma.evidence.scores_table(records, {"epochs": 20, **changes})
-    if len(measured):
-        auroc = measured.set_index("map")["AUROC for ink"]
-        row = [auroc[name] for name in ("C1 untrained", "C1", "C3 untrained", "C3")]
-        accuracy, n = ma.evidence.sample(runs).mean, measured["n"][0]
-        lines.append(f"| {labels} | {' | '.join(row)} | {accuracy:.2f} | {n} |")
-Markdown("\n".join(lines))
+Markdown(ma.evidence.markdown(ma.evidence.labels_table(records)))
 
 # %% [markdown]
 # With random labels the masks stay as chance made them: some seeds rank ink high, others low, as
-# before training. So the C1 masks above are due to the task, not to the images alone. Mind the
-# limit of this test: in 20 epochs these networks learn nothing, not even the random labels, and
-# answer every image with the same digit. Their weights hardly had a reason to move.
+# before training. So the images alone did not turn the masks. That is weak evidence for the labels:
+# in 20 epochs these networks learn nothing, not even the random labels, and answer every image with
+# the same digit. Their weights hardly had a reason to move.
 #
 # ## The answer
 #

@@ -53,6 +53,11 @@ def test_the_draws_stay_those_of_the_records(digits, name):
     np.testing.assert_allclose(pixels.astype(int), PINNED[name], atol=1)  # the last bit may differ
 
 
+def test_training_images_stay_those_of_the_records(uci):
+    shown = apply_noise(Protocol(dataset="uci", background="uniform", strength=1.0), uci)
+    assert shown.train_images[1, 14, 8:14].tolist() == [212, 189, 176, 187, 190, 159]
+
+
 def test_permuted_labels_stay_those_of_the_records(uci):
     shown = apply_noise(Protocol(dataset="uci", permuted_labels=True), uci)
     assert shown.train_labels[:10].tolist() == [1, 9, 1, 0, 5, 7, 4, 0, 5, 0]

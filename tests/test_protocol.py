@@ -150,7 +150,6 @@ def test_numbers_of_other_libraries_are_kept_as_pythons(name, value):
     assert type(getattr(protocol, name)) is type(number)
     assert json.dumps(protocol.to_json()) == json.dumps(plain.to_json())
     assert protocol.run_id("d") == plain.run_id("d")
-    assert protocol.run_id("d") == protocol.run_id("d")
 
 
 @pytest.mark.parametrize(

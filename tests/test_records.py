@@ -139,6 +139,7 @@ def edited(**changes) -> dict:
 
 EDITS = {
     "a better accuracy": (edited(result__test_accuracy=0.9999), "test_accuracy 0.99, the last"),
+    "threads in words": (edited(environment__threads="1"), "environment.threads"),
     "an accuracy above 1": (edited(result__test_accuracy=17.3), "count of 10000 images"),
     "an accuracy of no image": (edited(result__train_accuracy=0.123456789), "count of 60000"),
     "no accuracy": (edited(result__test_accuracy=None), "no usable result.test_accuracy"),

@@ -370,6 +370,7 @@ def test_a_noisy_run_is_a_clean_run_on_noisy_digits(small):
     assert record["history"] == expected["history"]
     assert record["test_predictions"] == expected["test_predictions"]
     assert record["protocol"]["background"] == "clutter"
+    assert record["dataset"] == small.to_json()  # the clean digits
 
 
 def test_permuted_labels_keep_their_numbers_and_the_test_labels(small):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mnist_attention import cli
-from mnist_attention.evidence import report, sentences
+from mnist_attention.evidence import report, sentences, tables
 from mnist_attention.evidence.claims import CLAIMS, PUBLISHED, judge
 from mnist_attention.evidence.runs import RunTable, corrected_labels, predictions_of, runs_of
 from mnist_attention.records import read_records, write_record
@@ -229,12 +229,16 @@ def test_the_prose_of_the_notebooks_quotes_the_records(project, path):
 SHOWN = {
     "02_train_lenet_with_attention": ("finding", "systems5"),
     "03_sweep_hyperparameters": ("table2", "table3", "table4"),
-    "05_is_it_attention": ("controls", "moved", "answer"),
+    "05_is_it_attention": ("controls", "moved", "answer", "labels"),
     "06_does_it_filter_noise": ("claim 9",),
 }
 """Notebook -> what of `BLOCKS` is among its outputs, or a claim."""
 
-TEXTS = {**report.BLOCKS, "claim 9": functools.partial(sentences.claim_text, 9)}
+TEXTS = {
+    **report.BLOCKS,
+    "claim 9": functools.partial(sentences.claim_text, 9),
+    "labels": lambda records: tables.markdown(tables.labels_table(records)),
+}
 
 
 def printed_markdown(path: Path) -> str:

@@ -96,6 +96,11 @@ def test_a_constant_mask_stays_constant_to_the_last_bit(side, channels):
     assert np.unique(mask_on_image(scores)).tolist() == [np.float32(0.3)]
 
 
+def test_mask_on_image_refuses_maps_that_lost_their_channels():
+    with pytest.raises(ValueError, match=r"Expected maps of shape.*\(2, 28, 28\)"):
+        mask_on_image(np.zeros((2, 28, 28)))
+
+
 # The ink
 
 

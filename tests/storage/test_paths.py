@@ -33,17 +33,19 @@ def test_variables_move_the_folders(name, monkeypatch):
     assert runpy.run_path(paths.__file__)[name] == Path("/home/of/mine/there")
 
 
-def test_another_project_above_an_installed_copy_gets_no_records(tmp_path, monkeypatch):
+@pytest.mark.parametrize("project", [b'[project]\nname = "another"\n', b"\xff\xfe", None])
+def test_another_project_above_an_installed_copy_gets_no_records(project, tmp_path, monkeypatch):
     for name in ("RESULTS", "WEIGHTS", "FIGURES"):
         monkeypatch.delenv(f"MNIST_ATTENTION_{name}", raising=False)
     assert runpy.run_path(paths.__file__)["RESULTS"] == CHECKOUT / "results"
     installed = tmp_path / "src" / "mnist_attention" / "storage"
     installed.mkdir(parents=True)
     copy = shutil.copy(paths.__file__, installed)
-    (tmp_path / "results").mkdir()
+    if project:
+        (tmp_path / "pyproject.toml").write_bytes(project)
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
     assert runpy.run_path(copy)["RESULTS"] == here / "results"
-    shutil.copy(CHECKOUT / "results" / "PLAN.md", tmp_path / "results")
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     assert runpy.run_path(copy)["RESULTS"] == tmp_path / "results"

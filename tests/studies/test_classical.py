@@ -166,7 +166,7 @@ def test_method_seed_and_digits_name_a_run():
     assert len(names) == 4 * len(METHODS)
 
 
-def test_a_finished_method_is_not_repeated(record, uci, tmp_path, monkeypatch):
+def test_a_finished_method_is_not_repeated(tmp_path, monkeypatch):
     first = fit(NEIGHBOURS, RunOptions(results=tmp_path))
     assert record_path(tmp_path, "single", first["run_id"]).is_file()
     monkeypatch.setattr(

@@ -12,14 +12,15 @@ from .runs import (
 )
 from .sentences import answer, claim_text, finding, moved_text
 from .tables import (
-    controls_table, markdown, noise_table, paper_table, scores_table, systems5_table, verdict_table,
+    controls_table, labels_table, markdown, noise_table, paper_table, scores_table, systems5_table,
+    verdict_table,
 )
 
 __all__ = [
     "RunTable", "answer", "claim_text", "controls_table", "difference", "differences", "finding",
-    "markdown", "moved_text", "noise_table", "paper_table", "predictions_of", "read_records",
-    "reported", "robustness", "runs_of", "sample", "scores_table", "setting_of", "systems5_table",
-    "trained_on_noise", "verdict_table",
+    "labels_table", "markdown", "moved_text", "noise_table", "paper_table", "predictions_of",
+    "read_records", "reported", "robustness", "runs_of", "sample", "scores_table", "setting_of",
+    "systems5_table", "trained_on_noise", "verdict_table",
 ]
 
 

@@ -171,6 +171,21 @@ def scores_table(records: Records, changes: Changes | None = None) -> pd.DataFra
     return pd.DataFrame(rows).fillna("").assign(n=seeds)
 
 
+def labels_table(records: Records) -> pd.DataFrame:
+    """How the masks rank ink (AUROC), trained on true and on permuted labels for 20 epochs."""
+    columns = {"C1 untrained": "C1 before", "C1": "C1 after"}
+    columns |= {"C3 untrained": "C3 before", "C3": "C3 after"}
+    rows = []
+    for labels, changes in {"true": {}, "random": {"permuted_labels": True}}.items():
+        changes = {**attention.SHORT_RUNS, **changes}
+        found = attention.map_scores(changes, records)
+        scores = {new: found[old]["ink_auroc"] for old, new in columns.items() if old in found}
+        accuracy = evidence.sample(evidence.whole_runs(changes, records))
+        row = {"labels": labels, **{name: _mean(score) for name, score in scores.items()}}
+        rows.append({**row, "test accuracy": _decimals(accuracy.mean), "n": str(accuracy.n)})
+    return pd.DataFrame(rows).fillna("")
+
+
 SCORE_NAMES = {
     "ink_auroc": "AUROC for ink",
     "relevance_mass": "mass on ink",

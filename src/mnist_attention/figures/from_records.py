@@ -161,7 +161,9 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
     }
     if beyond:
         note = "\n".join(
-            textwrap.wrap(f"Empty: not run. Beyond the axes: {'; '.join(sorted(beyond))}", 110)
+            textwrap.wrap(
+                f"Empty: too few runs, or beyond the axes: {'; '.join(sorted(beyond))}", 110
+            )
         )
         figure.supxlabel(note, x=0.01, ha="left", fontsize=9)
     return figure

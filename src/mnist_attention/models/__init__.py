@@ -57,8 +57,8 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     batches = (images[start : start + size] for start in range(0, len(images), size))
     # One compiled call where there is one: op by op takes more than twice the time.
     run = model.predict_on_batch if model.compiled else functools.partial(model, training=False)
-    outputs = [run(network_input(batch, canvas)) for batch in batches]
-    return np.concatenate([*map(keras.ops.convert_to_numpy, outputs)])
+    outputs = (run(network_input(batch, canvas)) for batch in batches)
+    return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs])
 
 
 def canvas_of(model: keras.Model) -> int:

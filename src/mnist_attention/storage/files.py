@@ -34,8 +34,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         reason = f"{error.strerror} (no file was changed)"
         raise OSError(error.errno, reason, str(path)) from error
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(descriptor)  # makes the rename itself durable
-    os.close(descriptor)
+    try:
+        os.fsync(descriptor)  # makes the rename itself durable
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 def _sweep(path: Path) -> None:
     """Remove the temporary files of writers that are gone: nobody holds their locks."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[a-z0-9_]' * 8}.tmp"):
         with contextlib.suppress(OSError), open(left, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()

@@ -1,5 +1,6 @@
 """Where the project keeps its records, weights and figures."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def user_path(path: str | os.PathLike, variable: str = "HOME") -> Path:
     return Path(expanded)
 
 
+def _is_checkout(folder: Path) -> bool:
+    """Whether this is our project and not another one that has a copy of the package."""
+    with contextlib.suppress(OSError, ValueError):
+        return '\nname = "mnist-attention"\n' in (folder / "pyproject.toml").read_text("utf-8")
+    return False
+
+
 def _folder(name: str) -> Path:
     variable = f"MNIST_ATTENTION_{name.upper()}"
     return user_path(os.environ.get(variable) or CHECKOUT / name, variable)
@@ -25,8 +33,7 @@ def _folder(name: str) -> Path:
 
 _ABOVE_PACKAGE = Path(__file__).resolve().parents[3]
 
-# The plan tells our project from another one that has a copy of the package.
-CHECKOUT = _ABOVE_PACKAGE if (_ABOVE_PACKAGE / "results/PLAN.md").exists() else Path.cwd()
+CHECKOUT = _ABOVE_PACKAGE if _is_checkout(_ABOVE_PACKAGE) else Path.cwd()
 """The project's checkout; the working folder where the package is installed without one."""
 
 RESULTS = _folder("results")
