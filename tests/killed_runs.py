@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +52,10 @@ def kill_at_event(number: int) -> Callable[[], None]:
             if next(events) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        def watched(function: Callable) -> Callable:
+        def watched(function: Callable, when: Callable[..., bool] = lambda *_: True) -> Callable:
             def call(*args, **kwargs):
+                if not when(*args):
+                    return function(*args, **kwargs)
                 event()
                 value = function(*args, **kwargs)
                 event()
@@ -79,7 +80,7 @@ def kill_at_event(number: int) -> Callable[[], None]:
                 return _Written(file, write_in_halves)
             return file
 
-        tempfile.mkstemp = watched(tempfile.mkstemp)
+        os.open = watched(os.open, lambda path, *_: str(path).endswith(".tmp"))
         os.fdopen = half_writing
         os.fsync = watched(os.fsync)
         os.replace = watched(os.replace)
