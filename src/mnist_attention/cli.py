@@ -231,8 +231,8 @@ def merge(folder: Path, results: Path) -> None:
     """Copy the records of FOLDER, another machine's results, into RESULTS.
 
     Of two records of the same run the one with more epochs stays. Damaged files are named and not
-    copied; the exit code is then 1. Measurements are not copied: run `measure` where
-    the networks were trained, or copy that folder.
+    copied; the exit code is then 1. Measurements are not copied: run `measure` where the networks
+    were trained, or copy that folder.
     """
     from .evidence.runs import plural
     from .studies.run import merge_records

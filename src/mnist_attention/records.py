@@ -35,6 +35,9 @@ def make_record(
     `parameters` is the number of the network's weights; the predictions are the classes, integers,
     of every image without augmentation; `environment`: `storage.machine.describe_environment`.
     """
+    # Dropping the last, smaller batch is the classic slip.
+    assert train_predictions.shape == dataset.train_labels.shape
+    assert test_predictions.shape == dataset.test_labels.shape
     result = {
         "diverged": state.diverged,
         "epochs": state.epoch,

@@ -33,7 +33,17 @@ def test_variables_move_the_folders(name, monkeypatch):
     assert runpy.run_path(paths.__file__)[name] == Path("/home/of/mine/there")
 
 
-@pytest.mark.parametrize("project", [b'[project]\nname = "another"\n', b"\xff\xfe", None])
+@pytest.mark.parametrize(
+    "project",
+    [
+        b'[project]\nname = "another"\n',
+        b"[tool.ruff]\n",
+        b'project = "mnist-attention"\n',
+        b"not = = toml",
+        b"\xff\xfe",
+        None,
+    ],
+)
 def test_another_project_above_an_installed_copy_gets_no_records(project, tmp_path, monkeypatch):
     for name in ("RESULTS", "WEIGHTS", "FIGURES"):
         monkeypatch.delenv(f"MNIST_ATTENTION_{name}", raising=False)

@@ -160,12 +160,8 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
         for name, epochs in effects.keys() - drawn.keys()
     }
     if beyond:
-        note = "\n".join(
-            textwrap.wrap(
-                f"Empty: too few runs, or beyond the axes: {'; '.join(sorted(beyond))}", 110
-            )
-        )
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=9)
+        note = f"Empty: too few runs, or beyond the axes: {'; '.join(sorted(beyond))}"
+        figure.supxlabel("\n".join(textwrap.wrap(note, 110)), x=0.01, ha="left", fontsize=9)
     return figure
 
 
@@ -215,11 +211,12 @@ def reinitialised(records: Records, *, title: str = "") -> Figure:
     """How far masks survive while weights are re-initialised from the output down; by seed."""
     layers = attention.FROM_THE_TOP
     panels = {}
+    learned = attention.LEARNED_MAPS.items()
+    titles = {mask: title for title, (kind, mask) in learned if kind == "masks"}
     for mask, drawn in attention.reinitialised(attention.SHORT_RUNS, records).items():
         # One line for each seed and draw, whether or not a seed has several draws.
         lines = np.transpose([drawn[name] for name in layers]).reshape(-1, len(layers))
-        name = mask.removesuffix("_attention").upper()
-        panels[f"{name} mask"] = {"": Curve(range(len(layers)), lines, mean=False)}
+        panels[f"{titles[mask]} mask"] = {"": Curve(range(len(layers)), lines, mean=False)}
     return curves(
         panels,
         title=title,

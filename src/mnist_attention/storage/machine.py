@@ -35,12 +35,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def wanted_threads(variable: str) -> int:
+    """The number in an environment variable; with 0, or no number, one for each usable core."""
+    wanted = os.environ.get(variable, "")
+    return int(wanted if wanted.isdecimal() else 0) or usable_cores()
+
+
 def describe_device() -> dict:
     """What Keras trains on: "cpu" or "gpu", and how many threads feed it."""
     import keras
 
-    wanted = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # 0, or no number: TensorFlow's default
-    threads = int(wanted if wanted.isdecimal() else 0) or usable_cores()
+    threads = wanted_threads("TF_NUM_INTRAOP_THREADS")
     if keras.backend.backend() == "torch":  # Keras lists no devices of it
         import torch
 

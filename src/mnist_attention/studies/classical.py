@@ -5,7 +5,6 @@ the training images; then the method is fitted to all of them and scored once on
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -25,7 +24,7 @@ from ..checks import check_types, expect
 from ..data import Dataset, load_dataset
 from ..protocol import DatasetName, hash_fields
 from ..records import finished_record, record_path, write_record
-from ..storage.machine import describe_machine, usable_cores
+from ..storage.machine import describe_machine, wanted_threads
 from .options import RunOptions
 
 MethodName = Literal["nearest_neighbours", "svm", "lbp_svm", "sparse_coding"]
@@ -195,6 +194,7 @@ def fit(protocol: ClassicalProtocol, options: RunOptions) -> dict:
     search = choose_and_fit(protocol, dataset)
     fitted = time.perf_counter()
     predictions = search.predict(dataset.test_images)
+    assert predictions.shape == dataset.test_labels.shape
     tried = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True)
     record = {
         "run_id": run_id,
@@ -211,7 +211,7 @@ def fit(protocol: ClassicalProtocol, options: RunOptions) -> dict:
         "environment": {
             "engine": "scikit-learn",
             "device": "cpu",
-            "threads": int(os.environ.get("OMP_NUM_THREADS") or usable_cores()),
+            "threads": wanted_threads("OMP_NUM_THREADS"),
             **describe_machine("scikit-learn", "scikit-image", "numpy"),
             "fit_seconds": round(fitted - started, 3),
             "seconds": round(time.perf_counter() - started, 3),
