@@ -160,7 +160,7 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
         for name, epochs in effects.keys() - drawn.keys()
     }
     if beyond:
-        note = f"Empty: too few runs, or beyond the axes: {'; '.join(sorted(beyond))}"
+        note = f"Gaps: too few runs. Not drawn, because beyond the axes: {'; '.join(sorted(beyond))}"
         figure.supxlabel("\n".join(textwrap.wrap(note, 110)), x=0.01, ha="left", fontsize=9)
     return figure
 
