@@ -160,7 +160,8 @@ def ablation_forest(records: Records, *, title: str = "") -> Figure:
         for name, epochs in effects.keys() - drawn.keys()
     }
     if beyond:
-        note = f"Gaps: too few runs. Not drawn, because beyond the axes: {'; '.join(sorted(beyond))}"
+        listed = "; ".join(sorted(beyond))
+        note = f"Gaps: too few runs. Not drawn, because beyond the axes: {listed}"
         figure.supxlabel("\n".join(textwrap.wrap(note, 110)), x=0.01, ha="left", fontsize=9)
     return figure
 

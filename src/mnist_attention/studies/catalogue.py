@@ -43,9 +43,10 @@ PLAUSIBLE = (
     {"pooling": "average", "activation": "tanh", "initializer": "narrow_normal"},
     {"pooling": "average", "activation": "relu", "initializer": "narrow_normal"},
     {"flip": False},
+    {"pixel_scale": 255},
 )
 """Interpretations that might give the paper's numbers: the style of 1998, and, against its text,
-no mirrored digits."""
+no mirrored digits or unscaled pixels."""
 
 TO_EXPLAIN = tuple(setting_of(row) for row in EXPLAINED if "epochs" not in setting_of(row))
 """Settings whose numbers in the paper one interpretation should give together. 50 epochs are one
