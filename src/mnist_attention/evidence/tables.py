@@ -248,6 +248,7 @@ IN_WORDS = {
     "activation=sigmoid": "sigmoid units", "activation=tanh": "tanh units",
     "pooling=average": "average pooling", "initializer=narrow_normal": "narrow initial weights",
     "flip=False": "no flips", "pixel_scale=255": "unscaled pixels", "momentum=0.9": "momentum 0.9",
+    "weight_decay=0.0001": "weight decay 1e-4", "reshuffle=False": "one order of images",
     "learning_rate=0.1": "rate 0.1", "learning_rate=0.001": "rate 0.001", "epochs=50": "50 epochs",
 }  # fmt: skip
 """A change of the protocol -> how `explain_table` names it."""
