@@ -253,7 +253,9 @@ ma.figures.show(figure, None, alt)
 # than five points, while a batch of 256, which travels less far than that, costs nothing; and a
 # batch of 48, which travels further than any number of epochs in Table 4, costs four. Plain SGD at
 # a constant rate, as the text describes it, does not do this. Either something was changed that the
-# paper does not mention, or its numbers are single runs of a training less stable than ours.
+# paper does not mention, or its numbers are single runs of a training less stable than ours. One
+# such training is in [the report](../REPORT.md#which-setting-gives-the-papers-numbers): with pixels
+# from 0 to 255, not from 0 to 1, rate 0.1 does end lower.
 #
 # How the paper's claims on these tables fare ([the report](../REPORT.md) has the rules and tests).
 # *Reproduced*: what the paper claims holds, here that 96 is as good as a larger batch (ours is
